@@ -1,0 +1,1 @@
+//! Servers for development that `host dev` and the tests start themselves: Postgres and S3.
