@@ -1,8 +1,13 @@
 //! The receipt worker's host: grants a sandboxed component the queue (Postgres), the objects (S3) and the OCR
 //! (Textract) that it needs, and nothing else.
 
+pub mod aws;
+pub mod backoff;
+pub mod cli;
 pub mod dev;
+pub mod failure;
 pub mod ocr;
 pub mod queue;
 pub mod sandbox;
+pub mod schedule;
 pub mod storage;

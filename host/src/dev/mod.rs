@@ -1,1 +1,5 @@
 //! Servers for development that `host dev` and the tests start themselves: Postgres and S3.
+
+mod state;
+
+pub use state::DevState;

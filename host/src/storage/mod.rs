@@ -1,1 +1,64 @@
-//! Storage: S3.
+//! Storage: S3. Fetches receipts' images, stores and opens OCR artifacts. Knows nothing of what they are for.
+
+mod artifacts;
+mod images;
+mod location;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+
+pub use artifacts::{Artifacts, StoredArtifact};
+pub use images::{Image, Images, LARGEST_IMAGE, digest_of, sniff};
+pub use location::{Location, locate};
+
+use crate::aws;
+use crate::failure::{Failure, FailureKind};
+
+/// Classifies an S3 error. `what` names the object.
+pub(crate) fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    aws::classify(error, "s3", what, kind_of_code)
+}
+
+/// S3's error codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), as the contract's kinds.
+fn kind_of_code(code: &str) -> Option<FailureKind> {
+    Some(match code {
+        "NoSuchKey" | "NoSuchVersion" | "NotFound" => FailureKind::NotFound,
+        // In an archive tier: not there for anyone who reads it now.
+        "InvalidObjectState" => FailureKind::NotFound,
+        // Somebody must mend the configuration; the receipt is not to blame, and must not die of it at once.
+        "NoSuchBucket"
+        | "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "AllAccessDisabled"
+        | "AccountProblem"
+        | "InvalidBucketName" => FailureKind::AccessDenied,
+        code if code.starts_with("KMS.") => FailureKind::AccessDenied,
+        "KeyTooLongError" | "InvalidURI" => FailureKind::BadLocation,
+        code => return aws::common_code(code),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_have_their_kinds() {
+        for (code, kind) in [
+            ("NoSuchKey", Some(FailureKind::NotFound)),
+            ("NoSuchBucket", Some(FailureKind::AccessDenied)),
+            ("AccessDenied", Some(FailureKind::AccessDenied)),
+            ("KMS.DisabledException", Some(FailureKind::AccessDenied)),
+            ("SlowDown", Some(FailureKind::Throttled)),
+            ("InternalError", Some(FailureKind::Unavailable)),
+            ("ServiceUnavailable", Some(FailureKind::Unavailable)),
+            ("RequestTimeout", Some(FailureKind::TimedOut)),
+            ("SomethingNew", None),
+        ] {
+            assert_eq!(kind_of_code(code), kind, "{code}");
+        }
+    }
+}

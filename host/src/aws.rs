@@ -1,0 +1,223 @@
+//! What S3 and Textract share: configuration as the SDK knows it, and the classification of what goes wrong.
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+
+use crate::failure::{Failure, FailureKind};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for one call, retries of the SDK included.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// What is wrong with the AWS configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    #[error("no AWS region is configured; set AWS_REGION (e.g. us-east-1)")]
+    NoRegion,
+    #[error(
+        "no AWS credentials: {0}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role"
+    )]
+    NoCredentials(String),
+}
+
+/// Overrides of what the SDK finds in the environment; empty in production.
+#[derive(Debug, Clone, Default)]
+pub struct AwsOverrides {
+    /// Region.
+    pub region: Option<String>,
+    /// Key id and secret.
+    pub credentials: Option<(String, String)>,
+    /// Endpoint of S3.
+    pub s3_endpoint: Option<String>,
+    /// Endpoint of Textract.
+    pub textract_endpoint: Option<String>,
+}
+
+/// The two clients, configured.
+#[derive(Debug, Clone)]
+pub struct Aws {
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Textract. Never retries by itself: the component's policy decides, and every call may cost money.
+    pub textract: aws_sdk_textract::Client,
+    /// The region in use.
+    pub region: String,
+}
+
+/// Loads region and credentials, and makes the clients.
+pub async fn load(overrides: &AwsOverrides) -> Result<Aws, AwsError> {
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
+    if let Some(region) = &overrides.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some((id, secret)) = &overrides.credentials {
+        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "host"));
+    }
+    let config = loader.load().await;
+    let region =
+        config.region().map(ToString::to_string).filter(|region| !region.is_empty()).ok_or(AwsError::NoRegion)?;
+    check_credentials(&config).await?;
+    let own_s3 = overrides.s3_endpoint.is_some() || has_env("AWS_ENDPOINT_URL_S3") || has_env("AWS_ENDPOINT_URL");
+    let mut s3 = aws_sdk_s3::config::Builder::from(&config)
+        // MinIO and the like serve buckets as paths; AWS itself by name.
+        .force_path_style(own_s3)
+        .retry_config(RetryConfig::standard().with_max_attempts(2));
+    if let Some(endpoint) = &overrides.s3_endpoint {
+        s3 = s3.endpoint_url(endpoint);
+    }
+    let mut textract = aws_sdk_textract::config::Builder::from(&config).retry_config(RetryConfig::disabled());
+    if let Some(endpoint) = &overrides.textract_endpoint {
+        textract = textract.endpoint_url(endpoint);
+    }
+    Ok(Aws {
+        s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        textract: aws_sdk_textract::Client::from_conf(textract.build()),
+        region,
+    })
+}
+
+async fn check_credentials(config: &SdkConfig) -> Result<(), AwsError> {
+    let Some(provider) = config.credentials_provider() else {
+        return Err(AwsError::NoCredentials("none configured".to_owned()));
+    };
+    match provider.provide_credentials().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(AwsError::NoCredentials(error.to_string())),
+    }
+}
+
+fn has_env(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
+}
+
+/// Classifies an SDK error: by the service's error code where there is one, else by what happened to the call.
+/// `service` prefixes the machine code; `what` names the thing for people.
+pub fn classify<E>(
+    error: &SdkError<E, HttpResponse>,
+    service: &str,
+    what: &str,
+    kind_of_code: impl Fn(&str) -> Option<FailureKind>,
+) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::TimeoutError(_) => {
+            Failure::new(FailureKind::TimedOut, format!("{service}.Timeout"), format!("{what}: no answer in time"))
+        }
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            Failure::new(FailureKind::TimedOut, format!("{service}.Timeout"), format!("{what}: no answer in time"))
+        }
+        SdkError::DispatchFailure(failure) if failure.is_user() => Failure::new(
+            FailureKind::InvalidRequest,
+            format!("{service}.BadEndpoint"),
+            format!("{what}: {}", chain(error)),
+        ),
+        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) if is_about_credentials(error) => Failure::new(
+            FailureKind::AccessDenied,
+            format!("{service}.NoCredentials"),
+            format!("{what}: no usable AWS credentials: {}", chain(error)),
+        ),
+        SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure::new(
+            FailureKind::Unavailable,
+            format!("{service}.Unreachable"),
+            format!("{what}: {}", chain(error)),
+        ),
+        SdkError::ServiceError(context) => {
+            let status = context.raw().status().as_u16();
+            let code = context.err().code().unwrap_or_default();
+            let kind = kind_of_code(code).unwrap_or_else(|| kind_of_status(status));
+            let message = context.err().message().unwrap_or("the service gave no message");
+            let code = if code.is_empty() { format!("{service}.Http{status}") } else { format!("{service}.{code}") };
+            Failure::new(kind, code, format!("{what}: {message}"))
+        }
+        _ => Failure::new(FailureKind::Internal, format!("{service}.Client"), format!("{what}: {}", chain(error))),
+    }
+}
+
+fn is_about_credentials(error: &dyn std::error::Error) -> bool {
+    chain(error).contains("credential")
+}
+
+/// What an HTTP status says when the error code says nothing that we know.
+pub fn kind_of_status(status: u16) -> FailureKind {
+    match status {
+        401 | 403 => FailureKind::AccessDenied,
+        404 | 410 => FailureKind::NotFound,
+        408 => FailureKind::TimedOut,
+        429 => FailureKind::Throttled,
+        500..=599 => FailureKind::Unavailable,
+        _ => FailureKind::Internal,
+    }
+}
+
+/// Codes that every AWS service uses for credentials, throttling and faults of its own.
+pub fn common_code(code: &str) -> Option<FailureKind> {
+    Some(match code {
+        "AccessDenied"
+        | "AccessDeniedException"
+        | "UnauthorizedOperation"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "InvalidSignatureException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "TokenRefreshRequired"
+        | "InvalidToken"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "SubscriptionRequiredException" => FailureKind::AccessDenied,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "BandwidthLimitExceeded"
+        | "SlowDown" => FailureKind::Throttled,
+        "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException" => FailureKind::Unavailable,
+        "RequestTimeout" | "RequestTimeoutException" => FailureKind::TimedOut,
+        // The clock is wrong, or the request waited too long on its way: nothing about the receipt.
+        "RequestExpired" | "RequestTimeTooSkewed" => FailureKind::Unavailable,
+        _ => return None,
+    })
+}
+
+/// An error with its causes, as one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,230 @@
+//! Flags that several verbs share, and how their values are read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::aws::AwsOverrides;
+use crate::queue::Database;
+use crate::sandbox::Limits;
+
+/// Where the queue is.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DatabaseArgs {
+    /// Postgres: `postgres://user:password@host:5432/database?sslmode=require`.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+}
+
+impl DatabaseArgs {
+    pub(super) fn parse(&self) -> anyhow::Result<Database> {
+        let url = self.database_url.as_deref().filter(|url| !url.trim().is_empty());
+        let url = url.ok_or_else(|| {
+            anyhow::anyhow!("no database: set DATABASE_URL or --database-url (postgres://user:password@host:5432/db)")
+        })?;
+        Ok(Database::parse(url)?)
+    }
+
+    pub(super) fn is_given(&self) -> bool {
+        self.database_url.as_deref().is_some_and(|url| !url.trim().is_empty())
+    }
+}
+
+/// How AWS is reached. Credentials come from where the SDK finds them: environment, profile, web identity, container or
+/// instance role.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AwsArgs {
+    /// AWS region.
+    #[arg(long, env = "AWS_REGION", value_name = "REGION")]
+    region: Option<String>,
+    /// Another S3 (MinIO, a local one).
+    #[arg(long, env = "AWS_ENDPOINT_URL_S3", value_name = "URL")]
+    s3_endpoint: Option<String>,
+    /// Another Textract.
+    #[arg(long, env = "AWS_ENDPOINT_URL_TEXTRACT", value_name = "URL")]
+    textract_endpoint: Option<String>,
+}
+
+impl AwsArgs {
+    pub(super) fn overrides(&self) -> AwsOverrides {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        AwsOverrides {
+            region: given(&self.region),
+            credentials: None,
+            s3_endpoint: given(&self.s3_endpoint),
+            textract_endpoint: given(&self.textract_endpoint),
+        }
+    }
+}
+
+/// The buckets.
+#[derive(Debug, Clone, Args)]
+pub(super) struct BucketArgs {
+    /// Bucket of the receipts' photos; no other one is read.
+    #[arg(long, env = "SOURCE_BUCKET", value_name = "BUCKET")]
+    source_bucket: Option<String>,
+    /// Bucket for the OCR artifacts.
+    #[arg(long, env = "ARTIFACT_BUCKET", value_name = "BUCKET")]
+    artifact_bucket: Option<String>,
+}
+
+impl BucketArgs {
+    pub(super) fn source(&self) -> anyhow::Result<String> {
+        named(self.source_bucket.as_ref(), "the bucket of the receipts' photos", "SOURCE_BUCKET")
+    }
+
+    pub(super) fn artifact(&self) -> anyhow::Result<String> {
+        named(self.artifact_bucket.as_ref(), "the bucket for the OCR artifacts", "ARTIFACT_BUCKET")
+    }
+}
+
+fn named(bucket: Option<&String>, what: &str, variable: &str) -> anyhow::Result<String> {
+    bucket
+        .filter(|bucket| !bucket.is_empty())
+        .cloned()
+        .ok_or_else(|| anyhow::anyhow!("{what} is not named: set {variable}"))
+}
+
+/// The component and its sandbox.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Sandbox")]
+pub(super) struct SandboxArgs {
+    /// Component to run; the one that is built in, if not given.
+    #[arg(long, env = "WORKER_COMPONENT", value_name = "FILE")]
+    pub(super) component: Option<PathBuf>,
+    /// Folder for compiled components (mode 0700); the user's cache, if not given. Empty: compile at every start.
+    #[arg(long, env = "WORKER_CACHE_DIR", value_name = "FOLDER")]
+    cache_dir: Option<PathBuf>,
+    /// Linear memory of a run.
+    #[arg(long, env = "WORKER_MAX_MEMORY", default_value = "64MiB", value_parser = size, value_name = "SIZE")]
+    max_memory: usize,
+    /// Core instances that a component may consist of.
+    #[arg(long, env = "WORKER_MAX_INSTANCES", default_value_t = 16, value_parser = at_least_one, value_name = "N")]
+    max_instances: usize,
+    /// Tables that a component may have.
+    #[arg(long, env = "WORKER_MAX_TABLES", default_value_t = 16, value_parser = at_least_one, value_name = "N")]
+    max_tables: usize,
+    /// Elements of one table.
+    #[arg(long, env = "WORKER_MAX_TABLE_ELEMENTS", default_value_t = 20_000, value_parser = at_least_one, value_name = "N")]
+    max_table_elements: usize,
+    /// Live handles of a run.
+    #[arg(long, env = "WORKER_MAX_HANDLES", default_value_t = 1_000, value_parser = at_least_one, value_name = "N")]
+    max_handles: usize,
+    /// Bytes that one call may pass from the component to the host.
+    #[arg(long, env = "WORKER_MAX_HOST_CALL", default_value = "16MiB", value_parser = size, value_name = "SIZE")]
+    max_host_call: usize,
+    /// Bytes of a run's output that reach the log.
+    #[arg(long, env = "WORKER_MAX_LOG_BYTES", default_value = "64KiB", value_parser = size, value_name = "SIZE")]
+    max_log_bytes: usize,
+    /// A run's own computing time; time in host calls is not counted.
+    #[arg(long, env = "WORKER_DEADLINE", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    deadline: Duration,
+    /// A run's time by the clock on the wall, host calls included.
+    #[arg(long, env = "WORKER_RUN_TIMEOUT", default_value = "15m", value_parser = duration, value_name = "TIME")]
+    run_timeout: Duration,
+}
+
+impl SandboxArgs {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            memory: self.max_memory,
+            instances: self.max_instances,
+            tables: self.max_tables,
+            table_elements: self.max_table_elements,
+            handles: self.max_handles,
+            host_call_bytes: self.max_host_call,
+            deadline: self.deadline,
+            run_timeout: self.run_timeout,
+            log_bytes: self.max_log_bytes,
+        }
+    }
+
+    pub(super) fn cache_dir(&self) -> Option<PathBuf> {
+        match &self.cache_dir {
+            Some(folder) if folder.as_os_str().is_empty() => None,
+            Some(folder) => Some(folder.clone()),
+            None => user_cache().map(|cache| cache.join("compiled")),
+        }
+    }
+}
+
+/// This user's cache folder for this program (XDG, or macOS's place for it).
+pub(super) fn user_cache() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set("XDG_CACHE_HOME").or_else(|| {
+        let home = set("HOME")?;
+        Some(if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.join(".cache") })
+    })?;
+    Some(base.join("receipt-worker"))
+}
+
+/// Reads `250ms`, `30s`, `15m`, `2h`; a bare number is seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is no time; write 250ms, 30s, 15m or 2h"))?;
+    let seconds = match unit {
+        "ms" => number / 1000.0,
+        "s" | "" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use ms, s, m or h")),
+    };
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(format!("{text:?} is out of range; it must be more than zero")),
+    }
+}
+
+/// Reads `512KiB`, `64MiB`, `1GiB`, `10MB`; a bare number is bytes.
+pub(super) fn size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
+    let number: usize =
+        number.trim().parse().map_err(|_| format!("{text:?} is no size; write 512KiB, 64MiB or 1GiB"))?;
+    let factor: usize = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kib" => 1 << 10,
+        "kb" => 1_000,
+        "m" | "mib" => 1 << 20,
+        "mb" => 1_000_000,
+        "g" | "gib" => 1 << 30,
+        "gb" => 1_000_000_000,
+        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use KiB, MiB or GiB")),
+    };
+    match number.checked_mul(factor) {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => Err(format!("{text:?} is out of range")),
+    }
+}
+
+/// Reads a count that must not be zero.
+pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(0) => Err("it must be at least 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(_) => Err(format!("{text:?} is no whole number")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_are_read_as_people_write_them() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
+        assert_eq!(size("64MiB"), Ok(64 << 20));
+        assert_eq!(size("10mb"), Ok(10_000_000));
+        for text in ["", "0", "-1s", "soon", "5 parsecs", "inf", "nan", "1e300h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+        for text in ["", "0", "-1", "1.5GiB", "99999999999999999999", "9999999999999GiB", "1ZiB"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

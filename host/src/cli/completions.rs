@@ -1,0 +1,27 @@
+//! `host completions`: shell completions.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+/// Prints completions for a shell.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host completions bash > /etc/bash_completion.d/host
+  host completions zsh > ~/.zfunc/_host")]
+pub(crate) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::Cli::command(), "host", &mut script);
+        io::Write::write_all(&mut io::stdout(), &script)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,196 @@
+//! `host dlq`: the dead letters.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::output::{self, plain};
+use super::target::TargetArgs;
+use crate::queue::dead_letters::{self, DeadLetter, Which};
+
+/// Lists, shows, retries or discards dead letters: receipts that were given up.
+#[derive(Debug, Subcommand)]
+#[command(after_help = "\
+Examples:
+  host dlq list
+  host dlq show 6f1c…
+  host dlq retry 6f1c… 07aa…
+  host dlq retry --all
+  host dlq discard 6f1c… --yes")]
+pub(crate) enum Dlq {
+    /// Lists them, newest first.
+    List(List),
+    /// Shows everything that is known about one.
+    Show(Show),
+    /// Puts them back into the queue with fresh attempts; that they were dead is remembered.
+    Retry(Retry),
+    /// Removes them for good; their receipts stay ocr_failed.
+    Discard(Discard),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    /// At most so many.
+    #[arg(long, env = "WORKER_DLQ_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..), value_name = "N")]
+    limit: i64,
+    /// One line of JSON each.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Show {
+    /// The receipt's id.
+    receipt: String,
+    /// One line of JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    #[command(flatten)]
+    which: WhichArgs,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Discard {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct WhichArgs {
+    /// Receipts' ids.
+    #[arg(value_name = "RECEIPT")]
+    receipts: Vec<String>,
+    /// All of them.
+    #[arg(long)]
+    all: bool,
+}
+
+impl WhichArgs {
+    fn which(&self) -> Which {
+        if self.all { Which::All } else { Which::Receipts(self.receipts.clone()) }
+    }
+
+    /// Reports what was done, and fails when something that was named is not there.
+    fn report(&self, verb: &str, done: &[String]) -> anyhow::Result<ExitCode> {
+        for id in done {
+            output::line(id)?;
+        }
+        tracing::info!(count = done.len(), "{verb}");
+        let missing: Vec<&str> = self.receipts.iter().filter(|id| !done.contains(id)).map(String::as_str).collect();
+        anyhow::ensure!(missing.is_empty(), "no dead letter of receipt {}", missing.join(", "));
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Dlq {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::List(verb) => verb.execute().await,
+            Self::Show(verb) => verb.execute().await,
+            Self::Retry(verb) => {
+                let mut client = verb.target.resolve()?.database.connect_checked().await?;
+                let done = dead_letters::retry(&mut client, &verb.which.which()).await?;
+                verb.which.report("back in the queue", &done)
+            }
+            Self::Discard(verb) => verb.execute().await,
+        }
+    }
+}
+
+impl List {
+    async fn execute(self) -> anyhow::Result<ExitCode> {
+        let client = self.target.resolve()?.database.connect_checked().await?;
+        let letters = dead_letters::list(&client, &Which::All, self.limit).await?;
+        if self.json {
+            letters.iter().try_for_each(output::json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let mut table = output::table(&["receipt", "failed at", "attempts", "kind", "error"]);
+        for letter in &letters {
+            table.add_row([
+                plain(&letter.receipt_id),
+                letter.failed_at.clone(),
+                letter.attempts.to_string(),
+                letter.error_kind.clone(),
+                plain(&letter.error_message),
+            ]);
+        }
+        output::line(table.to_string())?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Show {
+    async fn execute(self) -> anyhow::Result<ExitCode> {
+        let client = self.target.resolve()?.database.connect_checked().await?;
+        let letters = dead_letters::list(&client, &Which::Receipts(vec![self.receipt.clone()]), 1).await?;
+        let Some(letter) = letters.first() else {
+            anyhow::bail!("no dead letter of receipt {}", self.receipt);
+        };
+        if self.json {
+            output::json(letter)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        show(letter)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn show(letter: &DeadLetter) -> anyhow::Result<()> {
+    let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    for (name, value) in [
+        ("receipt", letter.receipt_id.clone()),
+        ("image", or_none(&letter.s3_key)),
+        ("kind", letter.error_kind.clone()),
+        ("code", letter.error_code.clone()),
+        ("error", letter.error_message.clone()),
+        ("notes", or_none(&letter.notes)),
+        ("attempts", letter.attempts.to_string()),
+        ("claims", letter.claims.to_string()),
+        ("deaths", letter.deaths.to_string()),
+        ("enqueued at", letter.enqueued_at.clone()),
+        ("failed at", letter.failed_at.clone()),
+        ("component", or_none(&letter.component)),
+    ] {
+        output::line(format!("{name:<12}{}", plain(&value)))?;
+    }
+    Ok(())
+}
+
+impl Discard {
+    async fn execute(self) -> anyhow::Result<ExitCode> {
+        if !self.yes && !confirmed()? {
+            anyhow::bail!("nothing was discarded (--yes does not ask)");
+        }
+        let client = self.target.resolve()?.database.connect_checked().await?;
+        let done = dead_letters::discard(&client, &self.which.which()).await?;
+        self.which.report("discarded", &done)
+    }
+}
+
+fn confirmed() -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(std::io::stderr(), "Discard for good? [y/N] ")?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,198 @@
+//! `host doctor`: is everything there that a worker needs? One line a check, with what to do.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::SandboxArgs;
+use super::output::{self, plain};
+use super::run;
+use super::target::{Target, TargetArgs};
+use crate::aws::{self, Aws};
+use crate::failure::{Failure, FailureKind};
+use crate::ocr::kind_of_code;
+use crate::queue::migrate;
+
+/// Checks component, database, schema, rights, clock, buckets and Textract; one line each, with what to do.
+///
+/// Exit code 1 when a check fails. It writes one small object (ocr/.doctor) to the artifact bucket and makes one Textract
+/// call that Textract refuses, which costs nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host doctor
+  host doctor --json | jq 'select(.ok | not)'")]
+pub(crate) struct Doctor {
+    /// One line of JSON a check.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    check: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+type Outcome = Result<String, String>;
+
+impl Doctor {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let mut healthy = true;
+        let mut report = |check: &'static str, outcome: Outcome| -> anyhow::Result<()> {
+            healthy &= outcome.is_ok();
+            let ok = outcome.is_ok();
+            let detail = outcome.unwrap_or_else(|problem| problem);
+            let check = Check { check, ok, detail };
+            if self.json {
+                return output::json(&check);
+            }
+            let mark = if ok { "ok  " } else { "FAIL" };
+            Ok(output::line(format!("{mark}  {:<16} {}", check.check, plain(&check.detail)))?)
+        };
+        let component = run::load(&self.sandbox, 1).map(|(_, program)| program.digest().to_owned());
+        report("component", component.map_err(|error| error.to_string()))?;
+        let target = match self.target.resolve() {
+            Ok(target) => target,
+            Err(error) => {
+                report("database", Err(error.to_string()))?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        database(&target, &mut report).await?;
+        match aws::load(&target.aws).await {
+            Ok(aws) => {
+                report("aws", Ok(format!("region {}, credentials found", aws.region)))?;
+                report("source bucket", source_bucket(&target, &aws).await)?;
+                report("artifact bucket", artifact_bucket(&target, &aws).await)?;
+                report("textract", textract(&aws).await)?;
+            }
+            Err(error) => report("aws", Err(error.to_string()))?,
+        }
+        Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+async fn database(
+    target: &Target,
+    report: &mut impl FnMut(&'static str, Outcome) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let client = match target.database.connect().await {
+        Ok(client) => client,
+        Err(error) => return report("database", Err(error.to_string())),
+    };
+    report("database", Ok(format!("connected to {}", target.database.at())))?;
+    let schema = migrate::check(&client).await.map_err(|error| error.to_string());
+    let migrated = schema.is_ok();
+    report("schema", schema.map(|()| "up to date".to_owned()))?;
+    if migrated {
+        let rights = client
+            .query_one(
+                "SELECT
+                    NOT pg_is_in_recovery(),
+                    has_table_privilege('public.receipt_queue', 'SELECT, UPDATE, DELETE')
+                        AND has_table_privilege('public.receipt_queue_dlq', 'SELECT, INSERT, DELETE')
+                        AND has_table_privilege('public.receipts', 'SELECT, UPDATE')
+                        AND has_sequence_privilege('public.receipt_queue_token', 'USAGE'),
+                    coalesce((SELECT tgenabled <> 'D' FROM pg_trigger WHERE tgname = 'receipts_enqueue'), false)",
+                &[],
+            )
+            .await;
+        let outcome =
+            match rights {
+                Err(error) => Err(error.to_string()),
+                Ok(row) => match (row.try_get(0), row.try_get(1), row.try_get(2)) {
+                    (Ok(true), Ok(true), Ok(true)) => Ok("read and write, trigger receipts_enqueue is on".to_owned()),
+                    (Ok(false), ..) => Err("this server is a read-only replica; name the primary".to_owned()),
+                    (_, Ok(false), _) => {
+                        Err("the role may not work the queue; grant it SELECT, INSERT, UPDATE, DELETE on \
+                     receipt_queue and receipt_queue_dlq, SELECT, UPDATE on receipts, USAGE on receipt_queue_token"
+                            .to_owned())
+                    }
+                    _ => Err("the trigger receipts_enqueue is off or missing; ALTER TABLE receipts ENABLE TRIGGER"
+                        .to_owned()),
+                },
+            };
+        report("rights", outcome)?;
+    }
+    report("clock", clock(&client).await)
+}
+
+/// Leases are judged by the database's clock, signatures by AWS's: ours should agree.
+async fn clock(client: &tokio_postgres::Client) -> Outcome {
+    let row = client.query_one("SELECT clock_timestamp()", &[]).await.map_err(|error| error.to_string())?;
+    let theirs: SystemTime = row.try_get(0).map_err(|error| error.to_string())?;
+    let ours = SystemTime::now();
+    let apart = ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default();
+    if apart.as_secs() >= 60 {
+        return Err(format!(
+            "{} s apart from the database's; run NTP on both (AWS refuses over 15 minutes)",
+            apart.as_secs()
+        ));
+    }
+    Ok(format!("{} ms apart from the database's", apart.as_millis()))
+}
+
+async fn source_bucket(target: &Target, aws: &Aws) -> Outcome {
+    let bucket = target.source_bucket().map_err(|error| error.to_string())?;
+    // What the worker does: get an object. That there is none by this name is the good answer.
+    let asked = aws.s3.get_object().bucket(&bucket).key("receipts/.doctor").send().await;
+    match asked.map_err(|error| crate::storage::classify(&error, &format!("s3://{bucket}"))) {
+        Ok(_) => Ok(format!("s3://{bucket} can be read")),
+        Err(failure) if failure.kind == FailureKind::NotFound => Ok(format!("s3://{bucket} can be read")),
+        Err(failure) => Err(advice(
+            &failure,
+            "grant s3:GetObject on it, and s3:ListBucket so that a missing photo is told from a forbidden one",
+        )),
+    }
+}
+
+async fn artifact_bucket(target: &Target, aws: &Aws) -> Outcome {
+    let bucket = target.artifact_bucket().map_err(|error| error.to_string())?;
+    let what = format!("s3://{bucket}");
+    let advice = |failure: Failure| {
+        advice(&failure, "grant s3:PutObject and s3:GetObject on its objects and s3:ListBucket on it")
+    };
+    let put = aws.s3.put_object().bucket(&bucket).key("ocr/.doctor").body(b"{}".to_vec().into()).send().await;
+    put.map_err(|error| advice(crate::storage::classify(&error, &what)))?;
+    let get = aws.s3.head_object().bucket(&bucket).key("ocr/.doctor").send().await;
+    get.map_err(|error| advice(crate::storage::classify(&error, &what)))?;
+    let absent = aws.s3.head_object().bucket(&bucket).key("ocr/.doctor-absent").send().await;
+    match absent.map_err(|error| crate::storage::classify(&error, &what)) {
+        Err(failure) if failure.kind != FailureKind::NotFound => Err(advice(failure)),
+        _ => Ok(format!("{what} can be written and read")),
+    }
+}
+
+/// An image that is none: Textract refuses it without charge, after it has checked who asks.
+async fn textract(aws: &Aws) -> Outcome {
+    let image = aws_sdk_textract::primitives::Blob::new(*b"not an image");
+    let document = aws_sdk_textract::types::Document::builder().bytes(image).build();
+    let Err(error) = aws.textract.detect_document_text().document(document).send().await else {
+        return Ok("answers".to_owned());
+    };
+    let failure = aws::classify(&error, "textract", "DetectDocumentText", kind_of_code);
+    match failure.kind {
+        FailureKind::UnsupportedDocument | FailureKind::BadDocument | FailureKind::InvalidRequest => {
+            Ok("answers, and would read".to_owned())
+        }
+        _ => Err(advice(
+            &failure,
+            "grant textract:DetectDocumentText (and textract:AnalyzeExpense for --ocr-api expense)",
+        )),
+    }
+}
+
+fn advice(failure: &Failure, grant: &str) -> String {
+    match failure.kind {
+        FailureKind::AccessDenied => format!("{failure}; {grant}"),
+        _ => failure.to_string(),
+    }
+}

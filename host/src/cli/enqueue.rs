@@ -1,0 +1,135 @@
+//! `host enqueue`: does what an app does, upload a photo and insert a receipt.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use tokio_postgres::Client;
+
+use super::args::duration;
+use super::output::{self, plain};
+use super::target::TargetArgs;
+use crate::queue::receipts::{self, ReceiptRow};
+use crate::storage::{digest_of, sniff};
+
+/// Uploads photos of receipts and queues them, as an app does; with --wait, shows what was read.
+///
+/// Without DATABASE_URL it talks to the `host dev` that runs on this machine.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host enqueue photo.jpg --wait
+  host enqueue *.jpg --wait --json | jq .total")]
+pub(crate) struct Enqueue {
+    /// Photos: JPEG, PNG, TIFF or one-page PDF.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Wait for the results. Exit code 1 when one failed or did not come in time.
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait.
+    #[arg(long, env = "WORKER_WAIT_TIMEOUT", default_value = "2m", value_parser = duration, value_name = "TIME", requires = "wait")]
+    timeout: Duration,
+    /// The receipts' user_id.
+    #[arg(long, env = "WORKER_USER_ID", value_name = "ID")]
+    user_id: Option<String>,
+    /// One line of JSON a receipt.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Enqueue {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        // Every file is looked at before the first one is sent.
+        let photos = self.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+        let target = self.target.resolve()?;
+        let client = target.database.connect_checked().await?;
+        let aws = crate::aws::load(&target.aws).await?;
+        let bucket = target.source_bucket()?;
+        let mut ids = Vec::new();
+        for (file, photo) in self.files.iter().zip(photos) {
+            let key = key(file, &photo);
+            let content_type = sniff(&photo);
+            aws.s3
+                .put_object()
+                .bucket(&bucket)
+                .key(&key)
+                .content_type(content_type)
+                .body(photo.into())
+                .send()
+                .await
+                .map_err(|error| crate::storage::classify(&error, &format!("upload to s3://{bucket}/{key}")))?;
+            ids.push(receipts::insert(&client, &key, self.user_id.as_deref()).await?);
+        }
+        let rows =
+            if self.wait { wait(&client, &ids, self.timeout).await? } else { receipts::look(&client, &ids).await? };
+        show(&self.files, &rows, self.json)?;
+        let done = rows.len() == ids.len() && rows.iter().all(|row| row.status == "ocr_done");
+        Ok(if done || !self.wait { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    anyhow::ensure!(!bytes.is_empty(), "{} is empty", file.display());
+    Ok(bytes)
+}
+
+/// The same photo gets the same key.
+fn key(file: &Path, photo: &[u8]) -> String {
+    let name: String = file
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
+        .collect();
+    let digest = digest_of(photo);
+    format!("receipts/{}/{name}", digest.get(..16).unwrap_or(&digest))
+}
+
+pub(super) async fn wait(client: &Client, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        let rows = receipts::look(client, ids).await?;
+        if rows.iter().all(ReceiptRow::is_final) || Instant::now() >= deadline {
+            let open = rows.iter().filter(|row| !row.is_final()).count();
+            if open > 0 {
+                tracing::warn!(open, ?timeout, "not all results came in time; is a worker running? see `host status`");
+            }
+            return Ok(rows);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub(super) fn show(files: &[PathBuf], rows: &[ReceiptRow], json: bool) -> anyhow::Result<()> {
+    if json {
+        return rows.iter().try_for_each(output::json);
+    }
+    let mut table = output::table(&["receipt", "vendor", "total", "confidence", "ms", "status"]);
+    for (file, row) in files.iter().zip(rows) {
+        let total = match (&row.total, &row.currency) {
+            (Some(total), Some(currency)) => format!("{total} {currency}"),
+            (Some(total), None) => total.clone(),
+            (None, _) => "-".to_owned(),
+        };
+        let status = match &row.error {
+            Some(error) => format!("{}: {error}", row.status),
+            None => row.status.clone(),
+        };
+        table.add_row([
+            plain(&file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()),
+            plain(row.vendor.as_deref().unwrap_or("-")),
+            plain(&total),
+            row.confidence.map_or_else(|| "-".to_owned(), |confidence| format!("{confidence:.0}")),
+            row.milliseconds.map_or_else(|| "-".to_owned(), |milliseconds| format!("{milliseconds:.0}")),
+            plain(&status),
+        ]);
+    }
+    Ok(output::line(table.to_string())?)
+}

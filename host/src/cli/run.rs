@@ -1,0 +1,243 @@
+//! `host run`: the worker.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs, SandboxArgs, at_least_one, duration, size};
+use super::output;
+use crate::aws::{self, Aws};
+use crate::ocr::{OcrApi, OcrSource, Textract};
+use crate::queue::{Counts, Database, Pump, PumpSettings, listen};
+use crate::sandbox::{Program, Sandbox, Services};
+use crate::schedule::{self, Runs, ScheduleSettings, Stop};
+use crate::storage::{Artifacts, Images};
+
+/// Works the queue.
+///
+/// Wakes at once when a receipt is inserted (NOTIFY), looks every --every for what a notification missed, and goes on
+/// without waiting while there is work. SIGTERM or Ctrl-C drains: what was begun ends, the rest goes back.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host run                                    the built-in component, configured by the environment
+  host run --component worker.wasm            another one
+  host run --once                             one pass, then a JSON summary; for cron and for tests
+  host run --concurrency 16 --textract-tps 5  sixteen receipts at a time, five OCR calls a second")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    aws: AwsArgs,
+    #[command(flatten)]
+    buckets: BucketArgs,
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+    /// One pass: work what is due now, print a JSON summary, exit.
+    #[arg(long)]
+    once: bool,
+}
+
+/// How the work is done; shared with `host dev`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct WorkArgs {
+    /// How often to look at the queue without a notification.
+    #[arg(long, env = "WORKER_EVERY", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    every: Duration,
+    /// Poll only: no LISTEN (for PgBouncer in transaction mode). Set --every to a second or so with it.
+    #[arg(long, env = "WORKER_NO_LISTEN")]
+    no_listen: bool,
+    /// Receipts worked at the same time.
+    #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = at_least_one, value_name = "N")]
+    pub(super) concurrency: usize,
+    /// Receipts that one run of the component takes, at most.
+    #[arg(long, env = "BATCH_SIZE", default_value_t = 10, value_parser = at_least_one, value_name = "N")]
+    batch_size: usize,
+    /// Attempts before a receipt is given up.
+    #[arg(long, env = "MAX_ATTEMPTS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000), value_name = "N")]
+    max_attempts: u32,
+    /// How long a claimed receipt stays ours without a heartbeat: what a crash costs in time.
+    #[arg(long, env = "WORKER_LEASE", default_value = "30s", value_parser = lease, value_name = "TIME")]
+    lease: Duration,
+    /// How long runs may take to end after SIGTERM.
+    #[arg(long, env = "WORKER_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
+    drain_timeout: Duration,
+    /// Memory for photos held at a time.
+    #[arg(long, env = "WORKER_IMAGE_MEMORY", default_value = "256MiB", value_parser = size, value_name = "SIZE")]
+    image_memory: usize,
+    /// OCR calls a second, over all instances of this host; no limit if not given.
+    #[arg(long, env = "TEXTRACT_TPS", value_parser = calls_per_second, value_name = "N")]
+    textract_tps: Option<f64>,
+    /// How a photo reaches Textract.
+    #[arg(long, env = "TEXTRACT_SOURCE", default_value = "bytes")]
+    textract_source: OcrSource,
+    /// Which call reads it: DetectDocumentText ($1.50 a thousand) or AnalyzeExpense ($10).
+    #[arg(long, env = "OCR_API", default_value = "detect")]
+    ocr_api: OcrApi,
+}
+
+/// What `--once` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    #[serde(flatten)]
+    counts: Counts,
+    runs: u64,
+    failed_runs: u64,
+    milliseconds: u64,
+    component: String,
+}
+
+impl Run {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let started = Instant::now();
+        let database = self.database.parse()?;
+        let (source, artifact) = (self.buckets.source()?, self.buckets.artifact()?);
+        let (sandbox, program) = load(&self.sandbox, self.work.concurrency)?;
+        let aws = aws::load(&self.aws.overrides()).await?;
+        let stop = stop_on_signals()?;
+        let worker = Worker { database, aws, source, artifact, sandbox, program };
+        let (counts, runs) = worker.run(&self.work, self.once, stop).await?;
+        if self.once {
+            let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let component = worker.program.digest().to_owned();
+            output::json(&Summary { counts, runs: runs.runs, failed_runs: runs.failed, milliseconds, component })?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Makes the sandbox and loads the component.
+pub(super) fn load(args: &SandboxArgs, concurrency: usize) -> anyhow::Result<(Arc<Sandbox>, Arc<Program>)> {
+    let sandbox = Sandbox::new(args.limits(), concurrency, args.cache_dir().as_deref())?;
+    let program = sandbox.load(args.component.as_deref())?;
+    Ok((Arc::new(sandbox), Arc::new(program)))
+}
+
+/// Everything that a worker needs, configured and checked.
+pub(super) struct Worker {
+    pub(super) database: Database,
+    pub(super) aws: Aws,
+    pub(super) source: String,
+    pub(super) artifact: String,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) program: Arc<Program>,
+}
+
+impl Worker {
+    /// Works until told to stop, or (with `once`) until nothing is due.
+    pub(super) async fn run(
+        &self,
+        work: &WorkArgs,
+        once: bool,
+        stop: watch::Receiver<Stop>,
+    ) -> anyhow::Result<(Counts, Runs)> {
+        check_bucket(&self.aws, &self.source, "SOURCE_BUCKET").await?;
+        check_bucket(&self.aws, &self.artifact, "ARTIFACT_BUCKET").await?;
+        let wake = Arc::new(Notify::new());
+        let settings = PumpSettings {
+            capacity: work.concurrency.saturating_mul(2).max(2),
+            max_attempts: work.max_attempts,
+            lease: work.lease,
+            every: work.every,
+        };
+        let pump = Arc::new(Pump::start(self.database.clone(), settings, Arc::clone(&wake)).await?);
+        let listener = (!once && !work.no_listen).then(|| tokio::spawn(listen(self.database.clone(), wake)));
+        let image_memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);
+        let services = Arc::new(Services {
+            pump: Arc::clone(&pump),
+            images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory),
+            artifacts: Artifacts::new(self.aws.s3.clone(), self.artifact.clone()),
+            ocr: Textract::new(self.aws.textract.clone(), work.textract_source, work.textract_tps),
+            api: work.ocr_api,
+        });
+        tracing::info!(
+            component = self.program.digest(),
+            database = self.database.at(),
+            source = self.source,
+            artifacts = self.artifact,
+            region = self.aws.region,
+            concurrency = work.concurrency,
+            every = ?work.every,
+            "working"
+        );
+        let settings = ScheduleSettings {
+            concurrency: work.concurrency,
+            batch: work.batch_size,
+            once,
+            drain_timeout: work.drain_timeout,
+        };
+        let (sandbox, program) = (Arc::clone(&self.sandbox), Arc::clone(&self.program));
+        let runs = schedule::run(sandbox, program, services, settings, stop).await;
+        if let Some(listener) = listener {
+            listener.abort();
+        }
+        let counts = pump.counts();
+        tracing::info!(
+            processed = counts.processed,
+            retried = counts.retried,
+            dead = counts.dead,
+            lost = counts.lost,
+            "stopped"
+        );
+        Ok((counts, runs))
+    }
+}
+
+/// A bucket that is not there is an error of configuration; one that may not be looked at (HeadBucket needs
+/// s3:ListBucket) is found out by the work itself.
+async fn check_bucket(aws: &Aws, bucket: &str, variable: &str) -> anyhow::Result<()> {
+    let Err(error) = aws.s3.head_bucket().bucket(bucket).send().await else { return Ok(()) };
+    match error.raw_response().map(|response| response.status().as_u16()) {
+        Some(404) => anyhow::bail!("{variable}: there is no bucket {bucket:?}"),
+        Some(301) => anyhow::bail!("{variable}: bucket {bucket:?} is in another region than {}", aws.region),
+        Some(403) => {
+            tracing::warn!(bucket, "no permission to look at the bucket (s3:ListBucket); going on");
+            Ok(())
+        }
+        _ => {
+            let failure = crate::storage::classify(&error, &format!("bucket {bucket:?}"));
+            Err(failure).with_context(|| format!("{variable}: S3 cannot be reached"))
+        }
+    }
+}
+
+/// The first SIGTERM or SIGINT drains, the second one stops the process where it is: leases run out by themselves.
+pub(super) fn stop_on_signals() -> anyhow::Result<watch::Receiver<Stop>> {
+    let mut term = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let (stop, receiver) = watch::channel(Stop::No);
+    tokio::spawn(async move {
+        for phase in [Stop::Drain, Stop::Now] {
+            tokio::select! {
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            stop.send_replace(phase);
+        }
+        tracing::warn!("stopping at once; what was being worked comes back when its lease ends");
+        std::process::exit(143);
+    });
+    Ok(receiver)
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        lease if lease < Duration::from_secs(1) => Err("a lease under 1s would end between heartbeats".to_owned()),
+        lease => Ok(lease),
+    }
+}
+
+fn calls_per_second(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.001 => Ok(rate),
+        _ => Err(format!("{text:?} is no rate; write calls a second, e.g. 5 or 0.5")),
+    }
+}

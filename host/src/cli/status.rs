@@ -1,0 +1,73 @@
+//! `host status`: the status view as a table.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::duration;
+use super::output;
+use super::target::TargetArgs;
+use crate::queue::status::{StatusRow, status};
+
+/// Shows how many receipts are pending, processed and dead, and their ages (the view vw_receipt_queue_status).
+///
+/// Age: since enqueued (pending), from enqueued to processed (processed), since failed (dlq).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host status
+  host status --watch
+  host status --json | jq 'select(.status == \"dlq\").count'")]
+pub(crate) struct Status {
+    /// Show it again and again, until Ctrl-C.
+    #[arg(long)]
+    watch: bool,
+    /// How often.
+    #[arg(long, env = "WORKER_WATCH_EVERY", default_value = "2s", value_parser = duration, value_name = "TIME", requires = "watch")]
+    interval: Duration,
+    /// One line of JSON a status.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: TargetArgs,
+}
+
+impl Status {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        let client = self.target.resolve()?.database.connect_checked().await?;
+        loop {
+            let rows = status(&client).await?;
+            if self.watch && !self.json && std::io::stdout().is_terminal() {
+                // Home and clear: one picture, not a scroll.
+                write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
+            }
+            self.show(&rows)?;
+            if !self.watch {
+                return Ok(ExitCode::SUCCESS);
+            }
+            tokio::time::sleep(self.interval).await;
+        }
+    }
+
+    fn show(&self, rows: &[StatusRow]) -> anyhow::Result<()> {
+        if self.json {
+            return rows.iter().try_for_each(output::json);
+        }
+        let mut table = output::table(&["status", "count", "avg age", "max age"]);
+        for row in rows {
+            table.add_row([&row.status, &row.count.to_string(), &age(row.avg_age_seconds), &age(row.max_age_seconds)]);
+        }
+        Ok(output::line(table.to_string())?)
+    }
+}
+
+fn age(seconds: i64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        3600..86_400 => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {:02} h", seconds / 86_400, seconds % 86_400 / 3600),
+    }
+}

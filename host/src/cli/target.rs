@@ -1,0 +1,79 @@
+//! Which deployment a verb is meant for: the one that the environment names, or the `host dev` of this machine.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs, user_cache};
+use crate::aws::AwsOverrides;
+use crate::dev::DevState;
+use crate::queue::Database;
+
+/// Database, AWS and buckets.
+#[derive(Debug, Clone, Args)]
+pub(super) struct TargetArgs {
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    aws: AwsArgs,
+    #[command(flatten)]
+    buckets: BucketArgs,
+    /// Folder of the `host dev` to talk to when no database is named.
+    #[arg(long, env = "WORKER_DATA_DIR", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+}
+
+/// A deployment.
+pub(super) struct Target {
+    pub(super) database: Database,
+    pub(super) aws: AwsOverrides,
+    buckets: BucketArgs,
+    dev: Option<DevState>,
+}
+
+impl TargetArgs {
+    pub(super) fn resolve(&self) -> anyhow::Result<Target> {
+        let buckets = self.buckets.clone();
+        if !self.database.is_given()
+            && let Some(dev) = self.running_dev()
+        {
+            tracing::info!(folder = %dev.folder.display(), "no DATABASE_URL: talking to the running `host dev`");
+            return Ok(Target {
+                database: Database::parse(&dev.database_url)?,
+                aws: dev.aws(),
+                buckets,
+                dev: Some(dev),
+            });
+        }
+        Ok(Target { database: self.database.parse()?, aws: self.aws.overrides(), buckets, dev: None })
+    }
+
+    fn running_dev(&self) -> Option<DevState> {
+        let folder = self.data_dir.clone().or_else(default_data_dir)?;
+        DevState::read(&folder)
+    }
+}
+
+impl Target {
+    pub(super) fn source_bucket(&self) -> anyhow::Result<String> {
+        match &self.dev {
+            Some(dev) => Ok(dev.source_bucket.clone()),
+            None => self.buckets.source(),
+        }
+    }
+
+    pub(super) fn artifact_bucket(&self) -> anyhow::Result<String> {
+        match &self.dev {
+            Some(dev) => Ok(dev.artifact_bucket.clone()),
+            None => self.buckets.artifact(),
+        }
+    }
+}
+
+/// Where `host dev` keeps its state: in the user's cache, but root's is closed to the user that Postgres runs as.
+pub(super) fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() && cfg!(target_os = "linux") {
+        return Some(PathBuf::from("/var/cache/receipt-worker/dev"));
+    }
+    user_cache().map(|cache| cache.join("dev"))
+}

@@ -1,0 +1,75 @@
+//! What a running `host dev` leaves for the other verbs: where its servers are.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::AwsOverrides;
+
+const FILE: &str = "dev.json";
+
+/// A running `host dev`. The file is this user's alone (mode 0600): it holds the passwords of the local servers.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct DevState {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The process.
+    pub pid: u32,
+    /// Postgres.
+    pub database_url: String,
+    /// S3.
+    pub s3_endpoint: String,
+    /// Textract.
+    pub textract_endpoint: String,
+    /// Of the local S3.
+    pub access_key: String,
+    /// Of the local S3.
+    pub secret_key: String,
+    /// Region that the clients sign for.
+    pub region: String,
+    /// The photos' bucket.
+    pub source_bucket: String,
+    /// The artifacts' bucket.
+    pub artifact_bucket: String,
+}
+
+impl std::fmt::Debug for DevState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "DevState({})", self.folder.display())
+    }
+}
+
+impl DevState {
+    /// The state of the `host dev` that runs on this folder, if one does.
+    pub fn read(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(FILE)).ok()?;
+        let state: Self = serde_json::from_str(&text).ok()?;
+        let pid = rustix::process::Pid::from_raw(i32::try_from(state.pid).ok()?)?;
+        rustix::process::test_kill_process(pid).is_ok().then_some(state)
+    }
+
+    /// Leaves the state.
+    pub fn write(&self) -> std::io::Result<()> {
+        let path = self.folder.join(FILE);
+        let _ = std::fs::remove_file(&path);
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())
+    }
+
+    /// Takes it away.
+    pub fn remove(&self) {
+        let _ = std::fs::remove_file(self.folder.join(FILE));
+    }
+
+    /// How to reach its S3 and Textract.
+    pub fn aws(&self) -> AwsOverrides {
+        AwsOverrides {
+            region: Some(self.region.clone()),
+            credentials: Some((self.access_key.clone(), self.secret_key.clone())),
+            s3_endpoint: Some(self.s3_endpoint.clone()),
+            textract_endpoint: Some(self.textract_endpoint.clone()),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Textract over the AWS SDK. What comes back is the body that the service sent, byte for byte, taken by an interceptor
+//! beside the SDK's own parsing: the parsed form loses fields that the SDK does not know.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_textract::Client;
+use aws_sdk_textract::config::http::HttpResponse;
+use aws_sdk_textract::config::interceptors::AfterDeserializationInterceptorContextRef;
+use aws_sdk_textract::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_textract::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_textract::primitives::Blob;
+use aws_sdk_textract::types::{Document, S3Object};
+
+use super::rate::RateLimit;
+use crate::aws;
+use crate::failure::{Failure, FailureKind};
+use crate::storage::Image;
+
+/// Textract's limit for image bytes in a request, 5 MB (docs.aws.amazon.com/textract/latest/dg/API_Document.html).
+/// Above it the image goes by S3 reference.
+const LARGEST_INLINE: usize = 5 * 1024 * 1024;
+
+/// How an image reaches Textract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OcrSource {
+    /// As bytes where they fit, else by S3 reference.
+    Bytes,
+    /// By S3 reference, always.
+    S3,
+}
+
+/// Which call is preferred.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OcrApi {
+    /// DetectDocumentText.
+    Detect,
+    /// AnalyzeExpense.
+    Expense,
+}
+
+impl OcrApi {
+    /// The name in artifact keys and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Detect => "detect",
+            Self::Expense => "expense",
+        }
+    }
+}
+
+/// The OCR service.
+#[derive(Debug)]
+pub struct Textract {
+    client: Client,
+    source: OcrSource,
+    rate: RateLimit,
+}
+
+impl Textract {
+    /// `calls_per_second`: the shared limit; none is no limit.
+    pub fn new(client: Client, source: OcrSource, calls_per_second: Option<f64>) -> Self {
+        Self { client, source, rate: RateLimit::new(calls_per_second) }
+    }
+
+    /// Reads an image. Every success costs money.
+    pub async fn read(&self, image: &Image, api: OcrApi) -> Result<Vec<u8>, Failure> {
+        let what = format!("{} of s3://{}/{}", operation(api), image.bucket, image.key);
+        if image.content_type == "application/octet-stream" {
+            return Err(Failure::new(
+                FailureKind::UnsupportedDocument,
+                "image.UnsupportedFormat",
+                format!("{what}: neither JPEG, PNG, TIFF nor PDF by its first bytes"),
+            ));
+        }
+        let document = self.document(image);
+        let body = Captured::default();
+        self.rate.turn().await;
+        match api {
+            OcrApi::Detect => {
+                let call = self.client.detect_document_text().document(document).customize().interceptor(body.clone());
+                call.send().await.map(drop).map_err(|error| classify(&error, &what))?;
+            }
+            OcrApi::Expense => {
+                let call = self.client.analyze_expense().document(document).customize().interceptor(body.clone());
+                call.send().await.map(drop).map_err(|error| classify(&error, &what))?;
+            }
+        }
+        body.take().ok_or_else(|| {
+            Failure::new(FailureKind::BadResponse, "textract.NoBody", format!("{what}: the answer had no body"))
+        })
+    }
+
+    fn document(&self, image: &Image) -> Document {
+        if self.source == OcrSource::Bytes && image.bytes.len() <= LARGEST_INLINE {
+            return Document::builder().bytes(Blob::new(image.bytes.clone())).build();
+        }
+        let object = S3Object::builder().bucket(&image.bucket).name(&image.key).set_version(image.version_id.clone());
+        Document::builder().s3_object(object.build()).build()
+    }
+}
+
+fn operation(api: OcrApi) -> &'static str {
+    match api {
+        OcrApi::Detect => "DetectDocumentText",
+        OcrApi::Expense => "AnalyzeExpense",
+    }
+}
+
+fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    // A body that was cut off or garbled: the service's fault, and the next try may be whole.
+    if let SdkError::ResponseError(_) = error {
+        return Failure::new(
+            FailureKind::Unavailable,
+            "textract.BrokenBody",
+            format!("{what}: the answer was damaged"),
+        );
+    }
+    aws::classify(error, "textract", what, kind_of_code)
+}
+
+/// Textract's error codes (docs.aws.amazon.com/textract/latest/dg/API_DetectDocumentText.html and the common errors), as
+/// the contract's kinds.
+pub fn kind_of_code(code: &str) -> Option<FailureKind> {
+    Some(match code {
+        "BadDocumentException" => FailureKind::BadDocument,
+        "DocumentTooLargeException" => FailureKind::DocumentTooLarge,
+        "UnsupportedDocumentException" => FailureKind::UnsupportedDocument,
+        "ProvisionedThroughputExceededException" | "LimitExceededException" => FailureKind::Throttled,
+        // The image was read by this host a moment ago: Textract lacks the right to it, or is in another region.
+        "InvalidS3ObjectException" | "InvalidKMSKeyException" => FailureKind::AccessDenied,
+        "InvalidParameterException"
+        | "ValidationException"
+        | "ValidationError"
+        | "SerializationException"
+        | "UnknownOperationException"
+        | "InvalidAction"
+        | "MissingParameter"
+        | "InvalidParameterValue"
+        | "InvalidParameterCombination" => FailureKind::InvalidRequest,
+        code => return aws::common_code(code),
+    })
+}
+
+/// Takes the response's body as it came.
+#[derive(Debug, Clone, Default)]
+struct Captured(Arc<Mutex<Option<Vec<u8>>>>);
+
+impl Captured {
+    fn take(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Intercept for Captured {
+    fn name(&self) -> &'static str {
+        "captured-body"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let bytes = context.response().body().bytes().map(<[u8]>::to_vec);
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = bytes;
+        Ok(())
+    }
+}

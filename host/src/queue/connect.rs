@@ -1,0 +1,130 @@
+//! Connections: parsing DATABASE_URL, TLS, and errors that name the server but never the password.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
+use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::{QueueError, describe, migrate, tls};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where the queue is. Parsed and checked, not yet connected.
+#[derive(Clone)]
+pub struct Database {
+    config: Config,
+    connector: MakeRustlsConnect,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Database({})", self.at())
+    }
+}
+
+impl Database {
+    /// Parses a connection string (URL form, or libpq's `key=value` form).
+    pub fn parse(url: &str) -> Result<Self, QueueError> {
+        let (url, settings) = tls::split(url.trim())?;
+        let mut config: Config = url
+            .parse()
+            .map_err(|error: tokio_postgres::Error| QueueError::Url(describe(&error).replace(url.as_str(), "…")))?;
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(QueueError::Url("it names no host".to_owned()));
+        }
+        config.ssl_mode(settings.mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
+        config.tcp_user_timeout(Duration::from_secs(30));
+        if config.get_application_name().is_none() {
+            config.application_name("receipt-worker");
+        }
+        Ok(Self { config, connector: tls::connector(&settings)? })
+    }
+
+    /// Host, port and database for messages; no user, no password.
+    pub fn at(&self) -> String {
+        let host = match self.config.get_hosts().first() {
+            Some(Host::Tcp(name)) => name.clone(),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => path.display().to_string(),
+            None => self.config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
+        };
+        let port = self.config.get_ports().first().copied().unwrap_or(5432);
+        format!("{host}:{port}/{}", self.config.get_dbname().unwrap_or(""))
+    }
+}
+
+/// Connects, and drives the connection in a task of its own that ends with it. Notifications go to `on_notification`.
+pub async fn connect(
+    database: &Database,
+    on_notification: impl Fn() + Send + 'static,
+) -> Result<(Client, JoinHandle<()>), QueueError> {
+    let attempt = database.config.connect(database.connector.clone());
+    let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT * 2, attempt)
+        .await
+        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: CONNECT_TIMEOUT.as_secs() * 2 })?
+        .map_err(|error| QueueError::Connect { at: database.at(), reason: describe(&error) })?;
+    let driver = tokio::spawn(async move {
+        loop {
+            match std::future::poll_fn(|context| connection.poll_message(context)).await {
+                Some(Ok(AsyncMessage::Notification(_))) => on_notification(),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
+                    tracing::debug!(error = %describe(&error), "database connection ended");
+                    return;
+                }
+                None => return,
+            }
+        }
+    });
+    Ok((client, driver))
+}
+
+/// Connects for one-off statements.
+pub async fn connect_simple(database: &Database) -> Result<Client, QueueError> {
+    connect(database, || {}).await.map(|(client, _)| client)
+}
+
+impl Database {
+    /// Connects and makes sure that this is a primary whose schema this host knows.
+    pub async fn connect_checked(&self) -> Result<Client, QueueError> {
+        let client = connect_simple(self).await?;
+        let row = client
+            .query_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
+            .await
+            .map_err(|error| QueueError::query("a look at its state", &error))?;
+        if row.try_get::<_, bool>(0).unwrap_or(false) {
+            return Err(QueueError::ReadOnly { at: self.at() });
+        }
+        migrate::check(&client).await?;
+        Ok(client)
+    }
+
+    /// Connects without looking at the schema.
+    pub async fn connect(&self) -> Result<Client, QueueError> {
+        connect_simple(self).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn messages_name_the_server_but_no_password() {
+        let database = Database::parse("postgres://me:s3cret@db.example:6543/app?sslmode=require").unwrap();
+        assert_eq!(database.at(), "db.example:6543/app");
+        assert!(!format!("{database:?}").contains("s3cret"));
+        let error = Database::parse("postgres://me:s3cret@db:notaport/app").unwrap_err().to_string();
+        assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for url in ["", "mysql://x", "hello", "postgres://"] {
+            assert!(Database::parse(url).is_err(), "{url}");
+        }
+    }
+}

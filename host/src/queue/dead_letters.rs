@@ -1,0 +1,141 @@
+//! The dead letters: listing, retrying and discarding them.
+
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+
+use super::QueueError;
+
+const SELECT: &str = "
+    SELECT
+        receipt_id::text, s3_key, error_kind, error_code, error_message, attempts, claims, component, notes, deaths,
+        to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+        to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+    FROM public.receipt_queue_dlq";
+
+/// One dead letter.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeadLetter {
+    pub receipt_id: String,
+    pub s3_key: Option<String>,
+    pub error_kind: String,
+    pub error_code: String,
+    pub error_message: String,
+    /// Charged attempts.
+    pub attempts: i32,
+    /// Times it was claimed.
+    pub claims: i32,
+    /// SHA-256 of the component that gave it up.
+    pub component: Option<String>,
+    pub notes: Option<String>,
+    /// How often it has died, this time included.
+    pub deaths: i32,
+    /// ISO 8601, UTC.
+    pub enqueued_at: String,
+    /// ISO 8601, UTC.
+    pub failed_at: String,
+}
+
+/// Which dead letters are meant.
+#[derive(Debug, Clone)]
+pub enum Which {
+    /// Every one.
+    All,
+    /// Those of these receipts.
+    Receipts(Vec<String>),
+}
+
+impl Which {
+    fn ids(&self) -> Option<&[String]> {
+        match self {
+            Self::All => None,
+            Self::Receipts(ids) => Some(ids),
+        }
+    }
+}
+
+/// Newest first.
+pub async fn list(client: &Client, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
+    let sql = format!(
+        "{SELECT} WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1) ORDER BY failed_at DESC, id DESC LIMIT $2"
+    );
+    let rows = client.query(&sql, &[&which.ids(), &limit]).await.map_err(problem)?;
+    rows.iter().map(dead_letter).collect::<Result<_, _>>().map_err(problem)
+}
+
+/// Puts dead letters back into the queue with fresh attempts; the queue row remembers that they were dead. Returns the
+/// receipts' ids.
+pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to retry dead letters", &error);
+    let transaction = client.transaction().await.map_err(problem)?;
+    // Receipts first and in order, as everywhere (see complete.sql).
+    let rows = transaction
+        .query(
+            "SELECT r.id::text
+             FROM public.receipts r
+             JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+             WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
+             ORDER BY r.id
+             FOR NO KEY UPDATE OF r",
+            &[&which.ids()],
+        )
+        .await
+        .map_err(problem)?;
+    let ids: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    // Becoming pending is what queues a receipt (the trigger does it, and empties the dead letters) …
+    transaction
+        .execute(
+            "UPDATE public.receipts r
+             SET status = 'pending'
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)",
+            &[&ids],
+        )
+        .await
+        .map_err(problem)?;
+    // … but for one that is pending already.
+    transaction
+        .query(
+            "SELECT public.receipt_queue_put(array_agg(d.receipt_id))
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id::text = ANY ($1)
+             HAVING count(*) > 0",
+            &[&ids],
+        )
+        .await
+        .map_err(problem)?;
+    transaction.commit().await.map_err(problem)?;
+    Ok(ids)
+}
+
+/// Removes dead letters for good; their receipts stay `ocr_failed`. Returns the receipts' ids.
+pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
+    let rows = client
+        .query(
+            "DELETE FROM public.receipt_queue_dlq
+             WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1)
+             RETURNING receipt_id::text",
+            &[&which.ids()],
+        )
+        .await
+        .map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
+}
+
+fn dead_letter(row: &Row) -> Result<DeadLetter, tokio_postgres::Error> {
+    Ok(DeadLetter {
+        receipt_id: row.try_get(0)?,
+        s3_key: row.try_get(1)?,
+        error_kind: row.try_get(2)?,
+        error_code: row.try_get(3)?,
+        error_message: row.try_get(4)?,
+        attempts: row.try_get(5)?,
+        claims: row.try_get(6)?,
+        component: row.try_get(7)?,
+        notes: row.try_get(8)?,
+        deaths: row.try_get(9)?,
+        enqueued_at: row.try_get(10)?,
+        failed_at: row.try_get(11)?,
+    })
+}

@@ -1,0 +1,73 @@
+//! Migrations: the files of `migrations/`, embedded. Each is one transaction, idempotent, and records its own version, so
+//! that it does not matter whether `host migrate` or `supabase db push` applies it.
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::{QueueError, describe};
+
+/// A migration: version, name, text.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    sql: &'static str,
+}
+
+const MIGRATIONS: [Migration; 1] = [Migration {
+    version: 20_261_101_000_000,
+    name: "20261101000000_receipt_queue",
+    sql: include_str!("../../../migrations/20261101000000_receipt_queue.sql"),
+}];
+
+/// Any number that no other application is likely to lock on.
+const LOCK: i64 = 0x7265_6365_6970_7473;
+
+/// Applies what is missing, one migrator at a time. Returns the names of what was applied.
+pub async fn migrate(client: &mut Client) -> Result<Vec<&'static str>, QueueError> {
+    let mut applied = Vec::new();
+    for migration in &MIGRATIONS {
+        let failed =
+            |error: tokio_postgres::Error| QueueError::Migration { name: migration.name, reason: describe(&error) };
+        let transaction = client.transaction().await.map_err(failed)?;
+        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed)?;
+        if has(&transaction, migration.version).await? {
+            continue;
+        }
+        transaction.batch_execute(migration.sql).await.map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        applied.push(migration.name);
+    }
+    Ok(applied)
+}
+
+/// Fails when the database lacks a migration that this host needs.
+pub async fn check(client: &Client) -> Result<(), QueueError> {
+    let needed = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let found = version(client).await?;
+    if found < needed { Err(QueueError::NotMigrated { found, needed }) } else { Ok(()) }
+}
+
+/// The newest migration in the database; 0 when there is none.
+pub async fn version(client: &Client) -> Result<i64, QueueError> {
+    match client.query_one("SELECT coalesce(max(version), 0) FROM public.receipt_queue_schema", &[]).await {
+        Ok(row) => Ok(row.try_get(0).unwrap_or(0)),
+        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(0),
+        Err(error) => Err(QueueError::query("a look at its schema version", &error)),
+    }
+}
+
+async fn has(transaction: &tokio_postgres::Transaction<'_>, version: i64) -> Result<bool, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at its schema version", &error);
+    let table = transaction
+        .query_one("SELECT to_regclass('public.receipt_queue_schema') IS NOT NULL", &[])
+        .await
+        .map_err(problem)?;
+    if !table.try_get::<_, bool>(0).unwrap_or(false) {
+        return Ok(false);
+    }
+    let row = transaction
+        .query_opt("SELECT FROM public.receipt_queue_schema WHERE version = $1", &[&version])
+        .await
+        .map_err(problem)?;
+    Ok(row.is_some())
+}

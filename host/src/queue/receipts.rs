@@ -1,0 +1,108 @@
+//! The receipts table, as `host enqueue` uses it: insert, and look at the result.
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::QueueError;
+
+/// A receipt's result, as the app sees it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReceiptRow {
+    /// The receipt's id.
+    pub receipt_id: String,
+    /// `pending`, `ocr_done`, `ocr_failed`, or what the app has.
+    pub status: String,
+    /// Who was paid.
+    pub vendor: Option<String>,
+    /// What was paid.
+    pub total: Option<String>,
+    /// ISO 4217.
+    pub currency: Option<String>,
+    /// ISO 8601.
+    pub date: Option<String>,
+    /// 0 to 100.
+    pub confidence: Option<f64>,
+    /// Key of the OCR artifact.
+    pub artifact: Option<String>,
+    /// From enqueued to processed.
+    pub milliseconds: Option<f64>,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+impl ReceiptRow {
+    /// Whether nothing more is to come.
+    pub fn is_final(&self) -> bool {
+        self.status != "pending"
+    }
+}
+
+/// Inserts a receipt as an app does; the trigger queues it. Returns its id.
+pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result<String, QueueError> {
+    // Through jsonb, so that user_id gets the type it has in this database.
+    let fields = match user_id {
+        Some(user) => serde_json::json!({ "user_id": user }).to_string(),
+        None => "{}".to_owned(),
+    };
+    let sql = match user_id {
+        Some(_) => {
+            "INSERT INTO public.receipts (user_id, status, image_url)
+             SELECT (jsonb_populate_record(NULL::public.receipts, $1::text::jsonb)).user_id, 'pending', $2
+             RETURNING id::text"
+        }
+        None => {
+            "INSERT INTO public.receipts (status, image_url)
+             SELECT 'pending', $2 WHERE $1::text IS NOT NULL
+             RETURNING id::text"
+        }
+    };
+    let row = client
+        .query_one(sql, &[&fields, &key])
+        .await
+        .map_err(|error| QueueError::query("to insert the receipt", &error))?;
+    row.try_get(0).map_err(|error| QueueError::query("to insert the receipt", &error))
+}
+
+/// Looks at receipts.
+pub async fn look(client: &Client, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at the receipts", &error);
+    let rows = client
+        .query(
+            "SELECT
+                r.id::text,
+                r.status::text,
+                r.vendor_text::text,
+                r.total_amount::text,
+                r.currency::text,
+                r.receipt_date::text,
+                r.ocr_confidence::float8,
+                r.ocr_s3_key::text,
+                (extract(epoch FROM q.processed_at - q.enqueued_at) * 1000)::float8,
+                d.error_message
+             FROM public.receipts r
+             LEFT JOIN public.receipt_queue q ON q.receipt_id = r.id
+             LEFT JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+             JOIN unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) ON wanted.id = r.id::text
+             ORDER BY wanted.place",
+            &[&ids],
+        )
+        .await
+        .map_err(problem)?;
+    rows.iter()
+        .map(|row| {
+            Ok(ReceiptRow {
+                receipt_id: row.try_get(0)?,
+                status: row.try_get(1)?,
+                vendor: row.try_get(2)?,
+                total: row.try_get(3)?,
+                currency: row.try_get(4)?,
+                date: row.try_get(5)?,
+                confidence: row.try_get(6)?,
+                artifact: row.try_get(7)?,
+                milliseconds: row.try_get(8)?,
+                error: row.try_get(9)?,
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map_err(problem)
+}

@@ -1,0 +1,27 @@
+-- Leases the oldest due jobs. $1 limit, $2 lease in milliseconds, $3 worker id, $4 max attempts, $5 the low watermark:
+-- index entries below it were claimed already, and may be many while an old transaction keeps vacuum from them.
+-- Jobs that have used up their attempts are left to spent.sql.
+WITH due AS (
+    SELECT id, available_at AS due_at
+    FROM public.receipt_queue
+    WHERE NOT processed AND available_at >= $5 AND available_at <= now() AND attempts < $4
+    ORDER BY available_at, id
+    LIMIT $1
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE public.receipt_queue q
+SET attempts = q.attempts + 1,
+    claims = q.claims + 1,
+    lease_token = nextval('public.receipt_queue_token'),
+    leased_by = $3,
+    available_at = now() + $2::bigint * interval '1 millisecond'
+FROM due
+WHERE q.id = due.id
+RETURNING
+    q.id,
+    q.lease_token,
+    q.receipt_id::text AS receipt_id,
+    q.s3_key,
+    q.attempts,
+    q.claims,
+    due.due_at

@@ -1,0 +1,73 @@
+-- Settles completed jobs: receipt and queue row in one statement, hence one transaction.
+-- Receipts are locked first and in the order of their ids, as an app's own UPDATE or DELETE does (its trigger and its
+-- cascade reach the queue row second): the other order would deadlock with it. A receipt that somebody else has locked is
+-- left for the next batch, so that it holds up nobody. The queue row is found by primary key and token alone: with
+-- "AND NOT processed" the planner may take the partial index and go quadratic.
+WITH outcome AS (
+    SELECT *
+    FROM unnest(
+        $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::text[]
+    ) AS o (job_id, token, vendor, total, currency, day, confidence, artifact_key, component)
+),
+locked AS MATERIALIZED (
+    SELECT o.job_id, o.token
+    FROM outcome o
+    JOIN public.receipt_queue q ON q.id = o.job_id
+    JOIN public.receipts r ON r.id = q.receipt_id
+    ORDER BY r.id
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+),
+settled AS (
+    UPDATE public.receipt_queue q
+    SET processed = true,
+        processed_at = now(),
+        lease_token = NULL,
+        leased_by = NULL,
+        settled_token = l.token,
+        last_error_kind = NULL,
+        last_error_code = NULL,
+        last_error = NULL,
+        component = o.component
+    FROM locked l
+    JOIN outcome o ON o.job_id = l.job_id
+    WHERE q.id = l.job_id AND q.lease_token = l.token
+    RETURNING q.id, q.receipt_id, q.receipt_before
+),
+written AS (
+    UPDATE public.receipts r
+    SET status = 'ocr_done',
+        vendor_text = o.vendor,
+        total_amount = o.total::numeric,
+        currency = o.currency,
+        receipt_date = o.day::date,
+        ocr_confidence = o.confidence::numeric,
+        ocr_s3_key = o.artifact_key
+    FROM settled s
+    JOIN outcome o ON o.job_id = s.id
+    WHERE r.id = s.receipt_id
+      AND r.status::text = 'pending'
+      AND jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) = s.receipt_before
+    RETURNING r.id
+),
+-- A person edited it meanwhile: what the person wrote stays, and the receipt still ends as done.
+kept AS (
+    UPDATE public.receipts r
+    SET status = 'ocr_done',
+        ocr_confidence = o.confidence::numeric,
+        ocr_s3_key = o.artifact_key
+    FROM settled s
+    JOIN outcome o ON o.job_id = s.id
+    WHERE r.id = s.receipt_id
+      AND r.status::text = 'pending'
+      AND jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) IS DISTINCT FROM s.receipt_before
+    RETURNING r.id
+)
+SELECT
+    o.job_id,
+    s.id IS NOT NULL AS settled,
+    s.id IS NOT NULL AND NOT EXISTS (SELECT FROM written w WHERE w.id = s.receipt_id) AS edited,
+    s.id IS NULL AND EXISTS (
+        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
+    ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
+FROM outcome o
+LEFT JOIN settled s ON s.id = o.job_id

@@ -1,0 +1,49 @@
+-- Moves jobs to the dead letters and marks their receipts, in one statement. Locks as complete.sql does, for its reasons.
+-- $1 ids, $2 tokens, $3 kinds, $4 codes, $5 messages, $6 component digests, $7 notes.
+WITH outcome AS (
+    SELECT *
+    FROM unnest($1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+        AS o (job_id, token, kind, code, message, component, notes)
+),
+locked AS MATERIALIZED (
+    SELECT o.job_id, o.token
+    FROM outcome o
+    JOIN public.receipt_queue q ON q.id = o.job_id
+    JOIN public.receipts r ON r.id = q.receipt_id
+    ORDER BY r.id
+    FOR NO KEY UPDATE OF r SKIP LOCKED
+),
+settled AS (
+    DELETE FROM public.receipt_queue q
+    USING locked l
+    WHERE q.id = l.job_id AND q.lease_token = l.token
+    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths
+),
+buried AS (
+    INSERT INTO public.receipt_queue_dlq (
+        receipt_id, s3_key, error_kind, error_code, error_message, attempts, claims, enqueued_at, settled_token, component,
+        notes, deaths
+    )
+    SELECT
+        s.receipt_id, s.s3_key, o.kind, o.code, o.message, s.attempts, s.claims, s.enqueued_at, o.token, o.component,
+        o.notes || CASE s.deaths WHEN 0 THEN '' ELSE format('; was dead %s time(s) before', s.deaths) END,
+        s.deaths + 1
+    FROM settled s
+    JOIN outcome o ON o.job_id = s.id
+    RETURNING receipt_id
+),
+marked AS (
+    UPDATE public.receipts r
+    SET status = 'ocr_failed'
+    FROM settled s
+    WHERE r.id = s.receipt_id AND r.status::text = 'pending'
+    RETURNING r.id
+)
+SELECT
+    o.job_id,
+    s.id IS NOT NULL AS settled,
+    s.id IS NULL AND EXISTS (
+        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
+    ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
+FROM outcome o
+LEFT JOIN settled s ON s.id = o.job_id

@@ -1,0 +1,16 @@
+-- Jobs whose lease ended after their last attempt: whoever worked them crashed. They are settled as dead letters under
+-- the token they have, so that a worker that is alive after all is fenced by the same rule as everywhere. A job without a
+-- token (the operator lowered the limit) is given one first. $1 max attempts, $2 limit.
+WITH spent AS (
+    SELECT id
+    FROM public.receipt_queue
+    WHERE NOT processed AND available_at <= now() AND attempts >= $1
+    ORDER BY available_at, id
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE public.receipt_queue q
+SET lease_token = coalesce(q.lease_token, nextval('public.receipt_queue_token'))
+FROM spent
+WHERE q.id = spent.id
+RETURNING q.id, q.lease_token, q.attempts, q.last_error_kind, q.last_error_code, q.last_error

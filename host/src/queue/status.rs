@@ -1,0 +1,39 @@
+//! The status view, for people.
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::QueueError;
+
+/// One row of `vw_receipt_queue_status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StatusRow {
+    /// `pending`, `processed` or `dlq`.
+    pub status: String,
+    /// How many.
+    pub count: i64,
+    /// See the view's comment for what age means.
+    pub avg_age_seconds: i64,
+    /// Likewise.
+    pub max_age_seconds: i64,
+}
+
+/// Reads the view.
+pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to show vw_receipt_queue_status", &error);
+    let rows = client
+        .query("SELECT status, count, avg_age_seconds, max_age_seconds FROM public.vw_receipt_queue_status", &[])
+        .await
+        .map_err(problem)?;
+    rows.iter()
+        .map(|row| {
+            Ok(StatusRow {
+                status: row.try_get(0)?,
+                count: row.try_get(1)?,
+                avg_age_seconds: row.try_get(2)?,
+                max_age_seconds: row.try_get(3)?,
+            })
+        })
+        .collect::<Result<_, _>>()
+        .map_err(problem)
+}

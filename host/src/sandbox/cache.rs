@@ -1,0 +1,97 @@
+//! Compiled components, kept between starts. A `.cwasm` file is native code that is loaded unchecked, so the folder
+//! belongs to this user alone, and a file is named by all that it depends on: the component's digest and wasmtime's
+//! compatibility hash.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// A folder of compiled components.
+#[derive(Debug, Clone)]
+pub(super) struct CompileCache {
+    folder: PathBuf,
+}
+
+impl CompileCache {
+    /// Opens the folder, making it with mode 0700. None, with a warning, when it cannot be trusted or made.
+    pub(super) fn open(folder: &Path) -> Option<Self> {
+        match prepare(folder) {
+            Ok(()) => Some(Self { folder: folder.to_owned() }),
+            Err(problem) => {
+                tracing::warn!(folder = %folder.display(), "not caching compiled components: {problem}");
+                None
+            }
+        }
+    }
+
+    /// The compiled form of a component, if it is there and fits this engine.
+    #[allow(unsafe_code)]
+    pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
+        let path = self.path(engine, digest);
+        let bytes = fs::read(&path).ok()?;
+        // SAFETY: the folder is this user's alone (mode 0700, checked when it was opened), and only `store` writes to it.
+        // wasmtime checks that the file was made by the same version with the same settings.
+        match unsafe { Component::deserialize(engine, bytes) } {
+            Ok(component) => Some(component),
+            Err(error) => {
+                tracing::warn!(file = %path.display(), %error, "compiling anew: the cached file does not fit");
+                None
+            }
+        }
+    }
+
+    /// Keeps a compiled component. A failure costs a compilation at the next start, nothing else.
+    pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
+        let stored = component.serialize().map_err(|error| error.to_string()).and_then(|bytes| {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| error.to_string())?;
+            file.write_all(&bytes).map_err(|error| error.to_string())?;
+            file.persist(self.path(engine, digest)).map(drop).map_err(|error| error.to_string())
+        });
+        if let Err(error) = stored {
+            tracing::warn!(folder = %self.folder.display(), %error, "cannot cache the compiled component");
+        }
+    }
+
+    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        self.folder.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+    }
+}
+
+fn prepare(folder: &Path) -> Result<(), String> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| error.to_string())?;
+    let metadata = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
+    if !metadata.is_dir() {
+        return Err("it is no folder".to_owned());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err("it belongs to another user".to_owned());
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err(format!("others can write or read it (mode {:03o}, 700 is needed)", metadata.mode() & 0o777));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_that_others_can_write_is_not_trusted() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = folder.path().join("open");
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(CompileCache::open(&open).is_none());
+        assert!(CompileCache::open(&folder.path().join("new/own")).is_some());
+    }
+}

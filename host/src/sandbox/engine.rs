@@ -1,0 +1,105 @@
+//! The engine: wasmtime, configured for runs that are short, many, bounded and repeatable.
+
+use std::path::Path;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use super::bindings::ReceiptWorker;
+use super::cache::CompileCache;
+use super::deadline::TICK;
+use super::limits::Limits;
+use super::state::RunState;
+use super::wasi;
+
+/// What keeps a sandbox from being made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set up the WebAssembly engine: {0}")]
+pub struct SandboxError(String);
+
+/// An engine with its limits, its linker, and its compile cache. One a process.
+pub struct Sandbox {
+    pub(super) engine: Engine,
+    pub(super) linker: Linker<RunState>,
+    pub(super) limits: Limits,
+    pub(super) cache: Option<CompileCache>,
+}
+
+impl Sandbox {
+    /// Makes a sandbox for `concurrency` runs side by side. `cache` is the folder for compiled components.
+    pub fn new(limits: Limits, concurrency: usize, cache: Option<&Path>) -> Result<Self, SandboxError> {
+        let problem = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
+        let engine = pooling_or_not(&limits, concurrency).map_err(problem)?;
+        let mut linker = Linker::new(&engine);
+        wasi::add_to_linker(&mut linker).map_err(problem)?;
+        ReceiptWorker::add_to_linker::<_, wasmtime::component::HasSelf<RunState>>(&mut linker, |state| state)
+            .map_err(problem)?;
+        tick(&engine)?;
+        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
+    }
+
+    /// The limits of a run.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    // Same component, same input, same output: on every machine.
+    config.cranelift_nan_canonicalization(true);
+    config.relaxed_simd_deterministic(true);
+    // The contract's functions are synchronous; the machinery for concurrent ones is not built into each store.
+    config.concurrency_support(false);
+    config
+}
+
+/// The pooling allocator makes a fresh instance for every run cheap; it reserves address space for its slots, which not
+/// every machine (a container with a limit on it, say) grants.
+fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engine> {
+    let slots = u32::try_from(concurrency.saturating_add(4)).unwrap_or(u32::MAX);
+    let per_slot = |count: usize| slots.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(slots)
+        .total_core_instances(per_slot(limits.instances))
+        .max_core_instances_per_component(u32::try_from(limits.instances).unwrap_or(u32::MAX))
+        .total_memories(slots)
+        .max_memories_per_component(1)
+        .total_tables(per_slot(limits.tables))
+        .max_tables_per_component(u32::try_from(limits.tables).unwrap_or(u32::MAX))
+        .table_elements(limits.table_elements)
+        .total_stacks(slots)
+        .max_memory_size(limits.memory)
+        // What a run of the built-in component touches: kept and zeroed, which is cheaper than giving it back.
+        .linear_memory_keep_resident(1 << 20)
+        .table_keep_resident(1 << 16);
+    let mut pooling = config();
+    pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    match Engine::new(&pooling) {
+        Ok(engine) => {
+            tracing::debug!(slots, "instances from a pooling allocator");
+            Ok(engine)
+        }
+        Err(error) => {
+            tracing::warn!(slots, error = %format!("{error:#}"), "no pooling allocator; instances are made on demand");
+            Engine::new(&config())
+        }
+    }
+}
+
+/// One ticker an engine; it ends with it.
+fn tick(engine: &Engine) -> Result<(), SandboxError> {
+    let engine = engine.weak();
+    std::thread::Builder::new()
+        .name("epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(TICK);
+            }
+        })
+        .map(drop)
+        .map_err(|error| SandboxError(format!("no thread for the epoch ticker: {error}")))
+}

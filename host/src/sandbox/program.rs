@@ -1,0 +1,75 @@
+//! A component that was checked, compiled and linked: ready to be run.
+
+use std::path::Path;
+
+use super::bindings::ReceiptWorkerPre;
+use super::engine::Sandbox;
+use super::inspect::{Inspection, Refusal, inspect};
+use super::state::RunState;
+
+/// The component that was built together with this host.
+pub const EMBEDDED: &[u8] = include_bytes!(env!("WORKER_WASM"));
+
+/// Why a component is not run.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read the component {path}: {reason}")]
+    Read { path: String, reason: String },
+    #[error("{name} is refused: {refusal}")]
+    Refused { name: String, refusal: Refusal },
+    #[error("{name} cannot be compiled: {reason}")]
+    Compile { name: String, reason: String },
+    #[error("{name} does not fit the contract: {reason}")]
+    Link { name: String, reason: String },
+}
+
+/// See the module.
+pub struct Program {
+    /// What it is.
+    pub inspection: Inspection,
+    pub(super) pre: ReceiptWorkerPre<RunState>,
+}
+
+impl Program {
+    /// SHA-256 of the component, hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.inspection.sha256
+    }
+}
+
+impl Sandbox {
+    /// Loads a component from a file, or the one that is built in.
+    pub fn load(&self, path: Option<&Path>) -> Result<Program, LoadError> {
+        let Some(path) = path else {
+            return self.load_bytes("the built-in component", EMBEDDED);
+        };
+        let name = path.display().to_string();
+        let bytes =
+            std::fs::read(path).map_err(|error| LoadError::Read { path: name.clone(), reason: error.to_string() })?;
+        self.load_bytes(&name, &bytes)
+    }
+
+    /// Checks, compiles (or takes from the cache) and links a component.
+    pub fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Program, LoadError> {
+        let (inspection, verdict) = inspect(bytes);
+        verdict.map_err(|refusal| LoadError::Refused { name: name.to_owned(), refusal })?;
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &inspection.sha256));
+        let component = match cached {
+            Some(component) => component,
+            None => {
+                let component = wasmtime::component::Component::from_binary(&self.engine, bytes)
+                    .map_err(|error| LoadError::Compile { name: name.to_owned(), reason: format!("{error:#}") })?;
+                if let Some(cache) = &self.cache {
+                    cache.store(&self.engine, &inspection.sha256, &component);
+                }
+                component
+            }
+        };
+        let pre = self
+            .linker
+            .instantiate_pre(&component)
+            .and_then(ReceiptWorkerPre::new)
+            .map_err(|error| LoadError::Link { name: name.to_owned(), reason: format!("{error:#}") })?;
+        Ok(Program { inspection, pre })
+    }
+}

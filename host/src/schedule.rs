@@ -1,0 +1,150 @@
+//! When to run: at once when there is work, again at once while there is more, at every notification, and at every
+//! interval for what a notification missed. One run works a few jobs in a fresh instance; runs go side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::queue::Pump;
+use crate::sandbox::{Program, RunEnd, Sandbox, Services};
+
+/// How the schedule works.
+#[derive(Debug, Clone)]
+pub struct ScheduleSettings {
+    /// Runs side by side.
+    pub concurrency: usize,
+    /// Jobs that one run takes, at most.
+    pub batch: usize,
+    /// Stop when nothing is due any more.
+    pub once: bool,
+    /// How long runs may take to end after a stop was asked for.
+    pub drain_timeout: Duration,
+}
+
+/// What the process was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// Nothing: go on.
+    No,
+    /// Begin nothing, end what was begun.
+    Drain,
+    /// End now; leases run out by themselves.
+    Now,
+}
+
+/// What happened, besides what the pump counts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Runs {
+    /// Runs of the component.
+    pub runs: u64,
+    /// Runs that failed (trap, limit).
+    pub failed: u64,
+    /// Whether everything that was begun also ended.
+    pub drained: bool,
+}
+
+/// Runs until a stop is asked for, or (with `once`) until nothing is due.
+pub async fn run(
+    sandbox: Arc<Sandbox>,
+    program: Arc<Program>,
+    services: Arc<Services>,
+    settings: ScheduleSettings,
+    mut stop: watch::Receiver<Stop>,
+) -> Runs {
+    let pump = Arc::clone(&services.pump);
+    let mut ready = pump.ready();
+    let mut running = JoinSet::new();
+    let mut report = Runs::default();
+    while *stop.borrow_and_update() == Stop::No {
+        start_runs(&settings, &pump, &mut running, |jobs| {
+            let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
+            async move { sandbox.run(&program, &services, jobs).await }
+        });
+        if settings.once && running.is_empty() && pump.is_exhausted() {
+            break;
+        }
+        tokio::select! {
+            _ = stop.changed() => {}
+            _ = ready.changed() => {}
+            Some(ended) = running.join_next() => report.count(ended),
+        }
+    }
+    drain(&pump, &mut running, &mut report, settings.drain_timeout, stop).await;
+    report
+}
+
+/// Spreads what waits over the free instances.
+fn start_runs<F>(
+    settings: &ScheduleSettings,
+    pump: &Pump,
+    running: &mut JoinSet<RunEnd>,
+    run: impl Fn(Vec<crate::queue::Job>) -> F,
+) where
+    F: Future<Output = RunEnd> + Send + 'static,
+{
+    loop {
+        let free = settings.concurrency.saturating_sub(running.len());
+        let waiting = *pump.ready().borrow();
+        if free == 0 || waiting == 0 {
+            return;
+        }
+        let jobs = pump.take(waiting.div_ceil(free).clamp(1, settings.batch));
+        if jobs.is_empty() {
+            return;
+        }
+        running.spawn(run(jobs));
+    }
+}
+
+/// Gives back what was not begun, then waits for what was: up to the timeout, or a second signal.
+async fn drain(
+    pump: &Pump,
+    running: &mut JoinSet<RunEnd>,
+    report: &mut Runs,
+    timeout: Duration,
+    mut stop: watch::Receiver<Stop>,
+) {
+    pump.stop_claiming();
+    if !running.is_empty() {
+        tracing::info!(running = running.len(), ?timeout, "draining: a second signal stops at once");
+    }
+    let deadline = Instant::now() + timeout;
+    let hurry = async { stop.wait_for(|stop| *stop == Stop::Now).await.map(drop) };
+    let all = async {
+        while let Some(ended) = running.join_next().await {
+            report.count(ended);
+        }
+    };
+    report.drained = tokio::select! {
+        () = all => true,
+        () = tokio::time::sleep_until(deadline) => {
+            tracing::warn!(?timeout, "runs did not end in time; their jobs go back to the queue");
+            false
+        }
+        Ok(()) = hurry => return,
+    };
+    running.shutdown().await;
+    pump.release_held();
+    let rest = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(5));
+    if !pump.finish(rest).await {
+        tracing::warn!("not everything could be settled; the leases run out by themselves");
+        report.drained = false;
+    }
+}
+
+impl Runs {
+    fn count(&mut self, ended: Result<RunEnd, tokio::task::JoinError>) {
+        self.runs += 1;
+        match ended {
+            Ok(RunEnd { result: Ok(_), .. }) => {}
+            Ok(_) => self.failed += 1,
+            Err(error) => {
+                tracing::error!(%error, "a run ended abnormally; its leases will run out");
+                self.failed += 1;
+            }
+        }
+    }
+}

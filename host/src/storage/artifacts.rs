@@ -1,0 +1,115 @@
+//! OCR artifacts: the bytes that the OCR service sent, unchanged, under a key made from receipt and image version.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::ByteStream;
+
+use super::classify;
+use crate::failure::{Failure, FailureKind};
+
+/// An artifact is refused beyond this: no OCR response of one page is near it.
+const LARGEST_ARTIFACT: i64 = 64 * 1024 * 1024;
+
+/// The artifact bucket.
+#[derive(Debug, Clone)]
+pub struct Artifacts {
+    client: Client,
+    bucket: String,
+}
+
+/// An artifact that is in S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredArtifact {
+    /// The object's key in the artifact bucket.
+    pub key: String,
+}
+
+impl Artifacts {
+    /// Artifacts in `bucket`.
+    pub fn new(client: Client, bucket: String) -> Self {
+        Self { client, bucket }
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The key for a receipt's image: the same for every attempt, another one when the image is replaced or another OCR
+    /// call is chosen.
+    pub fn key(receipt_id: &str, image_digest: &str, api: &str) -> String {
+        // An app's ids are uuids or numbers; whatever else they are, they are one path segment here.
+        let receipt: String = receipt_id
+            .chars()
+            .take(200)
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
+            .collect();
+        format!("ocr/{receipt}/{image_digest}.{api}.json")
+    }
+
+    /// Stores the bytes, with what is worth knowing about them as metadata.
+    pub async fn store(
+        &self,
+        key: &str,
+        body: Vec<u8>,
+        metadata: [(&'static str, String); 4],
+    ) -> Result<StoredArtifact, Failure> {
+        let mut put = self
+            .client
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_type("application/json")
+            .body(ByteStream::from(body));
+        for (name, value) in metadata {
+            // Metadata travels in headers: ASCII only.
+            put = put.metadata(name, value.chars().filter(char::is_ascii_graphic).collect::<String>());
+        }
+        put.send().await.map_err(|error| classify(&error, &self.what(key)))?;
+        Ok(StoredArtifact { key: key.to_owned() })
+    }
+
+    /// Whether the artifact is there.
+    pub async fn find(&self, key: &str) -> Result<Option<StoredArtifact>, Failure> {
+        match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            Ok(_) => Ok(Some(StoredArtifact { key: key.to_owned() })),
+            Err(error) => match classify(&error, &self.what(key)) {
+                failure if failure.kind == FailureKind::NotFound => Ok(None),
+                failure => Err(failure),
+            },
+        }
+    }
+
+    /// Reads an artifact.
+    pub async fn read(&self, key: &str) -> Result<Vec<u8>, Failure> {
+        let what = self.what(key);
+        let object = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .send()
+            .await
+            .map_err(|error| classify(&error, &what))?;
+        if object.content_length().unwrap_or(0) > LARGEST_ARTIFACT {
+            return Err(Failure::new(FailureKind::BadResponse, "artifact.TooLarge", format!("{what} is too large")));
+        }
+        let body = object.body.collect().await;
+        let body =
+            body.map_err(|error| Failure::new(FailureKind::Unavailable, "s3.BrokenBody", format!("{what}: {error}")))?;
+        Ok(body.to_vec())
+    }
+
+    fn what(&self, key: &str) -> String {
+        format!("artifact s3://{}/{key}", self.bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_one_segment_a_receipt() {
+        assert_eq!(Artifacts::key("../x/y z", "abc", "detect"), "ocr/___x_y_z/abc.detect.json");
+    }
+}

@@ -1,0 +1,165 @@
+//! Receipts' images: fetched once, bounded in size and in how much of them is held at a time, known by their digest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use sha2::{Digest, Sha256};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{Location, classify, locate};
+use crate::failure::{Failure, FailureKind};
+
+/// Textract's limit for synchronous calls, 10 MB (docs.aws.amazon.com/textract/latest/dg/limits-document.html).
+pub const LARGEST_IMAGE: u64 = 10 * 1024 * 1024;
+
+/// How long to wait for others to let go of their images.
+const ROOM_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The source bucket.
+#[derive(Debug, Clone)]
+pub struct Images {
+    client: Client,
+    bucket: String,
+    /// KiB of images that may be held at a time, over all instances.
+    room: Arc<Semaphore>,
+}
+
+/// An image in the host's memory.
+#[derive(Debug)]
+pub struct Image {
+    /// What S3 holds.
+    pub bytes: Vec<u8>,
+    /// SHA-256 of the bytes, hexadecimal: the image's version.
+    pub digest: String,
+    /// By the bytes' signature.
+    pub content_type: &'static str,
+    /// The source bucket.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// The object's version, where the bucket keeps versions.
+    pub version_id: Option<String>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Images {
+    /// Images of `bucket`, holding at most `held_bytes` of them at a time.
+    pub fn new(client: Client, bucket: String, held_bytes: u64) -> Self {
+        let kib = usize::try_from(held_bytes.max(LARGEST_IMAGE) / 1024).unwrap_or(usize::MAX);
+        Self { client, bucket, room: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))) }
+    }
+
+    /// The bucket's name.
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// Fetches the image that the app named.
+    pub async fn fetch(&self, location: Option<&str>) -> Result<Image, Failure> {
+        let Location { key } = locate(location, &self.bucket)?;
+        let what = format!("image s3://{}/{key}", self.bucket);
+        let object = self
+            .client
+            .get_object()
+            .bucket(&self.bucket)
+            .key(&key)
+            .send()
+            .await
+            .map_err(|error| classify(&error, &what))?;
+        let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(LARGEST_IMAGE);
+        if size > LARGEST_IMAGE {
+            return Err(too_large(&what, size));
+        }
+        if size == 0 {
+            return Err(Failure::new(FailureKind::BadDocument, "image.Empty", format!("{what} is empty (0 bytes)")));
+        }
+        let permit = self.room_for(size).await?;
+        let version_id = object.version_id().map(str::to_owned);
+        let bytes = read_bounded(object.body, size, &what).await?;
+        let digest = digest_of(&bytes);
+        let content_type = sniff(&bytes);
+        Ok(Image { bytes, digest, content_type, bucket: self.bucket.clone(), key, version_id, _room: permit })
+    }
+
+    async fn room_for(&self, size: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
+        let acquire = Arc::clone(&self.room).acquire_many_owned(kib);
+        match tokio::time::timeout(ROOM_TIMEOUT, acquire).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Failure::new(
+                FailureKind::Unavailable,
+                "image.NoRoom",
+                "no room for the image: too many are held already (--image-memory)",
+            )),
+        }
+    }
+}
+
+async fn read_bounded(mut body: aws_sdk_s3::primitives::ByteStream, size: u64, what: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    loop {
+        match body.try_next().await {
+            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
+            Ok(None) => break,
+            Err(error) => {
+                return Err(Failure::new(FailureKind::Unavailable, "s3.BrokenBody", format!("{what}: {error}")));
+            }
+        }
+        if bytes.len() as u64 > LARGEST_IMAGE {
+            return Err(too_large(what, bytes.len() as u64));
+        }
+    }
+    if (bytes.len() as u64) < size {
+        return Err(Failure::new(
+            FailureKind::Unavailable,
+            "s3.BrokenBody",
+            format!("{what}: {} of {size} bytes came", bytes.len()),
+        ));
+    }
+    Ok(bytes)
+}
+
+fn too_large(what: &str, size: u64) -> Failure {
+    Failure::new(
+        FailureKind::DocumentTooLarge,
+        "image.TooLarge",
+        format!("{what} has {size} bytes; Textract takes at most {LARGEST_IMAGE}"),
+    )
+}
+
+/// The media type by the bytes' signature, whatever the object's name says.
+pub fn sniff(bytes: &[u8]) -> &'static str {
+    match bytes {
+        [0xFF, 0xD8, 0xFF, ..] => "image/jpeg",
+        [0x89, b'P', b'N', b'G', 0x0D, 0x0A, 0x1A, 0x0A, ..] => "image/png",
+        [b'I', b'I', 0x2A, 0x00, ..] | [b'M', b'M', 0x00, 0x2A, ..] => "image/tiff",
+        [b'%', b'P', b'D', b'F', b'-', ..] => "application/pdf",
+        _ => "application/octet-stream",
+    }
+}
+
+/// SHA-256, hexadecimal.
+pub fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// Lower-case hexadecimal.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signature_decides_not_the_name() {
+        assert_eq!(sniff(b"\xFF\xD8\xFF\xE0rest"), "image/jpeg");
+        assert_eq!(sniff(b"\x89PNG\r\n\x1a\n...."), "image/png");
+        assert_eq!(sniff(b"MM\x00\x2a"), "image/tiff");
+        assert_eq!(sniff(b"%PDF-1.7"), "application/pdf");
+        assert_eq!(sniff(b"hello, I am a text"), "application/octet-stream");
+        assert_eq!(sniff(b""), "application/octet-stream");
+    }
+}
