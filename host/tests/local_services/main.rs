@@ -1,0 +1,5 @@
+//! The servers that `host dev` starts itself, as clients see them.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod s3;
+mod support;
