@@ -1,5 +1,6 @@
 //! Servers for development that `host dev` and the tests start themselves: Postgres and S3.
 
+pub mod postgres;
 pub mod s3;
 pub(crate) mod server;
 

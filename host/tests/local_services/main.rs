@@ -1,5 +1,6 @@
 //! The servers that `host dev` starts itself, as clients see them.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod postgres;
 mod s3;
 mod support;
