@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use host::dev::postgres::{Error, LocalPostgres, Settings};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio_postgres::NoTls;
 
@@ -57,7 +58,7 @@ async fn a_cluster_lives_through_stops_and_kills() {
     // The host and the keeper are killed: the next start stops the server that is left.
     let postgres = LocalPostgres::start(settings(&dir)).await.unwrap();
     let server = server_pid(dir.path());
-    kill("KILL", parent_of(server));
+    kill(parent_of(server));
     drop(postgres);
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(Path::new(&format!("/proc/{server}")).exists() || !cfg!(target_os = "linux"));
@@ -66,7 +67,7 @@ async fn a_cluster_lives_through_stops_and_kills() {
 
     // The server is killed too: the next start recovers.
     execute(&postgres.url("receipt worker"), "INSERT INTO kept VALUES (3)").await;
-    kill("KILL", server_pid(dir.path()));
+    kill(server_pid(dir.path()));
     drop(postgres);
     let postgres = LocalPostgres::start(settings(&dir)).await.unwrap();
     let (client, connection) = tokio_postgres::connect(&postgres.url("receipt worker"), NoTls).await.unwrap();
@@ -156,13 +157,16 @@ fn server_pid(dir: &Path) -> i32 {
 }
 
 fn parent_of(pid: i32) -> i32 {
+    // Not everywhere is there a `ps`.
+    if let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) {
+        return status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    }
     let ps = std::process::Command::new("ps").args(["-o", "ppid=", "-p", &pid.to_string()]).output().unwrap();
     String::from_utf8(ps.stdout).unwrap().trim().parse().unwrap()
 }
 
-fn kill(signal: &str, pid: i32) {
-    let killed = std::process::Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
-    assert!(killed.unwrap().success());
+fn kill(pid: i32) {
+    kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
 }
 
 async fn wait_until_gone(dir: &Path) {
