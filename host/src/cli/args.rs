@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::aws::AwsOverrides;
+use crate::dev::user_cache;
 use crate::queue::Database;
 use crate::sandbox::Limits;
 
@@ -147,16 +148,6 @@ impl SandboxArgs {
             None => user_cache().map(|cache| cache.join("compiled")),
         }
     }
-}
-
-/// This user's cache folder for this program (XDG, or macOS's place for it).
-pub(super) fn user_cache() -> Option<PathBuf> {
-    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = set("XDG_CACHE_HOME").or_else(|| {
-        let home = set("HOME")?;
-        Some(if cfg!(target_os = "macos") { home.join("Library/Caches") } else { home.join(".cache") })
-    })?;
-    Some(base.join("receipt-worker"))
 }
 
 /// Reads `250ms`, `30s`, `15m`, `2h`; a bare number is seconds.

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs, user_cache};
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs};
 use crate::aws::AwsOverrides;
-use crate::dev::DevState;
+use crate::dev::{DevState, default_data_dir};
 use crate::queue::Database;
 
 /// Database, AWS and buckets.
@@ -68,12 +68,4 @@ impl Target {
             None => self.buckets.artifact(),
         }
     }
-}
-
-/// Where `host dev` keeps its state: in the user's cache, but root's is closed to the user that Postgres runs as.
-pub(super) fn default_data_dir() -> Option<PathBuf> {
-    if rustix::process::geteuid().is_root() && cfg!(target_os = "linux") {
-        return Some(PathBuf::from("/var/cache/receipt-worker/dev"));
-    }
-    user_cache().map(|cache| cache.join("dev"))
 }

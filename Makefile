@@ -1,0 +1,44 @@
+# What a newcomer types. Everything here works with GNU make 4.3 and with the 3.81 of macOS.
+
+# A rustup that was installed a minute ago is not yet in the PATH of this shell.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+# Where cargo builds.
+TARGET = "$${CARGO_TARGET_DIR:-target}"
+# More arguments for `host dev`: make dev ARGS="--help"
+ARGS =
+
+.PHONY: help setup build release dev test bench load clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+setup: ## install what is missing for all of the others (asks nothing; says what it does)
+	@scripts/setup dev test
+
+build: ## build host and component for development
+	@scripts/setup build
+	cargo build --workspace --locked
+
+release: ## build target/release/host and target/release/worker.wasm
+	@scripts/setup build
+	cargo build --release --locked
+
+dev: ## install, build and start everything, work the bundled receipts, stay up until Ctrl-C
+	@scripts/setup dev
+	cargo build --locked
+	@exec $(TARGET)/debug/host dev --receipts tests/receipts $(ARGS)
+
+test: ## every check of the project; CI runs exactly this
+	@scripts/setup test
+	@scripts/test
+
+bench: ## measure the guest's parser and the queue
+	@scripts/setup dev
+	cargo bench --workspace --locked
+
+load: ## measure receipts a second through the whole path, with recorded OCR answers
+	@scripts/setup dev
+	cargo test --release --locked --package tests --test load -- --ignored --nocapture
+
+clean: ## remove what was built (not the data of `make dev`)
+	cargo clean
