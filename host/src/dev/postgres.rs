@@ -34,11 +34,12 @@ const STOP: Duration = Duration::from_secs(30);
 /// Ports that are tried when none is asked for: between finding a free one and listening, another may take it.
 const PORTS: usize = 5;
 
-/// Runs `"$@"`, and interrupts it (a fast shutdown, for Postgres) when standard input ends.
+/// Runs `"$@"`, and interrupts it (a fast shutdown, for Postgres) when standard input ends. More than once: a server that
+/// has just begun to start does not listen yet.
 const KEEPER: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- & server=$!
-{ read -r _ <&3; kill -INT $server; } & watch=$!
+{ read -r _ <&3; while kill -INT $server; do sleep 1; done; } & watch=$!
 exec 3<&-
 wait $server; code=$?
 kill $watch

@@ -88,6 +88,19 @@ async fn a_cluster_lives_through_stops_and_kills() {
     }
 }
 
+/// A start that is given up, by a Ctrl-C say, leaves no server behind.
+#[tokio::test]
+async fn a_start_that_is_given_up_leaves_nothing_running() {
+    let dir = folder();
+    LocalPostgres::start(settings(&dir)).await.unwrap().stop().await;
+    for milliseconds in [5, 10, 20, 40, 80] {
+        let start = LocalPostgres::start(settings(&dir));
+        let _ = tokio::time::timeout(Duration::from_millis(milliseconds), start).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        wait_until_gone(dir.path()).await;
+    }
+}
+
 #[tokio::test]
 async fn missing_binaries_are_named() {
     let dir = folder();
