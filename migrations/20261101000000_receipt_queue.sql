@@ -61,7 +61,7 @@ BEGIN
 
     IF to_regclass('public.receipt_queue') IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_attribute
-        WHERE attrelid = 'public.receipt_queue'::regclass AND attname = 'lease_token' AND NOT attisdropped
+        WHERE attrelid = to_regclass('public.receipt_queue') AND attname = 'lease_token' AND NOT attisdropped
     ) THEN
         RAISE EXCEPTION 'there is a table public.receipt_queue of another make'
             USING HINT = 'Let its worker drain it, then rename it and its dead letter table out of the way: '
@@ -211,15 +211,26 @@ CREATE OR REPLACE FUNCTION public.receipts_requeue() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $body$
 BEGIN
-    UPDATE public.receipts r
-    SET status = 'pending'
-    FROM new_receipts n
-    JOIN old_receipts o ON o.id = n.id
-    WHERE r.id = n.id
-      AND n.status::text IN ('ocr_done', 'ocr_failed')
-      AND o.status::text = n.status::text
-      AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
-          IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text);
+    -- Asked before it is done: a statement trigger fires for an UPDATE of no rows as well, without end.
+    IF EXISTS (
+        SELECT
+        FROM new_receipts n
+        JOIN old_receipts o ON o.id = n.id
+        WHERE n.status::text IN ('ocr_done', 'ocr_failed')
+          AND o.status::text = n.status::text
+          AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
+              IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text)
+    ) THEN
+        UPDATE public.receipts r
+        SET status = 'pending'
+        FROM new_receipts n
+        JOIN old_receipts o ON o.id = n.id
+        WHERE r.id = n.id
+          AND n.status::text IN ('ocr_done', 'ocr_failed')
+          AND o.status::text = n.status::text
+          AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
+              IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text);
+    END IF;
 
     PERFORM public.receipt_queue_put(array_agg(n.id))
     FROM new_receipts n

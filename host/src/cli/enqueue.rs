@@ -11,8 +11,9 @@ use tokio_postgres::Client;
 use super::args::duration;
 use super::output::{self, plain};
 use super::target::TargetArgs;
+use crate::aws::{self, Aws};
 use crate::queue::receipts::{self, ReceiptRow};
-use crate::storage::{digest_of, sniff};
+use crate::storage::{self, digest_of, sniff};
 
 /// Uploads photos of receipts and queues them, as an app does; with --wait, shows what was read.
 ///
@@ -45,25 +46,15 @@ pub(crate) struct Enqueue {
 impl Enqueue {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         // Every file is looked at before the first one is sent.
-        let photos = self.files.iter().map(|file| read(file)).collect::<anyhow::Result<Vec<_>>>()?;
+        let photos = self.files.iter().map(|file| Photo::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
         let target = self.target.resolve()?;
         let client = target.database.connect_checked().await?;
-        let aws = crate::aws::load(&target.aws).await?;
+        let aws = aws::load(&target.aws).await?;
         let bucket = target.source_bucket()?;
         let mut ids = Vec::new();
-        for (file, photo) in self.files.iter().zip(photos) {
-            let key = key(file, &photo);
-            let content_type = sniff(&photo);
-            aws.s3
-                .put_object()
-                .bucket(&bucket)
-                .key(&key)
-                .content_type(content_type)
-                .body(photo.into())
-                .send()
-                .await
-                .map_err(|error| crate::storage::classify(&error, &format!("upload to s3://{bucket}/{key}")))?;
-            ids.push(receipts::insert(&client, &key, self.user_id.as_deref()).await?);
+        for photo in &photos {
+            upload(&aws, &bucket, photo).await?;
+            ids.push(receipts::insert(&client, photo.key(), self.user_id.as_deref()).await?);
         }
         let rows =
             if self.wait { wait(&client, &ids, self.timeout).await? } else { receipts::look(&client, &ids).await? };
@@ -73,26 +64,39 @@ impl Enqueue {
     }
 }
 
-fn read(file: &Path) -> anyhow::Result<Vec<u8>> {
-    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    anyhow::ensure!(!bytes.is_empty(), "{} is empty", file.display());
-    Ok(bytes)
+/// A photo, and the key that it gets in the source bucket: the same photo gets the same key.
+pub(super) struct Photo {
+    key: String,
+    bytes: Vec<u8>,
 }
 
-/// The same photo gets the same key.
-fn key(file: &Path, photo: &[u8]) -> String {
-    let name: String = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' })
-        .collect();
-    let digest = digest_of(photo);
-    format!("receipts/{}/{name}", digest.get(..16).unwrap_or(&digest))
+impl Photo {
+    pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        anyhow::ensure!(!bytes.is_empty(), "{} is empty", file.display());
+        let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();
+        let digest = digest_of(&bytes);
+        let key = format!("receipts/{}/{name}", digest.get(..16).unwrap_or(&digest));
+        Ok(Self { key, bytes })
+    }
+
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
 }
 
-pub(super) async fn wait(client: &Client, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
+pub(super) async fn upload(aws: &Aws, bucket: &str, photo: &Photo) -> anyhow::Result<()> {
+    let put = aws.s3.put_object().bucket(bucket).key(&photo.key).content_type(sniff(&photo.bytes));
+    put.body(photo.bytes.clone().into())
+        .send()
+        .await
+        .map_err(|error| storage::classify(&error, &format!("upload to s3://{bucket}/{}", photo.key)))?;
+    Ok(())
+}
+
+async fn wait(client: &Client, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
     let deadline = Instant::now() + timeout;
     loop {
         let rows = receipts::look(client, ids).await?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod dev;
 mod dlq;
 mod doctor;
 mod enqueue;
@@ -50,6 +51,7 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<run::Run>),
+    Dev(Box<dev::Dev>),
     Migrate(migrate::Migrate),
     Enqueue(enqueue::Enqueue),
     Status(status::Status),
@@ -93,6 +95,7 @@ impl Verb {
     async fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(verb) => verb.execute().await,
+            Self::Dev(verb) => verb.execute().await,
             Self::Migrate(verb) => verb.execute().await,
             Self::Enqueue(verb) => verb.execute().await,
             Self::Status(verb) => verb.execute().await,

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
 /// Writes a line of data.
@@ -18,7 +18,7 @@ pub(super) fn json(value: &impl serde::Serialize) -> anyhow::Result<()> {
 /// A table with these headings.
 pub(super) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(headings);
     table
 }
 

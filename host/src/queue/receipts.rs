@@ -63,6 +63,19 @@ pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result
     row.try_get(0).map_err(|error| QueueError::query("to insert the receipt", &error))
 }
 
+/// The newest receipt with this image, if there is one.
+pub async fn find(client: &Client, key: &str) -> Result<Option<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipt", &error);
+    let row = client
+        .query_opt(
+            "SELECT id::text FROM public.receipts WHERE image_url::text = $1 ORDER BY created_at DESC LIMIT 1",
+            &[&key],
+        )
+        .await
+        .map_err(problem)?;
+    row.map(|row| row.try_get(0)).transpose().map_err(problem)
+}
+
 /// Looks at receipts.
 pub async fn look(client: &Client, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at the receipts", &error);

@@ -1,0 +1,371 @@
+//! Amounts in a text, in the notations that receipts use: `1,234.50` `1.234,50` `1 234,50` `1'234.50` `RM6.35` `6.35-`
+//! `(6.35)` `12,50 €`. Dates, times, percentages, quantities with a unit and numbers inside words are none.
+
+use super::currency::{self, Mark};
+use crate::receipt::Money;
+
+/// An amount in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Amount {
+    /// Digits and scale; the currency is the caller's to decide.
+    pub(super) money: Money,
+    /// The sign or code that stands at it.
+    pub(super) mark: Option<Mark>,
+    /// Where it starts in the text, its currency sign included, in bytes.
+    pub(super) start: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+    /// Whether it is the price of one, as in `2 x 4.50` or `@4.50`.
+    pub(super) each: bool,
+}
+
+impl Amount {
+    /// Whether it has the two decimals of most prices.
+    pub(super) fn has_cents(&self) -> bool {
+        self.money.scale == 2
+    }
+}
+
+/// Finds the amounts of a text, from left to right.
+pub(super) fn scan(text: &str) -> Vec<Amount> {
+    let chars: Vec<(usize, char)> = text.char_indices().collect();
+    let scanner = Scanner { text, chars: &chars };
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < chars.len() {
+        if !scanner.char(at).is_ascii_digit() {
+            at += 1;
+            continue;
+        }
+        let number = scanner.number(at);
+        if let Some(amount) = scanner.amount(at, &number) {
+            found.push(amount);
+        }
+        at = number.end;
+    }
+    found
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    chars: &'a [(usize, char)],
+}
+
+/// Digits with marks between them.
+struct Number {
+    /// The digits and marks; a space that groups thousands is kept as `_`.
+    body: String,
+    end: usize,
+}
+
+/// Letters behind an amount that make it a measure.
+const UNITS: [&str; 20] = [
+    "G", "KG", "GM", "MG", "L", "ML", "LT", "LTR", "CM", "MM", "M", "MTR", "OZ", "LB", "LBS", "PCS", "PC", "X", "V", "W",
+];
+
+impl Scanner<'_> {
+    fn char(&self, at: usize) -> char {
+        self.chars.get(at).map_or('\0', |&(_, c)| c)
+    }
+
+    fn before(&self, at: usize, distance: usize) -> char {
+        at.checked_sub(distance).map_or('\0', |at| self.char(at))
+    }
+
+    fn byte(&self, at: usize) -> usize {
+        self.chars.get(at).map_or(self.text.len(), |&(byte, _)| byte)
+    }
+
+    fn digits_from(&self, at: usize) -> usize {
+        (at..).take_while(|&i| self.char(i).is_ascii_digit()).count()
+    }
+
+    fn number(&self, start: usize) -> Number {
+        let mut body = String::new();
+        let mut at = start;
+        loop {
+            let c = self.char(at);
+            if c.is_ascii_digit() {
+                body.push(c);
+                at += 1;
+            } else if matches!(c, '.' | ',' | '\'' | '’') && self.char(at + 1).is_ascii_digit() {
+                body.push(if c == '’' { '\'' } else { c });
+                at += 1;
+            } else if self.is_group_space(start, at, &body) {
+                body.push('_');
+                at += 1;
+            } else if self.is_torn_mark(at, &body) {
+                body.push(c);
+                at += 2;
+            } else {
+                return Number { body, end: at };
+            }
+        }
+    }
+
+    /// `1 234,50`: a space between thousands. With a decimal point it would as often be a quantity and a price, so then
+    /// only a space that does not break counts.
+    fn is_group_space(&self, start: usize, at: usize, body: &str) -> bool {
+        let space = self.char(at);
+        let head = body.rsplit('_').next().unwrap_or_default();
+        let first = !body.contains('_');
+        let firm = matches!(space, '\u{a0}' | '\u{202f}');
+        (space == ' ' || firm)
+            && start < at
+            && head.bytes().all(|b| b.is_ascii_digit())
+            && (if first { head.len() <= 3 } else { head.len() == 3 })
+            && self.digits_from(at + 1) == 3
+            && (firm || self.char(at + 4) == ',' && self.digits_from(at + 5) == 2 || self.is_group_space_next(at + 4))
+    }
+
+    fn is_group_space_next(&self, at: usize) -> bool {
+        self.char(at) == ' ' && self.digits_from(at + 1) == 3 && self.char(at + 4) == ',' && self.digits_from(at + 5) == 2
+    }
+
+    /// `29. 70`, `33, 92`: OCR puts a space behind the mark of widely set digits.
+    fn is_torn_mark(&self, at: usize, body: &str) -> bool {
+        matches!(self.char(at), '.' | ',')
+            && self.char(at + 1) == ' '
+            && body.bytes().all(|b| b.is_ascii_digit())
+            && self.digits_from(at + 2) == 2
+            && !self.char(at + 4).is_alphanumeric()
+            && !(matches!(self.char(at + 4), '.' | ',' | '/' | '-' | ':') && self.char(at + 5).is_ascii_digit())
+    }
+
+    fn amount(&self, start: usize, number: &Number) -> Option<Amount> {
+        let (digits, scale) = interpret(&number.body)?;
+        let (sign_at, mark, each, minus) = self.look_left(start)?;
+        let (end, right_mark, right_minus) = self.look_right(number.end, scale)?;
+        let each = each || self.is_unit_price(end);
+        let bracketed = self.before(sign_at, 1) == '(' && self.char(end) == ')' && scale > 0;
+        let negative = minus || right_minus || bracketed;
+        let units: i64 = digits.parse().ok()?;
+        Some(Amount {
+            money: Money {
+                units: if negative { -units } else { units },
+                scale,
+                currency: None,
+            },
+            mark: mark.or(right_mark),
+            start: self.byte(sign_at),
+            end: self.byte(end),
+            each,
+        })
+    }
+
+    /// What stands before the digits: the amount's start, its currency, whether it is a unit price, whether negative.
+    fn look_left(&self, start: usize) -> Option<(usize, Option<Mark>, bool, bool)> {
+        let mut at = start;
+        let mut minus = false;
+        if self.before(at, 1) == '-' {
+            match self.before(at, 2) {
+                // 03-2164, 12-01: not an amount. TOTAL-5.00: a dash.
+                c if c.is_ascii_digit() => return None,
+                c if c.is_alphabetic() => {}
+                _ => {
+                    minus = true;
+                    at -= 1;
+                }
+            }
+        }
+        let mut sign_at = at;
+        while sign_at > 0 && at - sign_at < 2 && matches!(self.before(sign_at, 1), ' ' | '.' | ':') {
+            sign_at -= 1;
+        }
+        let word_start = (0..sign_at)
+            .rev()
+            .take_while(|&i| is_sign(self.char(i)))
+            .last()
+            .unwrap_or(sign_at);
+        let token: String = self.chars.get(word_start..sign_at)?.iter().map(|&(_, c)| c).collect();
+        let token = token.to_uppercase();
+        if let Some(mark) = currency::mark(&token) {
+            if self.before(word_start, 1) == '-' && !self.before(word_start, 2).is_alphanumeric() {
+                return Some((word_start - 1, Some(mark), false, true));
+            }
+            return Some((word_start, Some(mark), false, minus));
+        }
+        match self.before(at, 1) {
+            '@' => Some((at, None, true, minus)),
+            'x' | 'X' if !self.before(at, 2).is_alphanumeric() => Some((at, None, true, minus)),
+            '#' | '/' | '\\' | '_' => None,
+            c if c.is_alphanumeric() => None,
+            '.' | ',' | ':' if self.before(at, 2).is_ascii_digit() => None,
+            _ => Some((at, None, matches!(token.as_str(), "X"), minus)),
+        }
+    }
+
+    /// What stands behind the digits: the amount's end, its currency, whether negative.
+    fn look_right(&self, end: usize, scale: u8) -> Option<(usize, Option<Mark>, bool)> {
+        let c = self.char(end);
+        let next = self.char(end + 1);
+        match c {
+            '%' => return None,
+            ' ' if next == '%' => return None,
+            '/' | ':' | '-' | '.' | ',' if next.is_ascii_digit() => return None,
+            '-' if !next.is_alphanumeric() => return Some((end + 1, None, true)),
+            '-' if scale == 0 => return None,
+            _ => {}
+        }
+        let word_start = if c == ' ' { end + 1 } else { end };
+        let word_end = (word_start..).find(|&i| !is_sign(self.char(i))).unwrap_or(word_start);
+        let token: String = self.chars.get(word_start..word_end)?.iter().map(|&(_, c)| c).collect();
+        let token = token.to_uppercase();
+        // `5.00 RM 6.00`: the sign belongs to the amount that follows it.
+        let of_next = self.char(word_end).is_ascii_digit()
+            || (self.char(word_end) == ' ' && self.char(word_end + 1).is_ascii_digit());
+        match currency::mark(&token) {
+            Some(mark) if !of_next => return Some((word_end, Some(mark), false)),
+            _ => {}
+        }
+        if c.is_alphabetic() && (scale == 0 || token.chars().count() > 3 || UNITS.contains(&token.as_str()) || of_next) {
+            return None;
+        }
+        Some((end, None, false))
+    }
+
+    /// `4.50 x 2`, `4.50 @`, `21.50/Unit`.
+    fn is_unit_price(&self, end: usize) -> bool {
+        let at = if self.char(end) == ' ' { end + 1 } else { end };
+        match self.char(at) {
+            '/' => self.char(at + 1).is_alphabetic(),
+            'x' | 'X' | '@' => self.char(at + 1).is_ascii_digit() || self.char(at + 1) == ' ' && self.char(at + 2).is_ascii_digit(),
+            _ => false,
+        }
+    }
+}
+
+/// Letters and signs that a currency may be written with.
+fn is_sign(c: char) -> bool {
+    c.is_alphabetic() || c == '$' || ('\u{20a0}'..='\u{20cf}').contains(&c) || matches!(c, '£' | '฿' | '¥')
+}
+
+/// Reads digits and marks: which mark is the decimal one, and whether the others group thousands.
+fn interpret(body: &str) -> Option<(String, u8)> {
+    let digits: String = body.chars().filter(char::is_ascii_digit).collect();
+    if digits.len() > 12 {
+        return None;
+    }
+    let Some(last) = body.rfind(['.', ',', '\'', '_']) else {
+        // A long run of digits is a number of something else; a leading zero too.
+        let plausible = digits.len() <= 7 && (digits.len() == 1 || !digits.starts_with('0'));
+        return plausible.then_some((digits, 0));
+    };
+    let (head, tail) = (body.get(..last)?, body.get(last + 1..)?);
+    let mark = body.get(last..=last)?;
+    let decimals = match tail.len() {
+        1 | 2 if mark == "." || mark == "," => tail.len() as u8,
+        // 1,234 or 1'234 or 1.234.567; but 2.590 is as often a price a litre.
+        3 if mark != "." || head.contains('.') => 0,
+        _ => return None,
+    };
+    let whole = if decimals == 0 { body } else { head };
+    let marks: String = whole.chars().filter(|c| !c.is_ascii_digit()).collect();
+    let group = marks.chars().next();
+    if marks.chars().any(|c| Some(c) != group) || (decimals > 0 && group.is_some_and(|g| mark.starts_with(g))) {
+        return None;
+    }
+    let mut groups = whole.split(['.', ',', '\'', '_']);
+    let first = groups.next()?;
+    let grouped = group.is_none() || (first.len() <= 3 && groups.all(|g| g.len() == 3));
+    (grouped && !first.is_empty()).then_some((digits, decimals))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str) -> Vec<String> {
+        scan(text).iter().map(|a| a.money.to_string()).collect()
+    }
+
+    #[test]
+    fn notations() {
+        for (text, amount) in [
+            ("1,234.50", "1234.50"),
+            ("1.234,50", "1234.50"),
+            ("1 234,50", "1234.50"),
+            ("12 345 678,90", "12345678.90"),
+            ("1\u{202f}234.50", "1234.50"),
+            ("1'234.50", "1234.50"),
+            ("RM6.35", "6.35"),
+            ("RM 6.35", "6.35"),
+            ("RM:6.35", "6.35"),
+            ("$6.35", "6.35"),
+            ("12,50 €", "12.50"),
+            ("EUR 12,50", "12.50"),
+            ("6.35-", "-6.35"),
+            ("-6.35", "-6.35"),
+            ("(6.35)", "-6.35"),
+            ("-RM 0.02", "-0.02"),
+            ("-$6.35", "-6.35"),
+            ("$-6.35", "-6.35"),
+            ("TOTAL-5.00", "5.00"),
+            ("*6.35*", "6.35"),
+            ("899.99S", "899.99"),
+            ("4.90 SR", "4.90"),
+            ("29. 70", "29.70"),
+            ("RM 33, 92", "33.92"),
+            ("$6,231", "6231"),
+            ("45", "45"),
+            ("10311.2", "10311.2"),
+            ("1234.50", "1234.50"),
+        ] {
+            assert_eq!(read(text), [amount], "{text}");
+        }
+    }
+
+    #[test]
+    fn other_numbers_are_no_amounts() {
+        for text in [
+            "12:11:29", "31/03/2017", "12-01-19", "03-2164", "5.6KG", "1.5L", "35.5x25", "6%", "6.00 %", "A4", "9555221301081",
+            "2.590", "#12", "T1.50", "1.25MM", "07-3558160", "192.168.1.1", "007",
+        ] {
+            let found = scan(text);
+            assert!(found.iter().all(|a| a.each), "{text}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn amounts_stand_beside_each_other() {
+        assert_eq!(read("2 X 4.50 9.00"), ["2", "4.50", "9.00"]);
+        assert_eq!(read("1 200.00"), ["1", "200.00"]);
+        assert_eq!(read("S@6% 35.00 2.10"), ["35.00", "2.10"]);
+        assert!(scan("P21.50/Unit").is_empty());
+        assert!(scan("$21.50/Unit")[0].each && scan("@4.50")[0].each && scan("2 X 4.50")[1].each);
+    }
+
+    #[test]
+    fn the_mark_is_the_amounts_own() {
+        let amounts = scan("5.00 RM 6.00 12,50 €");
+        let marks: Vec<Option<Mark>> = amounts.iter().map(|a| a.mark).collect();
+        assert_eq!(marks, [None, Some(Mark::Code("MYR")), Some(Mark::Code("EUR"))]);
+    }
+
+    proptest! {
+        #[test]
+        fn amounts_round_trip(units in 0_i64..1_000_000_000, dressed in 0_usize..5) {
+            let money = Money { units, scale: 2, currency: None };
+            let plain = money.to_string();
+            let text = match dressed {
+                0 => plain,
+                1 => format!("TOTAL RM{plain}"),
+                2 => plain.replace('.', ","),
+                3 => format!("{plain}-"),
+                _ => format!("$ {plain} S"),
+            };
+            let found = scan(&text);
+            prop_assert_eq!(found.len(), 1);
+            prop_assert_eq!(found[0].money.units.abs(), units);
+            prop_assert_eq!(found[0].money.scale, 2);
+        }
+
+        #[test]
+        fn places_are_within_the_text(text in ".*") {
+            for amount in scan(&text) {
+                prop_assert!(text.get(amount.start..amount.end).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The day on a receipt.
+
+use super::rows::Row;
+use super::words::Words;
+use crate::receipt::{Date, Field};
+
+/// Finds the document's date: one that is labelled as such before one that is not, the first before the later.
+pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
+    let found: Vec<(Found, &Row)> = rows
+        .iter()
+        .flat_map(|row| scan(&row.text()).into_iter().map(move |found| (found, row)))
+        .collect();
+    // 25/12 cannot be a month and a day the other way round: one such date tells how the others are meant.
+    let month_first = match (
+        found.iter().any(|(f, _)| f.certainly_month_first()),
+        found.iter().any(|(f, _)| f.certainly_day_first()),
+    ) {
+        (true, false) => true,
+        (false, true) => false,
+        _ => us,
+    };
+    let mut best: Option<(f32, Field<Date>)> = None;
+    for (found, row) in &found {
+        let Some(date) = found.date(month_first) else { continue };
+        let words = Words::new(&row.text());
+        let mut sure: f32 = 0.85;
+        if words.has_any(&["DATE", "DATUM", "FECHA", "TARIKH", "DATA"]) {
+            sure += 0.12;
+        }
+        if words.has_any(&["DUE", "EXPIRY", "EXPIRE", "EXP", "VALID", "BIRTH", "DOB", "DELIVERY", "UNTIL", "BEFORE", "SINCE"]) {
+            sure -= 0.45;
+        }
+        if found.is_ambiguous() && !us && !(found.certainly_day_first() || found.certainly_month_first()) {
+            sure -= 0.05;
+        }
+        if found.short_year {
+            sure -= 0.03;
+        }
+        if best.as_ref().is_none_or(|(s, _)| sure > *s + 0.01) {
+            let field = Field {
+                value: date,
+                confidence: row.confidence() * sure.clamp(0.0, 1.0),
+                place: row.place(),
+            };
+            best = Some((sure, field));
+        }
+    }
+    best.map(|(_, field)| field)
+}
+
+/// Reads a text that is a date, or holds one.
+pub(super) fn parse(text: &str, us: bool) -> Option<Date> {
+    let found = scan(text);
+    let month_first = us || found.iter().any(Found::certainly_month_first);
+    found.iter().find_map(|found| found.date(month_first))
+}
+
+/// A date as it is printed; which of two numbers is the month may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Found {
+    year: u16,
+    first: u8,
+    second: u8,
+    /// Whether `first` is the day, the month, or either.
+    order: Order,
+    short_year: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    DayFirst,
+    MonthFirst,
+    Open,
+}
+
+impl Found {
+    fn certainly_day_first(&self) -> bool {
+        self.order == Order::Open && self.first > 12
+    }
+
+    fn certainly_month_first(&self) -> bool {
+        self.order == Order::Open && self.second > 12
+    }
+
+    fn is_ambiguous(&self) -> bool {
+        self.order == Order::Open && self.first <= 12 && self.second <= 12 && self.first != self.second
+    }
+
+    fn date(&self, month_first: bool) -> Option<Date> {
+        let day_first = || Date::new(self.year, self.second, self.first);
+        let month_first_date = || Date::new(self.year, self.first, self.second);
+        match self.order {
+            Order::DayFirst => day_first(),
+            Order::MonthFirst => month_first_date(),
+            Order::Open if month_first => month_first_date().or_else(day_first),
+            Order::Open => day_first().or_else(month_first_date),
+        }
+    }
+}
+
+/// A piece of a date: a number with its count of digits, a month's name, or a mark between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Number(u32, usize),
+    Month(u8),
+    Mark(char),
+    Space,
+    Other,
+}
+
+fn scan(text: &str) -> Vec<Found> {
+    let pieces = pieces(text);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < pieces.len() {
+        match pieces.get(at..).and_then(match_date) {
+            Some((date, length)) if at == 0 || !glued(pieces.get(at - 1)) => {
+                found.push(date);
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    found
+}
+
+/// Whether the piece before makes the number a part of something longer.
+fn glued(before: Option<&Piece>) -> bool {
+    matches!(before, Some(Piece::Number(..) | Piece::Mark('/' | '-' | '.')))
+}
+
+fn match_date(pieces: &[Piece]) -> Option<(Found, usize)> {
+    use Piece::{Mark, Month, Number, Space};
+    let bare: Vec<(usize, Piece)> = pieces
+        .iter()
+        .copied()
+        .enumerate()
+        .filter(|(_, piece)| *piece != Space)
+        .take(6)
+        .collect();
+    let piece = |at: usize| bare.get(at).map(|&(_, piece)| piece);
+    let length = |last: usize| bare.get(last).map_or(pieces.len(), |&(at, _)| at + 1);
+    let is_mark = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | '\'')));
+    let is_soft = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | ',' | '\'')));
+    let starts = pieces.first().is_some_and(|p| *p != Space);
+    if !starts {
+        return None;
+    }
+    match piece(0)? {
+        // 2018-03-12, 2018/3/12
+        Number(y, 4) if is_mark(1) => match (piece(2)?, piece(3), piece(4)) {
+            (Number(m, 1..=2), Some(Mark(_)), Some(Number(d, 1..=2))) if is_mark(3) => {
+                Some((exact(y, 4, m, d, Order::MonthFirst)?, length(4)))
+            }
+            _ => None,
+        },
+        // 12/03/2018, 12-03-18, 12.03.2018
+        Number(a, 1..=2) if is_mark(1) && matches!(piece(2), Some(Number(_, 1..=2))) && piece(1) == piece(3) => {
+            let (Some(Number(b, _)), Some(Number(y, digits @ (2 | 4)))) = (piece(2), piece(4)) else {
+                return None;
+            };
+            // 12.30.18 h: digits that go on with a mark are a time or an address.
+            if matches!(piece(5), Some(Mark(mark)) if Some(Mark(mark)) == piece(1)) && length(5) == length(4) + 1 {
+                return None;
+            }
+            Some((exact(y, digits, a, b, Order::Open)?, length(4)))
+        }
+        // 12 Mar 2018, 12-MAR-18, 12MAR2018, 30 DEC 17, 12 March, 2018
+        Number(d, 1..=2) => {
+            let at = if is_soft(1) { 2 } else { 1 };
+            let Some(Month(m)) = piece(at) else { return None };
+            let at = if is_soft(at + 1) { at + 2 } else { at + 1 };
+            let Some(Number(y, digits @ (2 | 4))) = piece(at) else { return None };
+            Some((exact(y, digits, d, u32::from(m), Order::DayFirst)?, length(at)))
+        }
+        // Mar 12, 2018; MAR 12 2018; March 12th, 2018
+        Month(m) => {
+            let at = if is_soft(1) { 2 } else { 1 };
+            let Some(Number(d, 1..=2)) = piece(at) else { return None };
+            let at = if is_soft(at + 1) { at + 2 } else { at + 1 };
+            let Some(Number(y, digits @ 4)) = piece(at) else { return None };
+            Some((exact(y, digits, u32::from(m), d, Order::MonthFirst)?, length(at)))
+        }
+        _ => None,
+    }
+}
+
+fn exact(year: u32, digits: usize, first: u32, second: u32, order: Order) -> Option<Found> {
+    let year = match (digits, year) {
+        (2, 0..=79) => 2000 + year,
+        (2, _) => 1900 + year,
+        _ => year,
+    };
+    let found = Found {
+        year: u16::try_from(year).ok().filter(|year| (1980..2100).contains(year))?,
+        first: u8::try_from(first).ok()?,
+        second: u8::try_from(second).ok()?,
+        order,
+        short_year: digits == 2,
+    };
+    found.date(false).map(|_| found)
+}
+
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c.is_ascii_digit() {
+            let (mut value, mut digits) = (c.to_digit(10).unwrap_or(0), 1);
+            while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
+                value = value.saturating_mul(10).saturating_add(digit);
+                digits += 1;
+                chars.next();
+            }
+            pieces.push(Piece::Number(value, digits));
+        } else if c.is_alphabetic() {
+            let mut word = String::from(c);
+            while let Some(c) = chars.next_if(|c| c.is_alphabetic()) {
+                word.push(c);
+            }
+            let ordinal = matches!(word.to_ascii_lowercase().as_str(), "st" | "nd" | "rd" | "th");
+            if !(ordinal && matches!(pieces.last(), Some(Piece::Number(..)))) {
+                pieces.push(month(&word).map_or(Piece::Other, Piece::Month));
+            }
+        } else if c.is_whitespace() {
+            pieces.push(Piece::Space);
+        } else if matches!(c, '/' | '-' | '.' | ',' | '\'') {
+            pieces.push(Piece::Mark(c));
+        } else {
+            pieces.push(Piece::Other);
+        }
+    }
+    pieces
+}
+
+/// A month by its name or abbreviation, in the languages whose receipts are common.
+fn month(word: &str) -> Option<u8> {
+    const NAMES: [&[&str]; 12] = [
+        &["JANUARY", "JAN", "JANUAR", "JANVIER", "ENERO", "JANUARI"],
+        &["FEBRUARY", "FEB", "FEBRUAR", "FEVRIER", "FEBRERO", "FEBRUARI"],
+        &["MARCH", "MAR", "MARZ", "MARS", "MARZO", "MAC", "MAART", "MRZ"],
+        &["APRIL", "APR", "AVRIL", "ABRIL"],
+        &["MAY", "MAI", "MAYO", "MEI"],
+        &["JUNE", "JUN", "JUNI", "JUIN", "JUNIO"],
+        &["JULY", "JUL", "JULI", "JUILLET", "JULIO", "JULAI"],
+        &["AUGUST", "AUG", "AOUT", "AGOSTO", "OGOS", "AUGUSTUS"],
+        &["SEPTEMBER", "SEP", "SEPT", "SEPTEMBRE", "SEPTIEMBRE"],
+        &["OCTOBER", "OCT", "OKTOBER", "OKT", "OCTOBRE", "OCTUBRE"],
+        &["NOVEMBER", "NOV", "NOVEMBRE", "NOVIEMBRE"],
+        &["DECEMBER", "DEC", "DEZEMBER", "DEZ", "DECEMBRE", "DICIEMBRE", "DISEMBER", "DIS"],
+    ];
+    if word.len() < 3 {
+        return None;
+    }
+    let words = Words::new(word);
+    let word = words.first()?;
+    let index = NAMES.iter().position(|names| names.contains(&word))?;
+    u8::try_from(index + 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str, us: bool) -> Option<String> {
+        parse(text, us).map(|date| date.to_string())
+    }
+
+    #[test]
+    fn formats() {
+        for text in [
+            "12/03/2018", "12-03-2018", "12.03.2018", "12/3/18", "12-03-18", "2018-03-12", "2018/3/12", "12 Mar 2018", "12-MAR-18",
+            "12MAR2018", "12 March, 2018", "MAR 12, 2018", "March 12th 2018", "12 Mac 2018", "12. März 2018", "Date:12/03/2018 11:28",
+            "Monday, March 12, 2018",
+        ] {
+            assert_eq!(read(text, false).as_deref(), Some("2018-03-12"), "{text}");
+        }
+    }
+
+    #[test]
+    fn months_come_first_in_america_or_where_it_cannot_be_else() {
+        assert_eq!(read("12/07/2019", true).as_deref(), Some("2019-12-07"));
+        assert_eq!(read("12/07/2019", false).as_deref(), Some("2019-07-12"));
+        assert_eq!(read("12/25/2018", false).as_deref(), Some("2018-12-25"));
+        assert_eq!(read("25/12/2018", true).as_deref(), Some("2018-12-25"));
+    }
+
+    #[test]
+    fn other_numbers_are_no_dates() {
+        for text in ["03-2164 1400", "31/02/2018", "1-1&2", "12:11:29", "U13/2/1850", "10.0.0.12.18", "5.50", "1234567-12-03-2018"] {
+            assert_eq!(read(text, false), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn iso_dates_round_trip(year in 1980_u16..2100, month in 1_u8..=12, day in 1_u8..=28, us: bool) {
+            let date = Date::new(year, month, day).unwrap();
+            prop_assert_eq!(parse(&date.to_string(), us), Some(date));
+        }
+
+        #[test]
+        fn any_text_is_survived(text in ".*", us: bool) {
+            let _ = parse(&text, us);
+        }
+    }
+}

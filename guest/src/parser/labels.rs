@@ -1,0 +1,199 @@
+//! What the words at an amount say that it is.
+
+use super::words::Words;
+
+/// What an amount is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Label {
+    /// What was to be paid. The number says how sure the words are, 0 to 100.
+    Total(u8),
+    /// Before tax, service or discount.
+    Subtotal,
+    /// Tax, or a sum of it.
+    Tax,
+    /// The difference that rounding to a coin makes.
+    Rounding,
+    /// What was handed over: cash, and words for it.
+    Tendered,
+    /// What was paid by card, which is the total to the cent.
+    Card,
+    /// What was given back.
+    Change,
+    /// Counts, discounts, savings, points: named, and not the total.
+    Other,
+}
+
+const KNOWN: [&str; 9] = [
+    "TOTAL", "SUBTOTAL", "CHANGE", "ROUNDING", "ROUNDED", "AMOUNT", "PAYABLE", "TENDERED", "DISCOUNT",
+];
+/// Words of their own that are one letter from a known one.
+const NOT_MISREAD: [&str; 6] = ["CHARGE", "CHANCE", "MOUNT", "SOUNDING", "DISCOUNTS", "CHANGES"];
+
+const SUBTOTAL: [&str; 18] = [
+    "SUBTOTAL", "SUB TOTAL", "SUBTTL", "SUB TTL", "ZWISCHENSUMME", "SOUS TOTAL", "TOTAL HT", "SUBTOTAAL", "NETTO", "EXCLUDING",
+    "EXCLUSIVE", "EXCLUDE", "EXCL", "EXC", "TOTAL BEFORE", "BEFORE TAX", "BEFORE GST", "TOTAL NET OF",
+];
+const COUNT: [&str; 22] = [
+    "QTY", "QUANTITY", "ITEM", "ITEMS", "PCS", "PIECES", "UNITS", "ARTICLES", "ARTIKEL", "POINTS", "POINT", "LITRE", "LITRES",
+    "PAX", "GUESTS", "COVERS", "HOURS", "WEIGHT", "TRANSACTION", "TRANSACTIONS", "NO OF", "NUMBER OF",
+];
+const REDUCTION: [&str; 14] = [
+    "DISCOUNT", "DISC", "SAVING", "SAVINGS", "SAVED", "SAVE", "REBATE", "VOUCHER", "COUPON", "DEPOSIT", "LOYALTY", "RABATT",
+    "REMISE", "TIP",
+];
+const TAX: [&str; 14] = [
+    "TAX", "GST", "VAT", "SST", "HST", "PST", "MWST", "UST", "TVA", "IVA", "BTW", "TAXES", "SERVICE TAX", "MOMS",
+];
+const INCLUSIVE: [&str; 11] = [
+    "INCL", "INCLUSIVE", "INCLUDING", "INCLUDES", "INCLUDED", "INCLUDE", "INC", "WITH", "TTC", "INKL", "PAYABLE",
+];
+const CHANGE: [&str; 10] = [
+    "CHANGE", "RUCKGELD", "WECHSELGELD", "RENDU", "CAMBIO", "WISSELGELD", "RESTE", "BAKI", "CHG DUE", "RESZTA",
+];
+const TENDERED: [&str; 18] = [
+    "TENDERED", "TENDER", "TEND", "CASH", "RECEIVED", "PAID", "PAYMENT", "GEGEBEN", "BAR", "BARGELD", "ESPECES", "EFECTIVO",
+    "CONTANT", "CONTANTI", "TUNAI", "GOTOWKA", "CASHIN", "CUSTOMER PAY",
+];
+const CARD: [&str; 17] = [
+    "VISA", "MASTER", "MASTERCARD", "AMEX", "DEBIT", "CREDIT", "CARD", "NETS", "MAESTRO", "GIROCARD", "EFTPOS", "AMERICAN EXPRESS",
+    "CB", "CARTE", "KARTE", "TARJETA", "CONTACTLESS",
+];
+const DUE: [&str; 22] = [
+    "AMOUNT DUE", "AMT DUE", "BALANCE DUE", "TOTAL DUE", "TOTAL PAYABLE", "AMOUNT PAYABLE", "AMT PAYABLE", "NET PAYABLE",
+    "AMOUNT TO PAY", "TO PAY", "A PAYER", "ZU ZAHLEN", "ZAHLBETRAG", "TE BETALEN", "DO ZAPLATY", "A PAGAR", "YOU OWE",
+    "PLEASE PAY", "BILL AMOUNT", "INVOICE TOTAL", "TOTAL OWING", "DA PAGARE",
+];
+const TOTAL: [&str; 14] = [
+    "TOTAL", "TTL", "JUMLAH", "SUMME", "GESAMT", "GESAMTBETRAG", "ENDBETRAG", "GESAMTSUMME", "TOTALE", "TOTAAL", "SUMA", "RAZEM",
+    "IMPORTE", "TOTALS",
+];
+
+/// Says what an amount with these words at it is; none where the words name an item or nothing.
+pub(super) fn classify(words: Words) -> Option<Label> {
+    let words = words.corrected(&KNOWN, &NOT_MISREAD);
+    if words.is_empty() {
+        return None;
+    }
+    let total = words.has_any(&TOTAL);
+    let inclusive = words.has_any(&INCLUSIVE);
+    if words.has_any(&SUBTOTAL) {
+        return Some(Label::Subtotal);
+    }
+    if words.has_any(&["ROUNDED", "ROUNDING", "ROUND", "ADJ", "ADJUSTMENT", "RNDG", "RUNDUNG"]) {
+        let rounded = total && (words.has("AFTER") || words.has("ROUNDED") || words.has("WITH"));
+        return Some(if rounded { Label::Total(100) } else { Label::Rounding });
+    }
+    if words.has_any(&REDUCTION) && !words.has("AFTER") {
+        return Some(Label::Other);
+    }
+    if words.has_any(&DUE) {
+        let change = words.has("CHANGE");
+        return Some(if change { Label::Change } else { Label::Total(95) });
+    }
+    if words.has_any(&CHANGE) {
+        return Some(Label::Change);
+    }
+    if inclusive && words.has_any(&["AMOUNT", "AMT"]) {
+        return Some(Label::Total(87));
+    }
+    if words.has_any(&TAX) && !(inclusive && total) && !words.has_any(&["NETT", "GRAND"]) {
+        return Some(Label::Tax);
+    }
+    if words.first().is_some_and(|first| TAX.contains(&first)) && !words.has("TOTAL INCL") {
+        return Some(Label::Tax);
+    }
+    if total {
+        return Some(of_total(&words, inclusive));
+    }
+    // Somewhere in a sentence these are an item or an entry of an account: they name an amount only at the start.
+    let begins = |names: &[&str]| names.iter().any(|name| words.starts_with(name));
+    if begins(&CARD) || words.has_any(&["CREDIT CARD", "DEBIT CARD"]) {
+        return Some(Label::Card);
+    }
+    if begins(&TENDERED) || words.has_any(&["TENDERED", "TENDER", "RECEIVED", "PAID"]) {
+        return Some(Label::Tendered);
+    }
+    if words.has_any(&["NET AMOUNT", "NETT AMOUNT", "NET AMT", "NETT AMT", "NETT"]) {
+        return Some(Label::Total(80));
+    }
+    if words.has_any(&["AMOUNT", "AMT", "BETRAG", "MONTANT"]) && words.len() <= 5 {
+        return Some(Label::Total(55));
+    }
+    words.has_any(&COUNT).then_some(Label::Other)
+}
+
+fn of_total(words: &Words, inclusive: bool) -> Label {
+    if words.has_any(&["TENDERED", "TENDER", "PAID", "CASH", "ACCEPTED", "GIVEN"]) && !inclusive {
+        return Label::Tendered;
+    }
+    if words.has_any(&COUNT) && !inclusive || words.has_any(&["SUPPLIES", "SUPPLY", "TAXABLE"]) {
+        return Label::Other;
+    }
+    if words.has_any(&["GRAND", "FINAL", "NETT", "NET", "AFTER"]) {
+        return Label::Total(92);
+    }
+    if inclusive {
+        return Label::Total(88);
+    }
+    // The longer the sentence, the less it is a label.
+    Label::Total(match words.len() {
+        0..=3 => 84,
+        4..=6 => 74,
+        _ => 45,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<Label> {
+        classify(Words::new(text))
+    }
+
+    fn strength(text: &str) -> u8 {
+        match of(text) {
+            Some(Label::Total(strength)) => strength,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn totals_by_how_final_they_are() {
+        let order = ["TOTAL ROUNDED", "Amount due:", "GRAND TOTAL", "TOTAL INCL. GST@6%", "TOTAL (RM)", "AMOUNT"];
+        for pair in order.windows(2) {
+            assert!(strength(pair[0]) > strength(pair[1]), "{pair:?}");
+        }
+        for text in [
+            "TOTAL AFTER ROUNDING", "TOTAL SALES (INCLUSIVE GST) RM", "FINAL TOTAL", "NETT TOTAL:", "Summe", "Total TTC", "TOTA1",
+            "TOTAL AMT INCL. GST @ 6% :", "TOTAL AFTER ADJ INCL GST", "TOTAL (GST INCL)",
+        ] {
+            strength(text);
+        }
+    }
+
+    #[test]
+    fn what_is_near_a_total_is_none() {
+        for (text, label) in [
+            ("SUB-TOTAL (GST)", Label::Subtotal),
+            ("TOTAL (EXCLUDING GST):", Label::Subtotal),
+            ("Zwischensumme", Label::Subtotal),
+            ("TOTAL GST", Label::Tax),
+            ("GST @6%", Label::Tax),
+            ("GST INCLUDED IN TOTAL", Label::Tax),
+            ("ROUNDING ADJUSTMENT", Label::Rounding),
+            ("TOTAL ROUNDING", Label::Rounding),
+            ("CASH", Label::Tendered),
+            ("AMOUNT TENDERED", Label::Tendered),
+            ("VISA ****1234", Label::Card),
+            ("CHANGE DUE", Label::Change),
+            ("TOTAL SAVINGS", Label::Other),
+            ("TOTAL QTY:", Label::Other),
+            ("TOTAL 6% SUPPLIES", Label::Other),
+        ] {
+            assert_eq!(of(text), Some(label), "{text}");
+        }
+        assert_eq!(of("CHICKEN RICE"), None);
+        assert_eq!(of("SERVICE CHARGE"), None);
+    }
+}

@@ -1,0 +1,55 @@
+//! Lines of text → vendor, total, date, currency and confidence.
+//!
+//! One stage a file: [`rows`] finds what stands side by side, [`amounts`] and [`dates`] read notations, [`labels`] reads
+//! what amounts are called, [`header`] what the lines at the top are, [`total`] and [`vendor`] weigh candidates, [`currency`] looks at the whole document, and
+//! [`summary`] reads what AnalyzeExpense found by itself. A field without a convincing candidate stays empty.
+
+mod amounts;
+mod currency;
+mod dates;
+mod header;
+mod labels;
+mod rows;
+mod summary;
+mod total;
+mod vendor;
+mod words;
+
+use crate::receipt::Receipt;
+use crate::textract::{self, Document, ReadError};
+
+/// Reads a DetectDocumentText, AnalyzeDocument or AnalyzeExpense response.
+pub fn parse(json: &str) -> Result<Receipt, ReadError> {
+    textract::read(json).map(|document| read(&document))
+}
+
+/// Reads a document that has been taken out of its JSON.
+pub fn read(document: &Document) -> Receipt {
+    let rows = rows::group(&document.lines);
+    let texts = document.lines.iter().map(|line| line.text.as_str());
+    let summary_texts = document.summary.iter().map(|field| field.text.as_str());
+    let context = currency::Context::new(texts.chain(summary_texts));
+    let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
+
+    // AnalyzeExpense's own reading first; what it left out is read from its text.
+    let mut receipt = summary::read(&document.summary, &context);
+    receipt.pages = document.pages;
+    // The last page that has a total has the final one; who sold it stands on the first.
+    let total = || pages.iter().rev().find_map(|page| total::find(page, &context));
+    receipt.total = receipt.total.or_else(total);
+    let vendor = || pages.first().and_then(|page| vendor::find(page));
+    receipt.vendor = receipt.vendor.or_else(vendor);
+    let date = || pages.iter().find_map(|page| dates::find(page, context.us));
+    receipt.date = receipt.date.or_else(date);
+    receipt.confidence = confidence(&receipt);
+    receipt
+}
+
+/// How sure the whole reading is. A receipt needs both vendor and total: one alone says little, and a date adds nothing.
+fn confidence(receipt: &Receipt) -> f32 {
+    let vendor = receipt.vendor.as_ref().map_or(0.0, |field| field.confidence);
+    let total = receipt.total.as_ref().map_or(0.0, |field| field.confidence);
+    let both = (vendor * total).sqrt();
+    let alone = 0.35 * total + 0.15 * vendor;
+    both.max(alone).clamp(0.0, 100.0)
+}

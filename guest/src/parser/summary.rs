@@ -1,0 +1,82 @@
+//! AnalyzeExpense's own summary fields.
+
+use super::amounts::{self, Amount};
+use super::currency::{self, Context};
+use super::dates;
+use super::labels::{self, Label};
+use super::words::Words;
+use crate::receipt::{Field, Money, Receipt};
+use crate::textract::SummaryField;
+
+/// Takes what Textract named; everything else stays empty. Pages and confidence are the caller's to fill in.
+pub(super) fn read(fields: &[SummaryField], context: &Context) -> Receipt {
+    Receipt {
+        vendor: vendor(fields),
+        total: total(fields, context),
+        date: date(fields, context),
+        ..Receipt::default()
+    }
+}
+
+fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
+    let named = |field: &&SummaryField| field.kind == "VENDOR_NAME" || (field.kind == "NAME" && field.of_vendor);
+    surest(fields.iter().filter(named).filter_map(|field| {
+        let name = super::vendor::tidy(&field.text);
+        let readable = name.chars().any(char::is_alphabetic);
+        readable.then_some((name, field))
+    }))
+    .map(|(value, field)| Field {
+        value,
+        confidence: field.confidence,
+        place: field.place,
+    })
+}
+
+fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
+    // In the order in which they are believed: what a customer paid may include a tip or be a part payment.
+    let (amount, field) = ["TOTAL", "AMOUNT_DUE", "AMOUNT_PAID"].iter().find_map(|kind| {
+        let named = fields.iter().filter(|field| field.kind == *kind && is_total(field));
+        surest(named.filter_map(|field| Some((amount(&field.text)?, field))))
+    })?;
+    let code = field.currency.as_str();
+    Some(Field {
+        value: Money {
+            currency: currency::known(code).or_else(|| context.currency(amount.mark)),
+            ..amount.money
+        },
+        confidence: field.confidence,
+        place: field.place,
+    })
+}
+
+/// Textract calls balances, fees and charges TOTAL too; the words on the page tell.
+fn is_total(field: &SummaryField) -> bool {
+    let words = Words::new(&field.label);
+    let other = words.has_any(&["BALANCE", "FEE", "CHARGES"]) && !words.has("DUE");
+    let named_otherwise = matches!(
+        labels::classify(words),
+        Some(Label::Subtotal | Label::Tax | Label::Rounding | Label::Change | Label::Other)
+    );
+    !other && !named_otherwise
+}
+
+fn amount(text: &str) -> Option<Amount> {
+    let mut found = amounts::scan(text);
+    found.sort_by_key(Amount::has_cents);
+    found.pop()
+}
+
+fn date(fields: &[SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
+    let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
+    let (value, field) = surest(named.filter_map(|field| Some((dates::parse(&field.text, context.us)?, field))))?;
+    Some(Field {
+        value,
+        confidence: field.confidence,
+        place: field.place,
+    })
+}
+
+/// The value that Textract was surest of; the first of equals.
+fn surest<'a, T>(values: impl Iterator<Item = (T, &'a SummaryField)>) -> Option<(T, &'a SummaryField)> {
+    values.reduce(|best, next| if next.1.confidence > best.1.confidence { next } else { best })
+}

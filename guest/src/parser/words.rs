@@ -1,0 +1,137 @@
+//! Comparing printed words whatever their case, accents and punctuation, and in spite of a misread letter.
+
+/// The words of a text: upper case, without accents, split at everything that is no letter or digit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Words(Vec<String>);
+
+impl Words {
+    pub(super) fn new(text: &str) -> Self {
+        let mut words = Vec::new();
+        let mut word = String::new();
+        for c in text.chars() {
+            if c.is_alphanumeric() {
+                fold(c, &mut word);
+            } else if !is_within_word(c) && !word.is_empty() {
+                words.push(std::mem::take(&mut word));
+            }
+        }
+        if !word.is_empty() {
+            words.push(word);
+        }
+        Self(words)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(String::as_str)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn first(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
+    }
+
+    /// Whether the phrase (upper case, single spaces) stands in the text, word by word.
+    pub(super) fn has(&self, phrase: &str) -> bool {
+        let length = phrase.split(' ').count();
+        self.0
+            .windows(length)
+            .any(|window| window.iter().map(String::as_str).eq(phrase.split(' ')))
+    }
+
+    pub(super) fn has_any(&self, phrases: &[&str]) -> bool {
+        phrases.iter().any(|phrase| self.has(phrase))
+    }
+
+    /// Whether the text begins with the phrase.
+    pub(super) fn starts_with(&self, phrase: &str) -> bool {
+        let mut words = self.iter();
+        phrase.split(' ').all(|word| words.next() == Some(word))
+    }
+
+    /// Replaces each word that is one misread letter away from one of `known` by it.
+    pub(super) fn corrected(mut self, known: &[&str], not: &[&str]) -> Self {
+        for word in &mut self.0 {
+            if not.contains(&word.as_str()) {
+                continue;
+            }
+            if let Some(meant) = known.iter().find(|known| is_near(word, known)) {
+                word.clear();
+                word.push_str(meant);
+            }
+        }
+        self
+    }
+}
+
+/// An apostrophe does not end a word: WATSON'S is one.
+fn is_within_word(c: char) -> bool {
+    matches!(c, '\'' | '’' | '`')
+}
+
+fn fold(c: char, out: &mut String) {
+    let plain = match c {
+        'a'..='z' => c.to_ascii_uppercase(),
+        'A'..='Z' | '0'..='9' => c,
+        'à'..='å' | 'À'..='Å' => 'A',
+        'ç' | 'Ç' | 'č' | 'Č' | 'ć' | 'Ć' => 'C',
+        'è'..='ë' | 'È'..='Ë' | 'ę' | 'Ę' | 'ě' | 'Ě' => 'E',
+        'ì'..='ï' | 'Ì'..='Ï' => 'I',
+        'ñ' | 'Ñ' | 'ń' | 'Ń' => 'N',
+        'ò'..='ö' | 'Ò'..='Ö' | 'ø' | 'Ø' => 'O',
+        'ù'..='ü' | 'Ù'..='Ü' => 'U',
+        'ł' | 'Ł' => 'L',
+        'ś' | 'Ś' | 'š' | 'Š' => 'S',
+        'ż' | 'Ż' | 'ź' | 'Ź' | 'ž' | 'Ž' => 'Z',
+        'ß' => return out.push_str("SS"),
+        other => return out.extend(other.to_uppercase()),
+    };
+    out.push(plain);
+}
+
+/// Whether the two differ by at most one letter changed, added or left out.
+fn is_near(word: &str, known: &str) -> bool {
+    let (a, b) = (word.as_bytes(), known.as_bytes());
+    if a.len().abs_diff(b.len()) > 1 {
+        return false;
+    }
+    let same_start = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let same_end = a.iter().rev().zip(b.iter().rev()).take_while(|(x, y)| x == y).count();
+    same_start + same_end + 1 >= a.len().max(b.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_folded() {
+        let words = Words::new("Sub-Total (inkl. MwSt): WATSON'S Größe é");
+        let all: Vec<&str> = words.iter().collect();
+        assert_eq!(all, ["SUB", "TOTAL", "INKL", "MWST", "WATSONS", "GROSSE", "E"]);
+    }
+
+    #[test]
+    fn phrases_match_whole_words() {
+        let words = Words::new("Total Amount Due");
+        assert!(words.has("TOTAL AMOUNT") && words.has("AMOUNT DUE") && words.starts_with("TOTAL"));
+        assert!(!words.has("TOTAL DUE") && !words.has("AMOUNT DU") && !words.has("TOTAL AMOUNT DUE NOW"));
+    }
+
+    #[test]
+    fn one_misread_letter_is_forgiven() {
+        for near in ["TOTAL", "T0TAL", "TOTA", "TOTALS", "OTAL"] {
+            assert!(is_near(near, "TOTAL"), "{near}");
+        }
+        for far in ["TOT", "PORTAL", "TAXES", ""] {
+            assert!(!is_near(far, "TOTAL"), "{far}");
+        }
+        assert!(Words::new("CHARGE").corrected(&["CHANGE"], &["CHARGE"]).has("CHARGE"));
+    }
+}

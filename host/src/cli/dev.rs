@@ -1,0 +1,279 @@
+//! `host dev`: the same worker as `host run`, against servers that this process starts itself.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::sync::watch;
+
+use super::args::SandboxArgs;
+use super::enqueue::{Photo, show, upload};
+use super::output;
+use super::run::{WorkArgs, Worker, load, stop_on_signals};
+use crate::aws::{self, AwsOverrides};
+use crate::dev::postgres::{self, LocalPostgres};
+use crate::dev::s3::{self, LocalS3};
+use crate::dev::{DevState, default_data_dir};
+use crate::ocr::local::{self, LocalTextract, Reader};
+use crate::queue::Database;
+use crate::queue::migrate::migrate;
+use crate::queue::receipts::{self, ReceiptRow};
+use crate::schedule::Stop;
+
+const SOURCE_BUCKET: &str = "receipts-source";
+const ARTIFACT_BUCKET: &str = "receipts-artifacts";
+const REGION: &str = "us-east-1";
+/// Tesseract takes about a second a photo.
+const LONGEST_WAIT_A_PHOTO: Duration = Duration::from_secs(60);
+
+/// Starts everything on this machine: Postgres, S3 and a Textract-compatible service that reads with Tesseract; then
+/// works like `host run`.
+///
+/// Everything listens on loopback alone, and its state is in one folder: the next `host dev` goes on with it. Ctrl-C
+/// stops it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  host dev
+  host dev --receipts tests/receipts            work these photos first, and show the results
+  host dev --receipts tests/receipts --once     … and stop then")]
+pub(crate) struct Dev {
+    /// Photos, or folders of them, to be worked first.
+    #[arg(long, env = "WORKER_DEV_RECEIPTS", value_name = "FILE|DIR")]
+    receipts: Vec<PathBuf>,
+    /// Folder for all state; in the user's cache, if not given.
+    #[arg(long, env = "WORKER_DATA_DIR", value_name = "FOLDER")]
+    data_dir: Option<PathBuf>,
+    /// A Postgres to use instead of starting one.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Stop when the photos are worked. Exit code 1 when one failed.
+    #[arg(long)]
+    once: bool,
+    #[command(flatten)]
+    work: WorkArgs,
+    #[command(flatten)]
+    sandbox: SandboxArgs,
+}
+
+impl Dev {
+    pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
+        // Before anything is started: Ctrl-C must find somebody who stops it all.
+        let stop = stop_on_signals()?;
+        let photos = photos(&self.receipts)?;
+        let (sandbox, program) = load(&self.sandbox, self.work.concurrency)?;
+        let servers = Servers::start(&self).await?;
+        let worked = async {
+            let database = Database::parse(&servers.state.database_url)?;
+            migrate(&mut database.connect().await?).await?;
+            let aws = aws::load(&servers.state.aws()).await?;
+            servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
+            let worker = Worker {
+                database,
+                aws,
+                source: SOURCE_BUCKET.to_owned(),
+                artifact: ARTIFACT_BUCKET.to_owned(),
+                sandbox,
+                program,
+            };
+            self.work_and_stay(&servers.state, &worker, &photos, stop).await
+        };
+        let result = worked.await;
+        servers.stop().await;
+        result
+    }
+
+    async fn work_and_stay(
+        &self,
+        state: &DevState,
+        worker: &Worker,
+        photos: &[PathBuf],
+        stop: watch::Receiver<Stop>,
+    ) -> anyhow::Result<ExitCode> {
+        // The worker stops when the process is told to, or when the photos are worked and that was all.
+        let (end, ended) = watch::channel(Stop::No);
+        let mut forward = stop.clone();
+        let relay = end.clone();
+        let relay = tokio::spawn(async move {
+            while forward.changed().await.is_ok() {
+                let phase = *forward.borrow_and_update();
+                relay.send_replace(phase);
+            }
+        });
+        let work = worker.run(&self.work, false, ended);
+        let mut stopped = stop;
+        let show = async {
+            let rows = tokio::select! {
+                rows = work_photos(worker, photos) => rows?,
+                _ = stopped.changed() => return Ok(ExitCode::SUCCESS),
+            };
+            if !photos.is_empty() {
+                show(photos, &rows, false)?;
+            }
+            if self.once {
+                end.send_replace(Stop::Drain);
+            } else {
+                tell_what_next(state)?;
+            }
+            let done = rows.iter().all(|row| row.status == "ocr_done");
+            anyhow::Ok(if done || !self.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        };
+        // Whichever fails first ends both; while nothing fails, the worker is the one that stays.
+        let (_, code) = tokio::try_join!(work, show)?;
+        relay.abort();
+        Ok(code)
+    }
+}
+
+/// Queues the photos that are not in the database yet, and waits for all of them.
+async fn work_photos(worker: &Worker, files: &[PathBuf]) -> anyhow::Result<Vec<ReceiptRow>> {
+    let client = worker.database.connect_checked().await?;
+    let mut ids = Vec::new();
+    for file in files {
+        let photo = Photo::read(file)?;
+        let id = match receipts::find(&client, photo.key()).await? {
+            Some(id) => id,
+            None => {
+                upload(&worker.aws, SOURCE_BUCKET, &photo).await?;
+                receipts::insert(&client, photo.key(), None).await?
+            }
+        };
+        ids.push(id);
+    }
+    let bar = ProgressBar::new(ids.len() as u64);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} receipts  {elapsed}") {
+        bar.set_style(style);
+    }
+    let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+    let deadline = tokio::time::Instant::now() + LONGEST_WAIT_A_PHOTO.saturating_mul(count.max(1));
+    loop {
+        let rows = receipts::look(&client, &ids).await?;
+        let done = rows.iter().filter(|row| row.is_final()).count();
+        bar.set_position(done as u64);
+        if done == rows.len() || tokio::time::Instant::now() > deadline {
+            bar.finish_and_clear();
+            return Ok(rows);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn tell_what_next(state: &DevState) -> anyhow::Result<()> {
+    let host = std::env::args().next().unwrap_or_else(|| "host".to_owned());
+    let folder = state.folder.display();
+    output::line(format!(
+        "
+It goes on working. In another terminal:
+
+  {host} enqueue photo.jpg --wait        send your own photo
+  {host} status --watch                  watch the queue
+  {host} dlq list                        what was given up, and why
+
+  database    psql '{database}'
+  photos      {folder}/s3/{SOURCE_BUCKET}        (S3 at {s3})
+  artifacts   {folder}/s3/{ARTIFACT_BUCKET}     (what the OCR service answered)
+  everything  {folder}                           (delete it to start afresh)
+
+Ctrl-C stops it; the next start goes on with what is there.",
+        database = state.database_url,
+        s3 = state.s3_endpoint,
+    ))?;
+    Ok(())
+}
+
+/// The photos in these files and folders, in a stable order.
+fn photos(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.push(path.clone());
+            continue;
+        }
+        let entries = std::fs::read_dir(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
+        let mut files: Vec<PathBuf> =
+            entries.flatten().map(|entry| entry.path()).filter(|file| is_photo(file)).collect();
+        files.sort();
+        anyhow::ensure!(!files.is_empty(), "there is no photo in {}", path.display());
+        found.extend(files);
+    }
+    Ok(found)
+}
+
+fn is_photo(file: &Path) -> bool {
+    let extension = file.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase());
+    matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "tif" | "tiff" | "pdf"))
+}
+
+/// What `host dev` starts. Postgres first, stopped last: it holds the lock on the folder.
+struct Servers {
+    state: DevState,
+    postgres: Option<LocalPostgres>,
+    s3: LocalS3,
+    textract: LocalTextract,
+}
+
+impl Servers {
+    async fn start(dev: &Dev) -> anyhow::Result<Self> {
+        let folder = dev.data_dir.clone().or_else(default_data_dir);
+        let folder = folder.context("no folder for the state: HOME is not set; name one with --data-dir")?;
+        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let folder = folder.canonicalize().with_context(|| format!("cannot use the folder {}", folder.display()))?;
+        if let Some(other) = DevState::read(&folder) {
+            anyhow::bail!("another `host dev` (process {}) works in {}", other.pid, folder.display());
+        }
+        let (postgres, database_url) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
+            Some(url) => (None, url.to_owned()),
+            None => {
+                let postgres = LocalPostgres::start(postgres::Settings::new(folder.join("postgres"))).await?;
+                postgres.ensure_database("receipts").await?;
+                let url = postgres.url("receipts");
+                (Some(postgres), url)
+            }
+        };
+        let mut settings = s3::Settings::new(folder.join("s3"));
+        settings.secret_key = random_secret()?;
+        settings.buckets = vec![SOURCE_BUCKET.to_owned(), ARTIFACT_BUCKET.to_owned()];
+        let s3 = LocalS3::start(settings).await?;
+        let overrides = AwsOverrides {
+            region: Some(REGION.to_owned()),
+            credentials: Some((s3.access_key().to_owned(), s3.secret_key().to_owned())),
+            s3_endpoint: Some(s3.endpoint()),
+            textract_endpoint: None,
+        };
+        let mut settings = local::Settings::new(Reader::tesseract());
+        settings.s3 = Some(aws::load(&overrides).await?.s3);
+        let textract = LocalTextract::start(settings).await?;
+        let state = DevState {
+            folder,
+            pid: std::process::id(),
+            database_url,
+            s3_endpoint: s3.endpoint(),
+            textract_endpoint: textract.endpoint(),
+            access_key: s3.access_key().to_owned(),
+            secret_key: s3.secret_key().to_owned(),
+            region: REGION.to_owned(),
+            source_bucket: SOURCE_BUCKET.to_owned(),
+            artifact_bucket: ARTIFACT_BUCKET.to_owned(),
+        };
+        Ok(Self { state, postgres, s3, textract })
+    }
+
+    async fn stop(self) {
+        self.state.remove();
+        self.textract.stop().await;
+        self.s3.stop().await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
+    }
+}
+
+/// Loopback is open to every user of the machine; the secret is not.
+fn random_secret() -> anyhow::Result<String> {
+    let mut bytes = [0_u8; 20];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
