@@ -2,6 +2,7 @@
 //! notifications, keeps the dead letters. Knows nothing of what works the jobs.
 
 mod claim;
+mod claimer;
 mod connect;
 pub mod dead_letters;
 mod listen;
