@@ -172,7 +172,7 @@ async fn raw(load: &Load, servers: &Servers) -> anyhow::Result<()> {
 }
 
 async fn insert(client: &Client, count: i64) -> anyhow::Result<()> {
-    let sql = "INSERT INTO receipts (image_url) SELECT 'photo.jpg' FROM generate_series(1, $1)";
+    let sql = "INSERT INTO receipts (image_url) SELECT 'photo.jpg' FROM generate_series(1, $1::bigint)";
     client.execute(sql, &[&count]).await?;
     Ok(())
 }
