@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod guide;
+mod invariants;
 mod migrations;
+mod pump;
 mod trigger;
