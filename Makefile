@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # Where cargo builds.
 TARGET = "$${CARGO_TARGET_DIR:-target}"
-# More arguments for `host dev`: make dev ARGS="--help"
+# More arguments for `host dev` and for the load command: make dev ARGS="--help"
 ARGS =
 
 .PHONY: help setup build release dev test bench load clean
@@ -38,7 +38,9 @@ bench: ## measure the guest's parser and the queue
 
 load: ## measure receipts a second through the whole path, with recorded OCR answers
 	@scripts/setup dev
-	cargo test --release --locked --package tests --test load -- --ignored --nocapture
+	cargo build --release --locked --package host --package load
+	@$(TARGET)/release/load --host $(TARGET)/release/host --photo tests/receipts/X51008123446.jpg \
+		--response tests/recordings/textract/receipt.json $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean

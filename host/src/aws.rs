@@ -11,7 +11,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, chain};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -150,7 +150,7 @@ where
     }
 }
 
-fn is_about_credentials(error: &dyn std::error::Error) -> bool {
+fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
     chain(error).contains("credential")
 }
 
@@ -206,18 +206,4 @@ pub fn common_code(code: &str) -> Option<FailureKind> {
         "RequestExpired" | "RequestTimeTooSkewed" => FailureKind::Unavailable,
         _ => return None,
     })
-}
-
-/// An error with its causes, as one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
 }

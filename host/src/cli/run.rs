@@ -53,7 +53,7 @@ pub(super) struct WorkArgs {
     #[arg(long, env = "WORKER_EVERY", default_value = "30s", value_parser = duration, value_name = "TIME")]
     every: Duration,
     /// Poll only: no LISTEN (for PgBouncer in transaction mode). Set --every to a second or so with it.
-    #[arg(long, env = "WORKER_NO_LISTEN")]
+    #[arg(long, env = "WORKER_NO_LISTEN", value_parser = clap::builder::FalseyValueParser::new())]
     no_listen: bool,
     /// Receipts worked at the same time.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = at_least_one, value_name = "N")]

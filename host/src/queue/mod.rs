@@ -2,6 +2,7 @@
 //! notifications, keeps the dead letters. Knows nothing of what works the jobs.
 
 mod claim;
+mod claimer;
 mod connect;
 pub mod dead_letters;
 mod listen;
@@ -23,7 +24,7 @@ pub use pump::{Pump, PumpSettings};
 pub use settle::{Completion, Counts, Outcome};
 pub use settler::Settlement;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, chain};
 
 /// The channel on which the enqueue trigger notifies.
 pub const CHANNEL: &str = "receipt_channel";
@@ -95,16 +96,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
         let hint = db.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
         return format!("{} [{}]{hint}", db.message(), db.code().code());
     }
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text = format!("{text}: {inner_text}");
-        }
-        source = inner.source();
-    }
-    text
+    chain(error)
 }
 
 /// A claim on one queue row: whoever presents row and token may change it, nobody else.

@@ -1,25 +1,22 @@
 //! The pump: owns claiming and settling for all instances of a host, so that one claim serves many of them and one
-//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming and heartbeats run here on one
-//! connection; settling runs beside it on another (see [`super::settler`]).
+//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming and heartbeats run in a task on one
+//! connection (see [`super::claimer`]), settling beside it on another (see [`super::settler`]).
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::claim::{Claimer, Spent};
+use super::claim::Claimer;
+use super::claimer::{self, Confirm};
 use super::settle::{Counts, Entry, Outcome};
 use super::settler::{self, Settlement};
-use super::{Database, Job, Lease, QueueError, bounded};
+use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
-/// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
-/// transaction committed below the watermark.
-const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
 const DROPPED_DELAY: Duration = Duration::from_secs(1);
 
@@ -44,33 +41,35 @@ pub struct Pump {
 }
 
 pub(super) struct Shared {
-    settings: PumpSettings,
+    pub(super) settings: PumpSettings,
     /// Random for each process: a host's name would be the same for two processes, and after a restart.
-    worker: String,
-    state: Mutex<State>,
-    ready: watch::Sender<usize>,
+    pub(super) worker: String,
+    pub(super) state: Mutex<State>,
+    pub(super) ready: watch::Sender<usize>,
     /// Rung by the listener, and whenever something may have become due.
-    wake: Arc<Notify>,
-    room: Notify,
-    confirm: mpsc::UnboundedSender<(Lease, oneshot::Sender<Result<bool, Failure>>)>,
-    stopping: AtomicBool,
+    pub(super) wake: Arc<Notify>,
+    pub(super) room: Notify,
+    pub(super) confirm: mpsc::UnboundedSender<Confirm>,
+    pub(super) stopping: AtomicBool,
 }
 
 #[derive(Default)]
-struct State {
-    ready: VecDeque<Job>,
+pub(super) struct State {
+    pub(super) ready: VecDeque<Job>,
     /// Every job that is leased by this host and not settled yet.
-    held: BTreeMap<i64, Held>,
-    counts: Counts,
+    pub(super) held: BTreeMap<i64, Held>,
+    pub(super) counts: Counts,
     /// The last full look found less than there was room for, and nothing rang since.
-    exhausted: bool,
-    last_error: Option<String>,
+    pub(super) exhausted: bool,
+    pub(super) last_error: Option<String>,
+    /// When the soonest of the jobs that were put back since the last look is due.
+    pub(super) retry_at: Option<Instant>,
 }
 
-struct Held {
-    lease: Lease,
-    lost: Arc<AtomicBool>,
-    renewed: Instant,
+pub(super) struct Held {
+    pub(super) lease: Lease,
+    pub(super) lost: Arc<AtomicBool>,
+    pub(super) renewed: Instant,
 }
 
 impl Pump {
@@ -92,7 +91,7 @@ impl Pump {
         let (settler, settlements) = mpsc::unbounded_channel();
         let tasks = vec![
             tokio::spawn(settler::run(database.clone(), settlements, Arc::clone(&shared))),
-            tokio::spawn(claim_loop(database, claimer, confirms, settler.clone().downgrade(), Arc::clone(&shared))),
+            tokio::spawn(claimer::run(database, claimer, confirms, settler.clone().downgrade(), Arc::clone(&shared))),
         ];
         Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(tasks) })
     }
@@ -244,11 +243,11 @@ impl Pump {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn announce(&self, state: &State) {
+    pub(super) fn announce(&self, state: &State) {
         self.ready.send_replace(state.ready.len());
     }
 
@@ -259,6 +258,11 @@ impl Shared {
         if held {
             state.held.remove(&entry.lease.job);
         }
+        if let (Outcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
+            let due = Instant::now() + *delay;
+            state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
+            self.room.notify_one();
+        }
         let counts = &mut state.counts;
         match (&entry.outcome, committed) {
             (Outcome::Complete(_), true) => counts.processed += 1,
@@ -268,216 +272,6 @@ impl Shared {
             // A spent job that another host buried first was never ours to lose.
             (_, false) => counts.lost += u64::from(held),
         }
-    }
-}
-
-async fn claim_loop(
-    database: Database,
-    claimer: Claimer,
-    mut confirms: mpsc::UnboundedReceiver<(Lease, oneshot::Sender<Result<bool, Failure>>)>,
-    settler: mpsc::WeakUnboundedSender<Settlement>,
-    shared: Arc<Shared>,
-) {
-    let mut looker =
-        Looker { shared, settler, claimer: Some(claimer), floor: None, last_full: None, due: Instant::now() };
-    let mut pause = Duration::from_millis(100);
-    let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
-    heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        let problem = tokio::select! {
-            biased;
-            Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
-            _ = heartbeat.tick() => looker.heartbeat().await,
-            () = looker.shared.wake.notified() => {
-                looker.due = Instant::now();
-                looker.shared.lock().exhausted = false;
-                Ok(())
-            }
-            () = looker.shared.room.notified() => Ok(()),
-            () = tokio::time::sleep_until(looker.due.into()) => Ok(()),
-        };
-        let problem = match problem {
-            Ok(()) => looker.look().await,
-            problem => problem,
-        };
-        match problem {
-            Ok(()) => pause = Duration::from_millis(100),
-            Err(error) => {
-                tracing::warn!(%error, retry_in = ?pause, "cannot reach the queue");
-                looker.shared.lock().last_error = Some(error.to_string());
-                looker.claimer = None;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-                looker.due = Instant::now();
-                match Claimer::connect(&database).await {
-                    Ok(claimer) => looker.claimer = Some(claimer),
-                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
-                }
-            }
-        }
-    }
-}
-
-struct Looker {
-    shared: Arc<Shared>,
-    settler: mpsc::WeakUnboundedSender<Settlement>,
-    claimer: Option<Claimer>,
-    /// The low watermark: everything due before it was claimed, but for stragglers.
-    floor: Option<SystemTime>,
-    last_full: Option<Instant>,
-    due: Instant,
-}
-
-impl Looker {
-    /// Claims if it is time and there is room; decides when to look next.
-    async fn look(&mut self) -> Result<(), QueueError> {
-        let settings = self.shared.settings.clone();
-        while Instant::now() >= self.due {
-            if self.shared.stopping.load(Ordering::Relaxed) {
-                self.due = Instant::now() + settings.every;
-                return Ok(());
-            }
-            let waiting = self.shared.lock().ready.len();
-            // Batches, not single jobs: wait until half of the room is free.
-            if waiting > settings.capacity / 2 {
-                // `due` stays in the past; `room` wakes the loop.
-                return Ok(());
-            }
-            let want = settings.capacity - waiting;
-            let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < FULL_LOOK_EVERY));
-            let full = floor.is_none();
-            let started = Instant::now();
-            let jobs = bounded(self.claimer()?.claim(
-                want,
-                settings.lease,
-                &self.shared.worker,
-                settings.max_attempts,
-                floor.unwrap_or(SystemTime::UNIX_EPOCH),
-            ))
-            .await?;
-            let found = jobs.len();
-            if let Some((_, due)) = jobs.last() {
-                self.floor = Some(*due);
-            }
-            self.accept(jobs.into_iter().map(|(job, _)| job), started);
-            if full {
-                self.last_full = Some(started);
-                self.bury_spent().await?;
-            }
-            self.shared.lock().last_error = None;
-            if found == want {
-                continue;
-            }
-            if !full {
-                // Something may have been committed below the watermark: look at everything, at once when there is
-                // nothing else to do.
-                self.due = match (found, self.last_full) {
-                    (0, _) | (_, None) => {
-                        self.last_full = None;
-                        Instant::now()
-                    }
-                    (_, Some(last)) => last + FULL_LOOK_EVERY,
-                };
-                continue;
-            }
-            let next = bounded(self.claimer()?.next_due()).await?;
-            self.due = Instant::now() + next.unwrap_or(settings.every).clamp(Duration::from_millis(20), settings.every);
-            self.shared.lock().exhausted = true;
-            // The watchers of an empty queue must hear of it too.
-            self.shared.ready.send_modify(|_| {});
-        }
-        Ok(())
-    }
-
-    fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
-        let mut state = self.shared.lock();
-        for job in jobs {
-            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at };
-            if let Some(before) = state.held.insert(job.lease.job, held) {
-                // Our own lease on it ran out and we claimed it anew: the old run has lost it.
-                before.lost.store(true, Ordering::Relaxed);
-            }
-            state.ready.push_back(job);
-        }
-        self.shared.announce(&state);
-    }
-
-    async fn heartbeat(&mut self) -> Result<(), QueueError> {
-        let lease = self.shared.settings.lease;
-        let aging: Vec<Lease> = {
-            let state = self.shared.lock();
-            state.held.values().filter(|held| held.renewed.elapsed() >= lease / 4).map(|held| held.lease).collect()
-        };
-        self.renew(&aging).await
-    }
-
-    async fn renew(&mut self, leases: &[Lease]) -> Result<(), QueueError> {
-        if leases.is_empty() {
-            return Ok(());
-        }
-        let asked = Instant::now();
-        let ours = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
-        let mut state = self.shared.lock();
-        for lease in leases {
-            let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
-            if ours.contains(&lease.job) {
-                held.renewed = asked;
-            } else {
-                tracing::warn!(job = lease.job, token = lease.token, "lease lost: another worker has the job now");
-                held.lost.store(true, Ordering::Relaxed);
-                state.ready.retain(|job| job.lease != *lease);
-            }
-        }
-        self.shared.announce(&state);
-        Ok(())
-    }
-
-    async fn confirm(&mut self, lease: Lease, reply: oneshot::Sender<Result<bool, Failure>>) -> Result<(), QueueError> {
-        let renewed = self.renew(&[lease]).await;
-        let answer = match &renewed {
-            Ok(()) => Ok(self
-                .shared
-                .lock()
-                .held
-                .get(&lease.job)
-                .is_some_and(|held| held.lease == lease && !held.lost.load(Ordering::Relaxed))),
-            Err(error) => Err(Failure::from(error)),
-        };
-        let _ = reply.send(answer);
-        renewed
-    }
-
-    async fn bury_spent(&mut self) -> Result<(), QueueError> {
-        let max_attempts = self.shared.settings.max_attempts;
-        let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
-        let Some(settler) = self.settler.upgrade() else { return Ok(()) };
-        for job in spent {
-            let outcome = Outcome::DeadLetter { failure: epitaph(&job), notes: "max attempts exceeded" };
-            let _ =
-                settler.send(Settlement { entry: Entry { lease: job.lease, outcome, component: None }, reply: None });
-        }
-        Ok(())
-    }
-
-    fn claimer(&self) -> Result<&Claimer, QueueError> {
-        self.claimer.as_ref().ok_or(QueueError::Query {
-            what: "the claim",
-            reason: "not connected".to_owned(),
-            code: None,
-            closed: true,
-        })
-    }
-}
-
-fn epitaph(job: &Spent) -> Failure {
-    let lost =
-        format!("the worker was lost while working it (crash, kill or lease timeout), after {} attempts", job.attempts);
-    match &job.last_error {
-        Some((kind, _, message)) => {
-            let kind = FailureKind::parse(kind).unwrap_or(FailureKind::Internal);
-            Failure::new(kind, "queue.AttemptsExhausted", format!("{lost}; before that: {message}"))
-        }
-        None => Failure::new(FailureKind::Internal, "queue.AttemptsExhausted", lost),
     }
 }
 

@@ -1,0 +1,257 @@
+//! The claiming half of the pump: claims batches while there is room, keeps the leases of what is held alive, and buries
+//! what has used up its attempts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::claim::{Claimer, Spent};
+use super::pump::{Held, Shared};
+use super::settle::{Entry, Outcome};
+use super::settler::Settlement;
+use super::{Database, Job, Lease, QueueError, bounded};
+use crate::failure::{Failure, FailureKind};
+
+/// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
+/// transaction committed below the watermark.
+const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
+const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// A question whether a lease is still ours.
+pub(super) type Confirm = (Lease, oneshot::Sender<Result<bool, Failure>>);
+
+/// Runs until it is aborted.
+pub(super) async fn run(
+    database: Database,
+    claimer: Claimer,
+    mut confirms: mpsc::UnboundedReceiver<Confirm>,
+    settler: mpsc::WeakUnboundedSender<Settlement>,
+    shared: Arc<Shared>,
+) {
+    let mut looker = Looker {
+        shared,
+        settler,
+        claimer: Some(claimer),
+        floor: None,
+        last_full: None,
+        due: Instant::now(),
+        has_room: true,
+    };
+    let mut pause = FIRST_PAUSE;
+    let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
+    heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let problem = tokio::select! {
+            biased;
+            Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
+            _ = heartbeat.tick() => looker.heartbeat().await,
+            () = looker.shared.wake.notified() => {
+                looker.due = Instant::now();
+                looker.shared.lock().exhausted = false;
+                Ok(())
+            }
+            () = looker.shared.room.notified() => {
+                looker.has_room = true;
+                Ok(())
+            }
+            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(()),
+        };
+        let problem = match problem {
+            Ok(()) => looker.look().await,
+            problem => problem,
+        };
+        match problem {
+            Ok(()) => pause = FIRST_PAUSE,
+            Err(error) => {
+                tracing::warn!(%error, retry_in = ?pause, "cannot reach the queue");
+                looker.shared.lock().last_error = Some(error.to_string());
+                looker.claimer = None;
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+                looker.due = Instant::now();
+                match Claimer::connect(&database).await {
+                    Ok(claimer) => looker.claimer = Some(claimer),
+                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
+                }
+            }
+        }
+    }
+}
+
+struct Looker {
+    shared: Arc<Shared>,
+    settler: mpsc::WeakUnboundedSender<Settlement>,
+    claimer: Option<Claimer>,
+    /// The low watermark: everything due before it was claimed, but for stragglers.
+    floor: Option<SystemTime>,
+    last_full: Option<Instant>,
+    due: Instant,
+    /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
+    has_room: bool,
+}
+
+impl Looker {
+    /// Claims if it is time and there is room; decides when to look next.
+    async fn look(&mut self) -> Result<(), QueueError> {
+        let settings = self.shared.settings.clone();
+        if let Some(retry_at) = self.shared.lock().retry_at.take() {
+            self.due = self.due.min(retry_at);
+        }
+        while Instant::now() >= self.due {
+            if self.shared.stopping.load(Ordering::Relaxed) {
+                self.due = Instant::now() + settings.every;
+                return Ok(());
+            }
+            let waiting = self.shared.lock().ready.len();
+            // Batches, not single jobs: wait until half of the room is free.
+            if waiting > settings.capacity / 2 {
+                self.has_room = false;
+                return Ok(());
+            }
+            let want = settings.capacity - waiting;
+            let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < FULL_LOOK_EVERY));
+            let full = floor.is_none();
+            let started = Instant::now();
+            let jobs = bounded(self.claimer()?.claim(
+                want,
+                settings.lease,
+                &self.shared.worker,
+                settings.max_attempts,
+                floor.unwrap_or(SystemTime::UNIX_EPOCH),
+            ))
+            .await?;
+            let found = jobs.len();
+            if let Some((_, due)) = jobs.last() {
+                self.floor = Some(*due);
+            }
+            self.accept(jobs.into_iter().map(|(job, _)| job), started);
+            if full {
+                self.last_full = Some(started);
+                self.bury_spent().await?;
+            }
+            self.shared.lock().last_error = None;
+            if found == want {
+                continue;
+            }
+            if !full {
+                // Something may have been committed below the watermark: look at everything, at once when there is
+                // nothing else to do.
+                self.due = match (found, self.last_full) {
+                    (0, _) | (_, None) => {
+                        self.last_full = None;
+                        Instant::now()
+                    }
+                    (_, Some(last)) => last + FULL_LOOK_EVERY,
+                };
+                continue;
+            }
+            let next = bounded(self.claimer()?.next_due()).await?;
+            self.due = Instant::now()
+                + match next {
+                    // Due and yet not ours: another host has it in hand this moment, or it is locked.
+                    Some(Duration::ZERO) => CONTENDED_PAUSE.min(settings.every),
+                    Some(next) => next.min(settings.every),
+                    None => settings.every,
+                };
+            self.shared.lock().exhausted = true;
+            // The watchers of an empty queue must hear of it too.
+            self.shared.ready.send_modify(|_| {});
+        }
+        Ok(())
+    }
+
+    fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
+        let mut state = self.shared.lock();
+        for job in jobs {
+            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at };
+            if let Some(before) = state.held.insert(job.lease.job, held) {
+                // Our own lease on it ran out and we claimed it anew: the old run has lost it.
+                before.lost.store(true, Ordering::Relaxed);
+            }
+            state.ready.push_back(job);
+        }
+        self.shared.announce(&state);
+    }
+
+    async fn heartbeat(&mut self) -> Result<(), QueueError> {
+        let lease = self.shared.settings.lease;
+        let aging: Vec<Lease> = {
+            let state = self.shared.lock();
+            state.held.values().filter(|held| held.renewed.elapsed() >= lease / 4).map(|held| held.lease).collect()
+        };
+        self.renew(&aging).await
+    }
+
+    async fn renew(&mut self, leases: &[Lease]) -> Result<(), QueueError> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let asked = Instant::now();
+        let ours = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
+        let mut state = self.shared.lock();
+        for lease in leases {
+            let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
+            if ours.contains(&lease.job) {
+                held.renewed = asked;
+            } else {
+                tracing::warn!(job = lease.job, token = lease.token, "lease lost: another worker has the job now");
+                held.lost.store(true, Ordering::Relaxed);
+                state.ready.retain(|job| job.lease != *lease);
+            }
+        }
+        self.shared.announce(&state);
+        Ok(())
+    }
+
+    async fn confirm(&mut self, lease: Lease, reply: oneshot::Sender<Result<bool, Failure>>) -> Result<(), QueueError> {
+        let renewed = self.renew(&[lease]).await;
+        let answer = match &renewed {
+            Ok(()) => Ok(self
+                .shared
+                .lock()
+                .held
+                .get(&lease.job)
+                .is_some_and(|held| held.lease == lease && !held.lost.load(Ordering::Relaxed))),
+            Err(error) => Err(Failure::from(error)),
+        };
+        let _ = reply.send(answer);
+        renewed
+    }
+
+    async fn bury_spent(&mut self) -> Result<(), QueueError> {
+        let max_attempts = self.shared.settings.max_attempts;
+        let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
+        let Some(settler) = self.settler.upgrade() else { return Ok(()) };
+        for job in spent {
+            let outcome = Outcome::DeadLetter { failure: epitaph(&job), notes: "max attempts exceeded" };
+            let _ =
+                settler.send(Settlement { entry: Entry { lease: job.lease, outcome, component: None }, reply: None });
+        }
+        Ok(())
+    }
+
+    fn claimer(&self) -> Result<&Claimer, QueueError> {
+        self.claimer.as_ref().ok_or(QueueError::Query {
+            what: "the claim",
+            reason: "not connected".to_owned(),
+            code: None,
+            closed: true,
+        })
+    }
+}
+
+fn epitaph(job: &Spent) -> Failure {
+    let lost =
+        format!("the worker was lost while working it (crash, kill or lease timeout), after {} attempts", job.attempts);
+    match &job.last_error {
+        Some((kind, _, message)) => {
+            let kind = FailureKind::parse(kind).unwrap_or(FailureKind::Internal);
+            Failure::new(kind, "queue.AttemptsExhausted", format!("{lost}; before that: {message}"))
+        }
+        None => Failure::new(FailureKind::Internal, "queue.AttemptsExhausted", lost),
+    }
+}
