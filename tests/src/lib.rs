@@ -1,1 +1,32 @@
+//! What the end-to-end tests stand on: a Postgres cluster a process and a database a test, an S3 and a Textract on
+//! loopback, and the `host` binary as a child process. Nothing here pretends: these are the servers of `host dev`.
+//!
+//! Support code for tests: what goes wrong here is a failed test, so it panics.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod answers;
+mod cluster;
+mod process;
+mod world;
+
+use std::time::{Duration, Instant};
+
+pub use answers::{answer, photo_bytes};
+pub use cluster::TestDatabase;
+pub use process::{Finished, HostCommand, Running};
+pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings};
+
+/// Longer than anything takes on a busy machine; reached only when something is broken.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Asks until the answer is there, and fails with what is missing when it never comes.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "it never came: {what}");
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+}

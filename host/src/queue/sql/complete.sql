@@ -9,8 +9,13 @@ WITH outcome AS (
         $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::text[]
     ) AS o (job_id, token, vendor, total, currency, day, confidence, artifact_key, component)
 ),
+-- The lock gives the receipt as it is now; everything else in this statement sees it as it was when the statement began.
 locked AS MATERIALIZED (
-    SELECT o.job_id, o.token
+    SELECT
+        o.job_id,
+        o.token,
+        r.status::text AS status,
+        jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS fields
     FROM outcome o
     JOIN public.receipt_queue q ON q.id = o.job_id
     JOIN public.receipts r ON r.id = q.receipt_id
@@ -31,7 +36,7 @@ settled AS (
     FROM locked l
     JOIN outcome o ON o.job_id = l.job_id
     WHERE q.id = l.job_id AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, q.receipt_before
+    RETURNING q.id, q.receipt_id, l.status, l.fields IS NOT DISTINCT FROM q.receipt_before AS untouched
 ),
 written AS (
     UPDATE public.receipts r
@@ -44,9 +49,7 @@ written AS (
         ocr_s3_key = o.artifact_key
     FROM settled s
     JOIN outcome o ON o.job_id = s.id
-    WHERE r.id = s.receipt_id
-      AND r.status::text = 'pending'
-      AND jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) = s.receipt_before
+    WHERE r.id = s.receipt_id AND s.status = 'pending' AND s.untouched
     RETURNING r.id
 ),
 -- A person edited it meanwhile: what the person wrote stays, and the receipt still ends as done.
@@ -57,9 +60,7 @@ kept AS (
         ocr_s3_key = o.artifact_key
     FROM settled s
     JOIN outcome o ON o.job_id = s.id
-    WHERE r.id = s.receipt_id
-      AND r.status::text = 'pending'
-      AND jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) IS DISTINCT FROM s.receipt_before
+    WHERE r.id = s.receipt_id AND s.status = 'pending' AND NOT s.untouched
     RETURNING r.id
 )
 SELECT

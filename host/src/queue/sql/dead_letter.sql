@@ -6,7 +6,7 @@ WITH outcome AS (
         AS o (job_id, token, kind, code, message, component, notes)
 ),
 locked AS MATERIALIZED (
-    SELECT o.job_id, o.token
+    SELECT o.job_id, o.token, r.status::text AS status
     FROM outcome o
     JOIN public.receipt_queue q ON q.id = o.job_id
     JOIN public.receipts r ON r.id = q.receipt_id
@@ -17,7 +17,7 @@ settled AS (
     DELETE FROM public.receipt_queue q
     USING locked l
     WHERE q.id = l.job_id AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths
+    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, l.status
 ),
 buried AS (
     INSERT INTO public.receipt_queue_dlq (
@@ -30,13 +30,15 @@ buried AS (
         s.deaths + 1
     FROM settled s
     JOIN outcome o ON o.job_id = s.id
+    -- A person finished it by hand meanwhile: it is done, and nothing is left to be told.
+    WHERE s.status <> 'ocr_done'
     RETURNING receipt_id
 ),
 marked AS (
     UPDATE public.receipts r
     SET status = 'ocr_failed'
     FROM settled s
-    WHERE r.id = s.receipt_id AND r.status::text = 'pending'
+    WHERE r.id = s.receipt_id AND s.status = 'pending'
     RETURNING r.id
 )
 SELECT

@@ -1,0 +1,9 @@
+//! End to end: the `host` binary and its library over a real Postgres, S3 and Textract's protocol. One binary, so that
+//! there is one cluster.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod guide;
+mod invariants;
+mod migrations;
+mod pump;
+mod trigger;
