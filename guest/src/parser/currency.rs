@@ -99,14 +99,8 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let mut context = Self {
-            shown: None,
-            us: texts.clone().any(names_us_place),
-        };
-        let mut codes = texts
-            .flat_map(marks_in)
-            .filter_map(|mark| context.code(Some(mark)))
-            .peekable();
+        let mut context = Self { shown: None, us: texts.clone().any(names_us_place) };
+        let mut codes = texts.flat_map(marks_in).filter_map(|mark| context.code(Some(mark))).peekable();
         let first = codes.peek().copied();
         if codes.all(|code| Some(code) == first) {
             context.shown = first;
@@ -184,7 +178,9 @@ mod tests {
 
     #[test]
     fn signs_and_codes_are_known() {
-        for (text, code) in [("RM6.35", "MYR"), ("Total (RM)", "MYR"), ("12,50 €", "EUR"), ("£3", "GBP"), ("CHF 4.00", "CHF")] {
+        for (text, code) in
+            [("RM6.35", "MYR"), ("Total (RM)", "MYR"), ("12,50 €", "EUR"), ("£3", "GBP"), ("CHF 4.00", "CHF")]
+        {
             assert_eq!(context(&[text]).shown, Some(code), "{text}");
         }
         assert_eq!(context(&["FARM 12", "RON 95", "TOP 5"]).shown, None);

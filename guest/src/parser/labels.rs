@@ -23,49 +23,143 @@ pub(super) enum Label {
     Other,
 }
 
-const KNOWN: [&str; 9] = [
-    "TOTAL", "SUBTOTAL", "CHANGE", "ROUNDING", "ROUNDED", "AMOUNT", "PAYABLE", "TENDERED", "DISCOUNT",
-];
+const KNOWN: [&str; 9] =
+    ["TOTAL", "SUBTOTAL", "CHANGE", "ROUNDING", "ROUNDED", "AMOUNT", "PAYABLE", "TENDERED", "DISCOUNT"];
 /// Words of their own that are one letter from a known one.
 const NOT_MISREAD: [&str; 6] = ["CHARGE", "CHANCE", "MOUNT", "SOUNDING", "DISCOUNTS", "CHANGES"];
 
 const SUBTOTAL: [&str; 18] = [
-    "SUBTOTAL", "SUB TOTAL", "SUBTTL", "SUB TTL", "ZWISCHENSUMME", "SOUS TOTAL", "TOTAL HT", "SUBTOTAAL", "NETTO", "EXCLUDING",
-    "EXCLUSIVE", "EXCLUDE", "EXCL", "EXC", "TOTAL BEFORE", "BEFORE TAX", "BEFORE GST", "TOTAL NET OF",
+    "SUBTOTAL",
+    "SUB TOTAL",
+    "SUBTTL",
+    "SUB TTL",
+    "ZWISCHENSUMME",
+    "SOUS TOTAL",
+    "TOTAL HT",
+    "SUBTOTAAL",
+    "NETTO",
+    "EXCLUDING",
+    "EXCLUSIVE",
+    "EXCLUDE",
+    "EXCL",
+    "EXC",
+    "TOTAL BEFORE",
+    "BEFORE TAX",
+    "BEFORE GST",
+    "TOTAL NET OF",
 ];
 const COUNT: [&str; 22] = [
-    "QTY", "QUANTITY", "ITEM", "ITEMS", "PCS", "PIECES", "UNITS", "ARTICLES", "ARTIKEL", "POINTS", "POINT", "LITRE", "LITRES",
-    "PAX", "GUESTS", "COVERS", "HOURS", "WEIGHT", "TRANSACTION", "TRANSACTIONS", "NO OF", "NUMBER OF",
+    "QTY",
+    "QUANTITY",
+    "ITEM",
+    "ITEMS",
+    "PCS",
+    "PIECES",
+    "UNITS",
+    "ARTICLES",
+    "ARTIKEL",
+    "POINTS",
+    "POINT",
+    "LITRE",
+    "LITRES",
+    "PAX",
+    "GUESTS",
+    "COVERS",
+    "HOURS",
+    "WEIGHT",
+    "TRANSACTION",
+    "TRANSACTIONS",
+    "NO OF",
+    "NUMBER OF",
 ];
 const REDUCTION: [&str; 14] = [
-    "DISCOUNT", "DISC", "SAVING", "SAVINGS", "SAVED", "SAVE", "REBATE", "VOUCHER", "COUPON", "DEPOSIT", "LOYALTY", "RABATT",
-    "REMISE", "TIP",
+    "DISCOUNT", "DISC", "SAVING", "SAVINGS", "SAVED", "SAVE", "REBATE", "VOUCHER", "COUPON", "DEPOSIT", "LOYALTY",
+    "RABATT", "REMISE", "TIP",
 ];
-const TAX: [&str; 14] = [
-    "TAX", "GST", "VAT", "SST", "HST", "PST", "MWST", "UST", "TVA", "IVA", "BTW", "TAXES", "SERVICE TAX", "MOMS",
-];
-const INCLUSIVE: [&str; 11] = [
-    "INCL", "INCLUSIVE", "INCLUDING", "INCLUDES", "INCLUDED", "INCLUDE", "INC", "WITH", "TTC", "INKL", "PAYABLE",
-];
-const CHANGE: [&str; 10] = [
-    "CHANGE", "RUCKGELD", "WECHSELGELD", "RENDU", "CAMBIO", "WISSELGELD", "RESTE", "BAKI", "CHG DUE", "RESZTA",
-];
+const TAX: [&str; 14] =
+    ["TAX", "GST", "VAT", "SST", "HST", "PST", "MWST", "UST", "TVA", "IVA", "BTW", "TAXES", "SERVICE TAX", "MOMS"];
+const INCLUSIVE: [&str; 11] =
+    ["INCL", "INCLUSIVE", "INCLUDING", "INCLUDES", "INCLUDED", "INCLUDE", "INC", "WITH", "TTC", "INKL", "PAYABLE"];
+const CHANGE: [&str; 10] =
+    ["CHANGE", "RUCKGELD", "WECHSELGELD", "RENDU", "CAMBIO", "WISSELGELD", "RESTE", "BAKI", "CHG DUE", "RESZTA"];
 const TENDERED: [&str; 18] = [
-    "TENDERED", "TENDER", "TEND", "CASH", "RECEIVED", "PAID", "PAYMENT", "GEGEBEN", "BAR", "BARGELD", "ESPECES", "EFECTIVO",
-    "CONTANT", "CONTANTI", "TUNAI", "GOTOWKA", "CASHIN", "CUSTOMER PAY",
+    "TENDERED",
+    "TENDER",
+    "TEND",
+    "CASH",
+    "RECEIVED",
+    "PAID",
+    "PAYMENT",
+    "GEGEBEN",
+    "BAR",
+    "BARGELD",
+    "ESPECES",
+    "EFECTIVO",
+    "CONTANT",
+    "CONTANTI",
+    "TUNAI",
+    "GOTOWKA",
+    "CASHIN",
+    "CUSTOMER PAY",
 ];
 const CARD: [&str; 17] = [
-    "VISA", "MASTER", "MASTERCARD", "AMEX", "DEBIT", "CREDIT", "CARD", "NETS", "MAESTRO", "GIROCARD", "EFTPOS", "AMERICAN EXPRESS",
-    "CB", "CARTE", "KARTE", "TARJETA", "CONTACTLESS",
+    "VISA",
+    "MASTER",
+    "MASTERCARD",
+    "AMEX",
+    "DEBIT",
+    "CREDIT",
+    "CARD",
+    "NETS",
+    "MAESTRO",
+    "GIROCARD",
+    "EFTPOS",
+    "AMERICAN EXPRESS",
+    "CB",
+    "CARTE",
+    "KARTE",
+    "TARJETA",
+    "CONTACTLESS",
 ];
 const DUE: [&str; 22] = [
-    "AMOUNT DUE", "AMT DUE", "BALANCE DUE", "TOTAL DUE", "TOTAL PAYABLE", "AMOUNT PAYABLE", "AMT PAYABLE", "NET PAYABLE",
-    "AMOUNT TO PAY", "TO PAY", "A PAYER", "ZU ZAHLEN", "ZAHLBETRAG", "TE BETALEN", "DO ZAPLATY", "A PAGAR", "YOU OWE",
-    "PLEASE PAY", "BILL AMOUNT", "INVOICE TOTAL", "TOTAL OWING", "DA PAGARE",
+    "AMOUNT DUE",
+    "AMT DUE",
+    "BALANCE DUE",
+    "TOTAL DUE",
+    "TOTAL PAYABLE",
+    "AMOUNT PAYABLE",
+    "AMT PAYABLE",
+    "NET PAYABLE",
+    "AMOUNT TO PAY",
+    "TO PAY",
+    "A PAYER",
+    "ZU ZAHLEN",
+    "ZAHLBETRAG",
+    "TE BETALEN",
+    "DO ZAPLATY",
+    "A PAGAR",
+    "YOU OWE",
+    "PLEASE PAY",
+    "BILL AMOUNT",
+    "INVOICE TOTAL",
+    "TOTAL OWING",
+    "DA PAGARE",
 ];
 const TOTAL: [&str; 14] = [
-    "TOTAL", "TTL", "JUMLAH", "SUMME", "GESAMT", "GESAMTBETRAG", "ENDBETRAG", "GESAMTSUMME", "TOTALE", "TOTAAL", "SUMA", "RAZEM",
-    "IMPORTE", "TOTALS",
+    "TOTAL",
+    "TTL",
+    "JUMLAH",
+    "SUMME",
+    "GESAMT",
+    "GESAMTBETRAG",
+    "ENDBETRAG",
+    "GESAMTSUMME",
+    "TOTALE",
+    "TOTAAL",
+    "SUMA",
+    "RAZEM",
+    "IMPORTE",
+    "TOTALS",
 ];
 
 /// Says what an amount with these words at it is; none where the words name an item or nothing.
@@ -165,8 +259,16 @@ mod tests {
             assert!(strength(pair[0]) > strength(pair[1]), "{pair:?}");
         }
         for text in [
-            "TOTAL AFTER ROUNDING", "TOTAL SALES (INCLUSIVE GST) RM", "FINAL TOTAL", "NETT TOTAL:", "Summe", "Total TTC", "TOTA1",
-            "TOTAL AMT INCL. GST @ 6% :", "TOTAL AFTER ADJ INCL GST", "TOTAL (GST INCL)",
+            "TOTAL AFTER ROUNDING",
+            "TOTAL SALES (INCLUSIVE GST) RM",
+            "FINAL TOTAL",
+            "NETT TOTAL:",
+            "Summe",
+            "Total TTC",
+            "TOTA1",
+            "TOTAL AMT INCL. GST @ 6% :",
+            "TOTAL AFTER ADJ INCL GST",
+            "TOTAL (GST INCL)",
         ] {
             strength(text);
         }

@@ -10,12 +10,7 @@ use crate::textract::SummaryField;
 
 /// Takes what Textract named; everything else stays empty. Pages and confidence are the caller's to fill in.
 pub(super) fn read(fields: &[SummaryField], context: &Context) -> Receipt {
-    Receipt {
-        vendor: vendor(fields),
-        total: total(fields, context),
-        date: date(fields, context),
-        ..Receipt::default()
-    }
+    Receipt { vendor: vendor(fields), total: total(fields, context), date: date(fields, context), ..Receipt::default() }
 }
 
 fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
@@ -25,11 +20,7 @@ fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
         let readable = name.chars().any(char::is_alphabetic);
         readable.then_some((name, field))
     }))
-    .map(|(value, field)| Field {
-        value,
-        confidence: field.confidence,
-        place: field.place,
-    })
+    .map(|(value, field)| Field { value, confidence: field.confidence, place: field.place })
 }
 
 fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
@@ -40,10 +31,7 @@ fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
     })?;
     let code = field.currency.as_str();
     Some(Field {
-        value: Money {
-            currency: currency::known(code).or_else(|| context.currency(amount.mark)),
-            ..amount.money
-        },
+        value: Money { currency: currency::known(code).or_else(|| context.currency(amount.mark)), ..amount.money },
         confidence: field.confidence,
         place: field.place,
     })
@@ -69,11 +57,7 @@ fn amount(text: &str) -> Option<Amount> {
 fn date(fields: &[SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
     let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
     let (value, field) = surest(named.filter_map(|field| Some((dates::parse(&field.text, context.us)?, field))))?;
-    Some(Field {
-        value,
-        confidence: field.confidence,
-        place: field.place,
-    })
+    Some(Field { value, confidence: field.confidence, place: field.place })
 }
 
 /// The value that Textract was surest of; the first of equals.

@@ -40,9 +40,7 @@ impl Words {
     /// Whether the phrase (upper case, single spaces) stands in the text, word by word.
     pub(super) fn has(&self, phrase: &str) -> bool {
         let length = phrase.split(' ').count();
-        self.0
-            .windows(length)
-            .any(|window| window.iter().map(String::as_str).eq(phrase.split(' ')))
+        self.0.windows(length).any(|window| window.iter().map(String::as_str).eq(phrase.split(' ')))
     }
 
     pub(super) fn has_any(&self, phrases: &[&str]) -> bool {

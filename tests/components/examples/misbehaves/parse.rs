@@ -19,7 +19,9 @@ pub fn parse(response: &str) -> Result<Receipt, ParseError> {
     let calls = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
     let found = match response {
         "calls" => calls.to_string(),
-        "environment" => format!("{:?} {:?}", std::env::vars().collect::<Vec<_>>(), std::env::args().collect::<Vec<_>>()),
+        "environment" => {
+            format!("{:?} {:?}", std::env::vars().collect::<Vec<_>>(), std::env::args().collect::<Vec<_>>())
+        }
         "directory" => format!("{:?}", wasi::cli::environment::initial_cwd()),
         "stdin" => {
             let mut bytes = Vec::new();
