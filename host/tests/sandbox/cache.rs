@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{RESPONSE, Ran, host_command};
 
+/// What is read from [`RESPONSE`], whatever it is: no error.
+const READ: &str = r#"one.json","vendor":"#;
+
 struct Folder {
     root: tempfile::TempDir,
 }
@@ -25,7 +28,7 @@ impl Folder {
         let mut command = host_command(&["parse"]);
         command.arg(self.root.path().join("one.json")).env("WORKER_CACHE_DIR", cache);
         let ran = Ran::from(command.output().await.unwrap()).unharmed();
-        assert!(ran.stdout.contains("CORNER SHOP"), "{}", ran.stdout);
+        assert!(ran.stdout.contains(READ), "{}", ran.stdout);
         ran
     }
 
@@ -91,14 +94,26 @@ async fn a_folder_that_others_can_change_is_not_used() {
 #[tokio::test]
 async fn a_machine_that_grants_little_address_space_will_do() {
     let folder = Folder::new();
-    for kib in ["20000000", "3000000"] {
+    let parse = async |kib: &str, flags: &[&str]| {
         let mut command = tokio::process::Command::new("sh");
         let shell = format!("ulimit -v {kib}; exec \"$@\"");
         let real = host_command(&["parse", "--jobs", "8"]);
         command.args(["-c", &shell, "sh"]).arg(real.as_std().get_program()).args(real.as_std().get_args());
-        command.arg(folder.root.path().join("one.json")).env("WORKER_CACHE_DIR", "").env("NO_COLOR", "1");
-        let ran = Ran::from(command.output().await.unwrap()).unharmed();
-        assert!(ran.stdout.contains("CORNER SHOP"), "{kib}: {}{}", ran.stdout, ran.log);
+        command.arg(folder.root.path().join("one.json")).args(flags).env("WORKER_CACHE_DIR", "").env("NO_COLOR", "1");
+        let ran = Ran::from(command.output().await.unwrap());
         assert!(ran.log.contains("no pooling allocator"), "{kib}: {}", ran.log);
+        ran
+    };
+    for kib in ["20000000", "3000000"] {
+        let ran = parse(kib, &[]).await.unharmed();
+        assert!(ran.stdout.contains(READ), "{kib}: {}{}", ran.stdout, ran.log);
+    }
+    // The limits are the same there, only that they are found out later.
+    for flags in
+        [["--max-memory", "64KiB"], ["--max-table-elements", "1"], ["--max-tables", "1"], ["--max-instances", "1"]]
+    {
+        let ran = parse("3000000", &flags).await;
+        assert_eq!(ran.code, Some(1), "{flags:?}: {}", ran.log);
+        assert!(ran.log.contains(flags[0]) && !ran.log.contains("panicked"), "{flags:?}: {}", ran.log);
     }
 }

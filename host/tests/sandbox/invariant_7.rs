@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use host::queue::Counts;
 use host::sandbox::Limits;
 
 use crate::components::component;
@@ -177,12 +178,18 @@ async fn an_error_from_run_gives_its_jobs_back() {
 async fn retrying_for_ever_ends_at_the_hosts_limit() {
     let world = World::new().await;
     world.insert(&["retry.1", "ok.1"]).await;
-    let (counts, _) = world.pass(&component("misbehaves"), Limits::default(), 3).await;
+    let mut ends = Counts::default();
+    // A pass may end before a job that was put back comes up again.
+    for _ in 0..3 {
+        let (counts, _) = world.pass(&component("misbehaves"), Limits::default(), 3).await;
+        ends.retried += counts.retried;
+        ends.dead += counts.dead;
+    }
     let dead = world.dead("retry.1").await.unwrap();
     assert_eq!((&*dead.kind, &*dead.code, dead.attempts), ("internal", "test.Ordered", 3));
     assert_eq!(dead.notes.as_deref(), Some("max attempts exceeded"));
     assert!(world.done("ok.1").await.is_some());
-    assert_eq!((counts.retried, counts.dead, counts.processed), (2, 1, 1));
+    assert_eq!((ends.retried, ends.dead), (2, 1));
 }
 
 /// A retry at no cost costs nothing, and no job is put away for longer than a day.

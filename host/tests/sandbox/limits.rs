@@ -37,7 +37,7 @@ pub(crate) const BAD: &[Bad] = &[
     limit("stack.x", "stack"),
     limit("handles.x", "--max-handles"),
     limit("long-message.x", "--max-memory"),
-    limit("message-out-of-bounds.x", "--max-host-call"),
+    trap("message-out-of-bounds.x", "out of bounds"),
 ];
 
 /// Limits that a test does not wait long for.

@@ -60,5 +60,10 @@ fn clocks() -> String {
 /// The bits of a NaN that the machine makes; x86 and ARM set another sign.
 fn nan() -> String {
     let (zero, one) = (black_box(0.0_f64), black_box(-1.0_f32));
-    format!("{:x} {:x} {:x}", (zero / zero).to_bits(), one.sqrt().to_bits(), (f64::INFINITY * zero).to_bits())
+    format!(
+        "{:x} {:x} {:x}",
+        (zero / black_box(zero)).to_bits(),
+        one.sqrt().to_bits(),
+        (f64::INFINITY * zero).to_bits()
+    )
 }
