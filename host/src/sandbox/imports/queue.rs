@@ -203,10 +203,14 @@ fn completion(receipt: wit::Receipt, artifact_key: String) -> Completion {
         currency: total.as_ref().and_then(|money| money.currency.clone()).map(text),
         total: total.map(|money| decimal(&money)),
         date: receipt.date.map(|field| iso_date(&field.value)),
-        // `max` first: it makes a NaN a 0, which `clamp` would let through.
-        confidence: (f64::from(receipt.confidence.max(0.0).min(100.0)) * 100.0).round() / 100.0,
+        confidence: percentage(receipt.confidence),
         artifact_key,
     }
+}
+
+/// Within 0 and 100, to two decimals. What is no number is no confidence.
+fn percentage(confidence: f32) -> f64 {
+    if confidence.is_nan() { 0.0 } else { (f64::from(confidence.clamp(0.0, 100.0)) * 100.0).round() / 100.0 }
 }
 
 /// A decimal number as text: exact, whatever its scale.
