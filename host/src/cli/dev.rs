@@ -25,6 +25,7 @@ use crate::schedule::Stop;
 
 const SOURCE_BUCKET: &str = "receipts-source";
 const ARTIFACT_BUCKET: &str = "receipts-artifacts";
+const POSTGRES_PORT: u16 = 54329;
 const REGION: &str = "us-east-1";
 /// Tesseract takes about a second a photo.
 const LONGEST_WAIT_A_PHOTO: Duration = Duration::from_secs(60);
@@ -227,7 +228,7 @@ impl Servers {
         let (postgres, database_url) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
             Some(url) => (None, url.to_owned()),
             None => {
-                let postgres = LocalPostgres::start(postgres::Settings::new(folder.join("postgres"))).await?;
+                let postgres = start_postgres(&folder.join("postgres")).await?;
                 postgres.ensure_database("receipts").await?;
                 let url = postgres.url("receipts");
                 (Some(postgres), url)
@@ -268,6 +269,15 @@ impl Servers {
         if let Some(postgres) = self.postgres {
             postgres.stop().await;
         }
+    }
+}
+
+/// On the same port each time where that is free, so that a psql or a GUI finds it again.
+async fn start_postgres(folder: &Path) -> Result<LocalPostgres, postgres::Error> {
+    let settings = postgres::Settings { port: Some(POSTGRES_PORT), ..postgres::Settings::new(folder) };
+    match LocalPostgres::start(settings).await {
+        Err(postgres::Error::PortTaken { .. }) => LocalPostgres::start(postgres::Settings::new(folder)).await,
+        started => started,
     }
 }
 
