@@ -72,9 +72,10 @@ impl QueueError {
         }
     }
 
-    /// Whether one of the rows is at fault (class 22: data exception, 23: constraint violation).
+    /// Whether one of the rows is at fault (class 22: data exception, 23: constraint violation, P0: raised by a trigger of
+    /// the app's).
     fn is_about_the_data(&self) -> bool {
-        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23")))
+        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "P0")))
     }
 }
 

@@ -13,6 +13,8 @@ use crate::failure::{Failure, FailureKind};
 
 const LARGEST_BATCH: usize = 500;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
+/// A receipt that may become neither done nor dead is looked at again this much later.
+const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -91,7 +93,8 @@ impl Settler {
     }
 
     /// One row of the batch is not to the database's taste (a number too large for the app's column, say). The others
-    /// must not wait for it, and it becomes a dead letter that says so.
+    /// must not wait for it, and it becomes a dead letter that says so; where the receipt may not even become that, it
+    /// waits in the queue, with the reason, until somebody has mended what refuses it.
     async fn write_singly(&mut self) -> Result<(), QueueError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
@@ -104,14 +107,17 @@ impl Settler {
             let written = bounded(writer.write(std::slice::from_ref(&settlement.entry))).await;
             if let Err(error @ QueueError::Query { .. }) = &written
                 && error.is_about_the_data()
-                && matches!(settlement.entry.outcome, Outcome::Complete(_))
+                && !matches!(settlement.entry.outcome, Outcome::Retry { .. })
             {
                 tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this result");
                 let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
                 if let Some(reply) = settlement.reply.take() {
                     let _ = reply.send(Err(failure.clone()));
                 }
-                settlement.entry.outcome = Outcome::DeadLetter { failure, notes: "the database refused the result" };
+                settlement.entry.outcome = match settlement.entry.outcome {
+                    Outcome::Complete(_) => Outcome::DeadLetter { failure, notes: "the database refused the result" },
+                    _ => Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure) },
+                };
                 self.batch.push(settlement);
                 continue;
             }

@@ -2,8 +2,12 @@
 //! there is one cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod bad_input;
 mod guide;
 mod invariants;
 mod migrations;
+mod plans;
 mod pump;
+mod run;
+mod settle;
 mod trigger;

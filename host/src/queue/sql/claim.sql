@@ -1,10 +1,11 @@
 -- Leases the oldest due jobs. $1 limit, $2 lease in milliseconds, $3 worker id, $4 max attempts, $5 the low watermark:
 -- index entries below it were claimed already, and may be many while an old transaction keeps vacuum from them.
--- Jobs that have used up their attempts are left to spent.sql.
+-- Jobs that have used up their attempts are left to spent.sql. The watermark is compared as a row because the planner, where
+-- it has no statistics yet, takes "BETWEEN" for next to nothing and would fetch and sort all that is due for each claim.
 WITH due AS (
     SELECT id, available_at AS due_at
     FROM public.receipt_queue
-    WHERE NOT processed AND available_at >= $5 AND available_at <= now() AND attempts < $4
+    WHERE NOT processed AND (available_at, id) >= ($5, 0) AND available_at <= now() AND attempts < $4
     ORDER BY available_at, id
     LIMIT $1
     FOR UPDATE SKIP LOCKED

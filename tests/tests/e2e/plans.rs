@@ -1,0 +1,147 @@
+//! The plans of the queue's statements. Settling must find its rows by primary key, whatever the planner believes: with
+//! the partial index it goes quadratic. Claiming must read the index in its order, and sort nothing.
+
+use serde_json::Value;
+use tests::World;
+use tokio_postgres::SimpleQueryMessage;
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../../host/src/queue/sql/", $name, ".sql"))
+    };
+}
+
+const BATCH: usize = 100;
+
+/// A queue of 100,000 rows of which the planner knows nothing, or everything; half of it is processed.
+async fn filled(fresh_statistics: bool) -> World {
+    let world = World::new().await;
+    world
+        .execute(
+            "ALTER TABLE receipts SET (autovacuum_enabled = off);
+             ALTER TABLE receipt_queue SET (autovacuum_enabled = off);
+             ANALYZE receipts; ANALYZE receipt_queue; ANALYZE receipt_queue_dlq;
+             INSERT INTO receipts (image_url) SELECT 'photo-' || n FROM generate_series(1, 100000) n;
+             UPDATE receipt_queue SET processed = true, processed_at = now() WHERE id <= 50000",
+        )
+        .await;
+    if fresh_statistics {
+        world.execute("ANALYZE receipts; ANALYZE receipt_queue; ANALYZE receipt_queue_dlq").await;
+    }
+    world
+}
+
+/// The plan of a statement as the host runs it: prepared, with these parameters.
+async fn plan(world: &World, types: &str, sql: &str, parameters: &[String], mode: &str) -> Value {
+    let values = if parameters.is_empty() { String::new() } else { format!("({})", parameters.join(", ")) };
+    let types = if types.is_empty() { String::new() } else { format!("({types})") };
+    world.execute(&format!("SET plan_cache_mode = {mode}; PREPARE it{types} AS {sql}")).await;
+    let rows = world.client.simple_query(&format!("EXPLAIN (FORMAT JSON) EXECUTE it{values}")).await.unwrap();
+    world.execute("DEALLOCATE it").await;
+    let text: String = rows
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        })
+        .collect();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Every node of a plan.
+fn nodes(plan: &Value) -> Vec<&Value> {
+    let mut found = Vec::new();
+    match plan {
+        Value::Array(items) => items.iter().for_each(|item| found.extend(nodes(item))),
+        Value::Object(fields) => {
+            if fields.contains_key("Node Type") {
+                found.push(plan);
+            }
+            fields.values().for_each(|value| found.extend(nodes(value)));
+        }
+        _ => {}
+    }
+    found
+}
+
+fn uses<'a>(plan: &'a Value, field: &str, value: &str) -> Vec<&'a Value> {
+    nodes(plan).into_iter().filter(|node| node[field] == value).collect()
+}
+
+fn array<T: ToString>(kind: &str, value: impl Fn(usize) -> T) -> String {
+    let values: Vec<String> = (0..BATCH).map(|n| format!("'{}'", value(n).to_string())).collect();
+    format!("ARRAY[{}]::{kind}[]", values.join(","))
+}
+
+#[tokio::test]
+async fn settling_finds_its_rows_by_primary_key_alone() {
+    let ids = array("bigint", |n| 60_000 + n);
+    let tokens = array("bigint", |n| n + 1);
+    let text = array("text", |n| format!("text {n}"));
+    let texts = |count: usize| vec![text.clone(); count];
+    let floats = array("float8", |_| 50);
+    let statements = [
+        (
+            "complete",
+            sql!("complete"),
+            "bigint[], bigint[], text[], text[], text[], text[], float8[], text[], text[]",
+            [vec![ids.clone(), tokens.clone()], texts(4), vec![floats], texts(2)].concat(),
+        ),
+        (
+            "retry",
+            sql!("retry"),
+            "bigint[], bigint[], bigint[], boolean[], text[], text[], text[], text[]",
+            [vec![ids.clone(), tokens.clone(), tokens.clone(), array("boolean", |_| true)], texts(4)].concat(),
+        ),
+        (
+            "dead_letter",
+            sql!("dead_letter"),
+            "bigint[], bigint[], text[], text[], text[], text[], text[]",
+            [vec![ids.clone(), tokens.clone()], texts(5)].concat(),
+        ),
+        (
+            "heartbeat",
+            sql!("heartbeat"),
+            "bigint[], bigint[], bigint",
+            vec![ids.clone(), tokens.clone(), "1000".to_owned()],
+        ),
+    ];
+    for fresh in [false, true] {
+        let world = filled(fresh).await;
+        for (name, sql, types, parameters) in &statements {
+            for mode in ["force_custom_plan", "force_generic_plan"] {
+                let plan = plan(&world, types, sql, parameters, mode).await;
+                let what = format!("{name}, fresh statistics {fresh}, {mode}: {plan:#}");
+                let queue: Vec<&Value> = uses(&plan, "Relation Name", "receipt_queue");
+                let reads: Vec<_> = queue.iter().filter(|node| node["Node Type"] != "ModifyTable").collect();
+                assert!(!reads.is_empty(), "{what}");
+                for node in reads {
+                    assert_eq!(node["Index Name"], "receipt_queue_pkey", "{what}");
+                }
+                assert!(uses(&plan, "Index Name", "receipt_queue_due").is_empty(), "{what}");
+                assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn claiming_reads_the_index_in_its_order() {
+    let parameters = ["100", "30000", "'worker'", "5", "'-infinity'"].map(str::to_owned);
+    for fresh in [false, true] {
+        let world = filled(fresh).await;
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            for (name, sql, types, parameters) in [
+                ("claim", sql!("claim"), "bigint, bigint, text, integer, timestamptz", &parameters[..]),
+                ("next_due", sql!("next_due"), "", &[]),
+            ] {
+                let plan = plan(&world, types, sql, parameters, mode).await;
+                let what = format!("{name}, fresh statistics {fresh}, {mode}: {plan:#}");
+                assert_eq!(uses(&plan, "Index Name", "receipt_queue_due").len(), 1, "{what}");
+                assert!(uses(&plan, "Node Type", "Sort").is_empty(), "{what}");
+                assert!(uses(&plan, "Node Type", "Incremental Sort").is_empty(), "{what}");
+                assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
+            }
+        }
+    }
+}
