@@ -3,7 +3,9 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+#[path = "build/component.rs"]
+mod component;
 
 fn main() {
     let host = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
@@ -31,47 +33,14 @@ fn build(workspace: &Path) -> PathBuf {
     // A target folder of its own: the outer cargo holds the lock of the usual one while this runs.
     let out = PathBuf::from(variable("OUT_DIR"));
     let target = out.ancestors().nth(4).unwrap_or(&out).join("component");
-    let mut cargo = Command::new(variable("CARGO"));
-    cargo
-        .current_dir(workspace)
-        .args([
-            "build",
-            "--package",
-            "worker",
-            "--lib",
-            "--profile",
-            "component",
-            "--target",
-            "wasm32-wasip2",
-            "--locked",
-        ])
-        .arg("--target-dir")
-        .arg(&target)
-        // What is set for the host's own build (coverage, linkers, sanitizers) is not for the component.
-        .env_remove("RUSTFLAGS")
-        .env_remove("RUSTC_WRAPPER")
-        .env_remove("RUSTC_WORKSPACE_WRAPPER")
-        .env_remove("CARGO_TARGET_DIR")
-        .env("CARGO_ENCODED_RUSTFLAGS", remap(workspace));
+    let mut cargo = component::command(variable("CARGO"), workspace, &target);
+    cargo.args(["--package", "worker", "--lib"]);
     match cargo.status() {
         Ok(status) if status.success() => {}
         Ok(_) => fail("the worker component does not build; if its target is missing: rustup target add wasm32-wasip2"),
         Err(error) => fail(&format!("cannot run cargo for the worker component: {error}")),
     }
     target.join("wasm32-wasip2/component/worker.wasm")
-}
-
-/// The component is the same bytes wherever it is built: no path of this machine gets into its panic messages.
-fn remap(workspace: &Path) -> String {
-    let mut flags = vec![format!("--remap-path-prefix={}=/worker", workspace.display())];
-    let cargo_home = env::var("CARGO_HOME").ok().or_else(|| env::var("HOME").ok().map(|home| format!("{home}/.cargo")));
-    if let Some(home) = cargo_home {
-        let sources = Path::new(&home).join("registry/src");
-        for registry in fs::read_dir(sources).into_iter().flatten().flatten() {
-            flags.push(format!("--remap-path-prefix={}=/crates", registry.path().display()));
-        }
-    }
-    flags.join("\x1f")
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -72,7 +72,9 @@ impl From<types::FailureKind> for FailureKind {
 impl From<policy::Decision> for exports::policy::Decision {
     fn from(decision: policy::Decision) -> Self {
         match decision {
-            policy::Decision::Retry { milliseconds, charge } => Self::Retry(exports::policy::Retry { milliseconds, charge }),
+            policy::Decision::Retry { milliseconds, charge } => {
+                Self::Retry(exports::policy::Retry { milliseconds, charge })
+            }
             policy::Decision::DeadLetter => Self::DeadLetter,
             policy::Decision::Abandon => Self::Abandon,
         }
@@ -106,11 +108,7 @@ impl From<receipt::Receipt> for types::Receipt {
                 place: field.place.map(Into::into),
             }),
             date: receipt.date.map(|field| types::DateField {
-                value: types::Date {
-                    year: field.value.year,
-                    month: field.value.month,
-                    day: field.value.day,
-                },
+                value: types::Date { year: field.value.year, month: field.value.month, day: field.value.day },
                 confidence: field.confidence,
                 place: field.place.map(Into::into),
             }),

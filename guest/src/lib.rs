@@ -14,10 +14,7 @@
 //! [`wit/worker.wit`]: https://github.com/snapceit/receipt-worker/blob/main/wit/worker.wit
 
 #![deny(missing_docs)]
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 #[cfg(target_arch = "wasm32")]
 mod component;

@@ -69,14 +69,12 @@ pub fn decide(kind: FailureKind, attempt: u32, max_attempts: u32, seed: u64) -> 
         | K::BadLocation
         | K::InvalidRequest
         | K::BadResponse => Decision::DeadLetter,
-        K::Throttled | K::Unavailable => Decision::Retry {
-            milliseconds: uniform(FLOOR, window(UNCHARGED_BASE, attempt), seed),
-            charge: false,
-        },
-        K::AccessDenied | K::TimedOut | K::LimitExceeded | K::Internal if attempt < max_attempts => Decision::Retry {
-            milliseconds: uniform(FLOOR, window(BASE, attempt), seed),
-            charge: true,
-        },
+        K::Throttled | K::Unavailable => {
+            Decision::Retry { milliseconds: uniform(FLOOR, window(UNCHARGED_BASE, attempt), seed), charge: false }
+        }
+        K::AccessDenied | K::TimedOut | K::LimitExceeded | K::Internal if attempt < max_attempts => {
+            Decision::Retry { milliseconds: uniform(FLOOR, window(BASE, attempt), seed), charge: true }
+        }
         K::AccessDenied | K::TimedOut | K::LimitExceeded | K::Internal => Decision::DeadLetter,
     }
 }
@@ -86,10 +84,9 @@ pub fn decide(kind: FailureKind, attempt: u32, max_attempts: u32, seed: u64) -> 
 /// [`CAP`], which bounds the bill, rather than being charged for what is not the receipt's fault.
 pub fn decide_after_paying(kind: FailureKind, attempt: u32, max_attempts: u32, seed: u64) -> Decision {
     match decide(kind, attempt, max_attempts, seed) {
-        Decision::Retry { charge: false, .. } => Decision::Retry {
-            milliseconds: uniform(CAP / 2, CAP, seed),
-            charge: false,
-        },
+        Decision::Retry { charge: false, .. } => {
+            Decision::Retry { milliseconds: uniform(CAP / 2, CAP, seed), charge: false }
+        }
         decision => decision,
     }
 }

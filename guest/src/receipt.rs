@@ -131,12 +131,7 @@ impl BoundingBox {
         }
         let (right, bottom) = ((left + width).clamp(0.0, 1.0), (top + height).clamp(0.0, 1.0));
         let (left, top) = (left.clamp(0.0, 1.0), top.clamp(0.0, 1.0));
-        Some(Self {
-            left,
-            top,
-            width: right - left,
-            height: bottom - top,
-        })
+        Some(Self { left, top, width: right - left, height: bottom - top })
     }
 
     /// The smallest box around both.
@@ -169,11 +164,7 @@ mod tests {
     use super::*;
 
     fn money(units: i64, scale: u8) -> Money {
-        Money {
-            units,
-            scale,
-            currency: None,
-        }
+        Money { units, scale, currency: None }
     }
 
     #[test]

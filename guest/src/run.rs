@@ -12,13 +12,8 @@ use crate::textract::ReadError;
 /// Claims up to `limit` jobs and works them in the order in which they came.
 pub(crate) fn run(limit: u32) -> Result<Summary, Failure> {
     let jobs = queue::claim(limit)?;
-    let mut summary = Summary {
-        claimed: u32::try_from(jobs.len()).unwrap_or(u32::MAX),
-        processed: 0,
-        retried: 0,
-        dead: 0,
-        lost: 0,
-    };
+    let mut summary =
+        Summary { claimed: u32::try_from(jobs.len()).unwrap_or(u32::MAX), processed: 0, retried: 0, dead: 0, lost: 0 };
     for job in jobs {
         let count = match settle(job) {
             Outcome::Processed => &mut summary.processed,
@@ -96,10 +91,7 @@ fn work(job: &Job) -> Result<Work, Stop> {
     };
     // A stored response that does not parse is not fetched anew: it is what Textract sent, and would be again.
     let receipt = parser::parse(&json).map_err(unreadable)?;
-    Ok(Work {
-        receipt: receipt.into(),
-        artifact,
-    })
+    Ok(Work { receipt: receipt.into(), artifact })
 }
 
 /// The response that an earlier attempt paid for. One that is gone or damaged is as if it had never been stored: asking
@@ -108,9 +100,8 @@ fn stored(job: &Job, image: &Image) -> Result<Option<(Artifact, String)>, Failur
     if !job.has_artifact() {
         return Ok(None);
     }
-    let opened = job
-        .stored_artifact(image)
-        .and_then(|artifact| artifact.map(|a| a.json().map(|json| (a, json))).transpose());
+    let opened =
+        job.stored_artifact(image).and_then(|artifact| artifact.map(|a| a.json().map(|json| (a, json))).transpose());
     match opened {
         Err(failure) if matches!(failure.kind, FailureKind::NotFound | FailureKind::BadResponse) => Ok(None),
         opened => opened,
@@ -124,10 +115,8 @@ fn recognize(job: &Job, image: &Image) -> Result<(Artifact, String), Stop> {
         Api::AnalyzeExpense => textract::analyze_expense(image),
     }?;
     // Storing twice is harmless and costs less than OCR.
-    let artifact = response
-        .store(job)
-        .or_else(|_| response.store(job))
-        .map_err(|failure| Stop { failure, paid: true })?;
+    let artifact =
+        response.store(job).or_else(|_| response.store(job)).map_err(|failure| Stop { failure, paid: true })?;
     Ok((artifact, response.json()?))
 }
 

@@ -60,7 +60,8 @@ struct Number {
 
 /// Letters behind an amount that make it a measure.
 const UNITS: [&str; 20] = [
-    "G", "KG", "GM", "MG", "L", "ML", "LT", "LTR", "CM", "MM", "M", "MTR", "OZ", "LB", "LBS", "PCS", "PC", "X", "V", "W",
+    "G", "KG", "GM", "MG", "L", "ML", "LT", "LTR", "CM", "MM", "M", "MTR", "OZ", "LB", "LBS", "PCS", "PC", "X", "V",
+    "W",
 ];
 
 impl Scanner<'_> {
@@ -119,7 +120,10 @@ impl Scanner<'_> {
     }
 
     fn is_group_space_next(&self, at: usize) -> bool {
-        self.char(at) == ' ' && self.digits_from(at + 1) == 3 && self.char(at + 4) == ',' && self.digits_from(at + 5) == 2
+        self.char(at) == ' '
+            && self.digits_from(at + 1) == 3
+            && self.char(at + 4) == ','
+            && self.digits_from(at + 5) == 2
     }
 
     /// `29. 70`, `33, 92`: OCR puts a space behind the mark of widely set digits.
@@ -141,11 +145,7 @@ impl Scanner<'_> {
         let negative = minus || right_minus || bracketed;
         let units: i64 = digits.parse().ok()?;
         Some(Amount {
-            money: Money {
-                units: if negative { -units } else { units },
-                scale,
-                currency: None,
-            },
+            money: Money { units: if negative { -units } else { units }, scale, currency: None },
             mark: mark.or(right_mark),
             start: self.byte(sign_at),
             end: self.byte(end),
@@ -172,11 +172,7 @@ impl Scanner<'_> {
         while sign_at > 0 && at - sign_at < 2 && matches!(self.before(sign_at, 1), ' ' | '.' | ':') {
             sign_at -= 1;
         }
-        let word_start = (0..sign_at)
-            .rev()
-            .take_while(|&i| is_sign(self.char(i)))
-            .last()
-            .unwrap_or(sign_at);
+        let word_start = (0..sign_at).rev().take_while(|&i| is_sign(self.char(i))).last().unwrap_or(sign_at);
         let token: String = self.chars.get(word_start..sign_at)?.iter().map(|&(_, c)| c).collect();
         let token = token.to_uppercase();
         if let Some(mark) = currency::mark(&token) {
@@ -218,7 +214,8 @@ impl Scanner<'_> {
             Some(mark) if !of_next => return Some((word_end, Some(mark), false)),
             _ => {}
         }
-        if c.is_alphabetic() && (scale == 0 || token.chars().count() > 3 || UNITS.contains(&token.as_str()) || of_next) {
+        if c.is_alphabetic() && (scale == 0 || token.chars().count() > 3 || UNITS.contains(&token.as_str()) || of_next)
+        {
             return None;
         }
         Some((end, None, false))
@@ -229,7 +226,9 @@ impl Scanner<'_> {
         let at = if self.char(end) == ' ' { end + 1 } else { end };
         match self.char(at) {
             '/' => self.char(at + 1).is_alphabetic(),
-            'x' | 'X' | '@' => self.char(at + 1).is_ascii_digit() || self.char(at + 1) == ' ' && self.char(at + 2).is_ascii_digit(),
+            'x' | 'X' | '@' => {
+                self.char(at + 1).is_ascii_digit() || self.char(at + 1) == ' ' && self.char(at + 2).is_ascii_digit()
+            }
             _ => false,
         }
     }
@@ -319,8 +318,24 @@ mod tests {
     #[test]
     fn other_numbers_are_no_amounts() {
         for text in [
-            "12:11:29", "31/03/2017", "12-01-19", "03-2164", "5.6KG", "1.5L", "35.5x25", "6%", "6.00 %", "A4", "9555221301081",
-            "2.590", "#12", "T1.50", "1.25MM", "07-3558160", "192.168.1.1", "007",
+            "12:11:29",
+            "31/03/2017",
+            "12-01-19",
+            "03-2164",
+            "5.6KG",
+            "1.5L",
+            "35.5x25",
+            "6%",
+            "6.00 %",
+            "A4",
+            "9555221301081",
+            "2.590",
+            "#12",
+            "T1.50",
+            "1.25MM",
+            "07-3558160",
+            "192.168.1.1",
+            "007",
         ] {
             let found = scan(text);
             assert!(found.iter().all(|a| a.each), "{text}: {found:?}");

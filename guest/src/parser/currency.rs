@@ -1,5 +1,7 @@
 //! Which currency a document is in: by the sign at the amount, else by what the whole document shows.
 
+use super::amounts;
+
 /// What stands at an amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mark {
@@ -99,14 +101,8 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> Self {
-        let mut context = Self {
-            shown: None,
-            us: texts.clone().any(names_us_place),
-        };
-        let mut codes = texts
-            .flat_map(marks_in)
-            .filter_map(|mark| context.code(Some(mark)))
-            .peekable();
+        let mut context = Self { shown: None, us: texts.clone().any(names_us_place) };
+        let mut codes = texts.flat_map(marks_in).filter_map(|mark| context.code(Some(mark))).peekable();
         let first = codes.peek().copied();
         if codes.all(|code| Some(code) == first) {
             context.shown = first;
@@ -127,11 +123,23 @@ impl Context {
     }
 }
 
-/// The marks in a text: `Total (RM)`, `EUR`, `$5`.
+/// The marks in a text: `Total (RM)`, `€`, `$5`, `EUR 5.00`, `Summe EUR`.
 fn marks_in(text: &str) -> impl Iterator<Item = Mark> + '_ {
-    text.split(|c: char| c.is_whitespace() || c.is_ascii_digit() || (c.is_ascii_punctuation() && c != '$'))
+    let found = text
+        .split(|c: char| c.is_whitespace() || c.is_ascii_digit() || (c.is_ascii_punctuation() && c != '$'))
         .filter(|token| !token.is_empty() && token.len() <= 8)
-        .filter_map(|token| mark(&token.to_uppercase()))
+        .filter_map(move |token| Some((token, mark(&token.to_uppercase())?)));
+    found.filter(|(token, mark)| says_currency(text, token, *mark)).map(|(_, mark)| mark)
+}
+
+/// Whether a sign or code is meant as a currency: it stands at a price, in brackets, alone, or at the end of a label.
+/// Elsewhere it may be anything: SEK is also short for a section of a town, and OCR sees £ in many an E.
+fn says_currency(text: &str, sign: &str, mark: Mark) -> bool {
+    let at_price = || amounts::scan(text).iter().any(|amount| amount.has_cents() && amount.mark == Some(mark));
+    let in_brackets = text.contains(&format!("({sign})"));
+    let is_word = sign.bytes().all(|b| b.is_ascii_alphabetic());
+    let ends_label = is_word && !text.contains(|c: char| c.is_ascii_digit()) && text.ends_with(sign);
+    in_brackets || ends_label || text == sign || at_price()
 }
 
 fn names_us_place(text: &str) -> bool {
@@ -184,10 +192,14 @@ mod tests {
 
     #[test]
     fn signs_and_codes_are_known() {
-        for (text, code) in [("RM6.35", "MYR"), ("Total (RM)", "MYR"), ("12,50 €", "EUR"), ("£3", "GBP"), ("CHF 4.00", "CHF")] {
+        for (text, code) in
+            [("RM6.35", "MYR"), ("Total (RM)", "MYR"), ("12,50 €", "EUR"), ("£3.00", "GBP"), ("CHF 4.00", "CHF")]
+        {
             assert_eq!(context(&[text]).shown, Some(code), "{text}");
         }
-        assert_eq!(context(&["FARM 12", "RON 95", "TOP 5"]).shown, None);
+        assert_eq!(context(&["Summe EUR", "Amount (USD)", "5.00"]).shown, None);
+        assert_eq!(context(&["Summe EUR", "12,50"]).shown, Some("EUR"));
+        assert_eq!(context(&["FARM 12", "RON 95", "TOP 5", "E.&.O.£.", "TAMAN SEK U9, 40150 SHAH ALAM"]).shown, None);
     }
 
     #[test]

@@ -6,10 +6,8 @@ use crate::receipt::{Date, Field};
 
 /// Finds the document's date: one that is labelled as such before one that is not, the first before the later.
 pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
-    let found: Vec<(Found, &Row)> = rows
-        .iter()
-        .flat_map(|row| scan(&row.text()).into_iter().map(move |found| (found, row)))
-        .collect();
+    let found: Vec<(Found, &Row)> =
+        rows.iter().flat_map(|row| scan(&row.text()).into_iter().map(move |found| (found, row))).collect();
     // 25/12 cannot be a month and a day the other way round: one such date tells how the others are meant.
     let month_first = match (
         found.iter().any(|(f, _)| f.certainly_month_first()),
@@ -24,28 +22,35 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
         let Some(date) = found.date(month_first) else { continue };
         let words = Words::new(&row.text());
         let mut sure: f32 = 0.85;
-        if words.has_any(&["DATE", "DATUM", "FECHA", "TARIKH", "DATA"]) {
+        if words.has_any("DATE, DATUM, FECHA, TARIKH, DATA") {
             sure += 0.12;
         }
-        if words.has_any(&["DUE", "EXPIRY", "EXPIRE", "EXP", "VALID", "BIRTH", "DOB", "DELIVERY", "UNTIL", "BEFORE", "SINCE"]) {
+        if words.has_any("DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, DELIVERY, UNTIL, BEFORE, SINCE") {
             sure -= 0.45;
         }
         if found.is_ambiguous() && !us && !(found.certainly_day_first() || found.certainly_month_first()) {
             sure -= 0.05;
         }
+        if row.cells.iter().any(|cell| has_time(&cell.text)) {
+            sure += 0.08;
+        }
         if found.short_year {
             sure -= 0.03;
         }
         if best.as_ref().is_none_or(|(s, _)| sure > *s + 0.01) {
-            let field = Field {
-                value: date,
-                confidence: row.confidence() * sure.clamp(0.0, 1.0),
-                place: row.place(),
-            };
+            let field = Field { value: date, confidence: row.confidence() * sure.clamp(0.0, 1.0), place: row.place() };
             best = Some((sure, field));
         }
     }
     best.map(|(_, field)| field)
+}
+
+/// Whether a time stands in the text: what was sold has none, its date has.
+fn has_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let pairs =
+        bytes.windows(5).filter(|w| matches!(w, [_, a, b':', c, d] if [a, c, d].iter().all(|b| b.is_ascii_digit())));
+    pairs.count() > 0
 }
 
 /// Reads a text that is a date, or holds one.
@@ -105,6 +110,7 @@ enum Piece {
     Month(u8),
     Mark(char),
     Space,
+    Word,
     Other,
 }
 
@@ -126,18 +132,13 @@ fn scan(text: &str) -> Vec<Found> {
 
 /// Whether the piece before makes the number a part of something longer.
 fn glued(before: Option<&Piece>) -> bool {
-    matches!(before, Some(Piece::Number(..) | Piece::Mark('/' | '-' | '.')))
+    matches!(before, Some(Piece::Number(..) | Piece::Word | Piece::Mark('/' | '-' | '.')))
 }
 
 fn match_date(pieces: &[Piece]) -> Option<(Found, usize)> {
     use Piece::{Mark, Month, Number, Space};
-    let bare: Vec<(usize, Piece)> = pieces
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(_, piece)| *piece != Space)
-        .take(6)
-        .collect();
+    let bare: Vec<(usize, Piece)> =
+        pieces.iter().copied().enumerate().filter(|(_, piece)| *piece != Space).take(6).collect();
     let piece = |at: usize| bare.get(at).map(|&(_, piece)| piece);
     let length = |last: usize| bare.get(last).map_or(pieces.len(), |&(at, _)| at + 1);
     let is_mark = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | '\'')));
@@ -220,7 +221,7 @@ fn pieces(text: &str) -> Vec<Piece> {
             }
             let ordinal = matches!(word.to_ascii_lowercase().as_str(), "st" | "nd" | "rd" | "th");
             if !(ordinal && matches!(pieces.last(), Some(Piece::Number(..)))) {
-                pieces.push(month(&word).map_or(Piece::Other, Piece::Month));
+                pieces.push(month(&word).map_or(Piece::Word, Piece::Month));
             }
         } else if c.is_whitespace() {
             pieces.push(Piece::Space);
@@ -270,8 +271,22 @@ mod tests {
     #[test]
     fn formats() {
         for text in [
-            "12/03/2018", "12-03-2018", "12.03.2018", "12/3/18", "12-03-18", "2018-03-12", "2018/3/12", "12 Mar 2018", "12-MAR-18",
-            "12MAR2018", "12 March, 2018", "MAR 12, 2018", "March 12th 2018", "12 Mac 2018", "12. März 2018", "Date:12/03/2018 11:28",
+            "12/03/2018",
+            "12-03-2018",
+            "12.03.2018",
+            "12/3/18",
+            "12-03-18",
+            "2018-03-12",
+            "2018/3/12",
+            "12 Mar 2018",
+            "12-MAR-18",
+            "12MAR2018",
+            "12 March, 2018",
+            "MAR 12, 2018",
+            "March 12th 2018",
+            "12 Mac 2018",
+            "12. März 2018",
+            "Date:12/03/2018 11:28",
             "Monday, March 12, 2018",
         ] {
             assert_eq!(read(text, false).as_deref(), Some("2018-03-12"), "{text}");
@@ -288,7 +303,17 @@ mod tests {
 
     #[test]
     fn other_numbers_are_no_dates() {
-        for text in ["03-2164 1400", "31/02/2018", "1-1&2", "12:11:29", "U13/2/1850", "10.0.0.12.18", "5.50", "1234567-12-03-2018"] {
+        for text in [
+            "03-2164 1400",
+            "31/02/2018",
+            "1-1&2",
+            "12:11:29",
+            "U13/2/1850",
+            "10.0.0.12.18",
+            "5.50",
+            "1234567-12-03-2018",
+            "XE11-22 - 30",
+        ] {
             assert_eq!(read(text, false), None, "{text}");
         }
     }

@@ -2,7 +2,7 @@
 
 use super::amounts;
 use super::dates;
-use super::words::Words;
+use super::words::{Words, is_listed};
 
 /// What a line at the top is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,69 +30,63 @@ pub(super) enum Kind {
 }
 
 /// Forms of a company's name in law. Generic words of many languages; no company's own name.
-const LEGAL: [&str; 34] = [
-    "SDN BHD", "SDN", "BHD", "S B", "SB", "PLT", "PTE LTD", "PTE", "PTY LTD", "LTD", "LIMITED", "LLC", "LLP", "INC", "CORP",
-    "CORPORATION", "GMBH", "AG", "KG", "OHG", "SARL", "SAS", "SRL", "SPA", "BV", "NV", "OY", "AB", "APS", "SP Z O O", "KFT", "SN BHD",
-    "SDN BND", "SDN BHO",
-];
+const LEGAL: &str = "\
+    SDN BHD, SDN, BHD, S B, SB, PLT, PTE LTD, PTE, PTY LTD, LTD, LIMITED, LLC, LLP, INC, CORP, CORPORATION, GMBH, \
+    AG, KG, OHG, SARL, SAS, SRL, SPA, BV, NV, OY, AB, APS, SP Z O O, KFT, SN BHD, SDN BND, SDN BHO";
 
 /// Words that businesses call themselves by, in the languages whose receipts are common.
-const BUSINESS: [&str; 116] = [
-    "ENTERPRISE", "ENTERPRISES", "TRADING", "COMPANY", "CO", "HOLDINGS", "GROUP", "VENTURE", "VENTURES", "RESOURCES", "INDUSTRIES",
-    "SERVICES", "SERVICE", "STATION", "MARKETING", "DISTRIBUTION", "DISTRIBUTOR", "RETAIL", "INTERNATIONAL", "NIAGA", "PERNIAGAAN",
-    "RESTAURANT", "RESTORAN", "RESTAURANTE", "RISTORANTE", "CAFE", "COFFEE", "KOPITIAM", "BISTRO", "BAR", "PUB", "GRILL", "KITCHEN",
-    "BAKERY", "BAKERIES", "CONFECTIONERY", "CAKE", "FOOD", "FOODS", "BEVERAGE", "PIZZA", "SUSHI", "DELI", "DINER", "TAVERN", "BREWERY",
-    "HOTEL", "MOTEL", "RESORT", "SPA", "SALON", "CLINIC", "KLINIK", "DENTAL", "PHARMACY", "FARMASI", "APOTHEKE", "HOSPITAL", "OPTICAL",
-    "MART", "MINIMARKET", "MARKET", "SUPERMARKET", "SUPERMARCHE", "SUPERMERCADO", "HYPERMARKET", "STORE", "STORES", "SHOP", "KEDAI",
-    "PASARAYA", "GROCER", "GROCERY", "EMPORIUM", "BOUTIQUE", "FASHION", "SHOES", "JEWELLERS", "FLORIST", "HANDICRAFT", "GIFT", "GIFTS",
-    "HARDWARE", "MACHINERY", "ELECTRICAL", "ELECTRONICS", "MOTOR", "MOTORS", "TYRE", "PETROL", "PETRO", "AUTO", "STATIONERY", "BOOK",
-    "BOOKS", "BOOKSTORE", "BOOKSTORES", "PAPER", "PRINT", "PRINTING", "FURNITURE", "FURNISHING", "DECO", "HOUSE", "HOME", "CENTRE",
-    "CENTER", "BANK", "PARKING", "TRANSPORT", "LOGISTICS", "TELECOMMUNICATIONS", "BAECKEREI", "CASH & CARRY", "MAKER", "BORONG",
-];
+const BUSINESS: &str = "\
+    ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO, HOLDINGS, GROUP, VENTURE, VENTURES, RESOURCES, INDUSTRIES, \
+    SERVICES, SERVICE, STATION, MARKETING, DISTRIBUTION, DISTRIBUTOR, RETAIL, INTERNATIONAL, NIAGA, PERNIAGAAN, \
+    RESTAURANT, RESTORAN, RESTAURANTE, RISTORANTE, CAFE, COFFEE, KOPITIAM, BISTRO, BAR, PUB, GRILL, KITCHEN, BAKERY, \
+    BAKERIES, CONFECTIONERY, CAKE, FOOD, FOODS, BEVERAGE, PIZZA, SUSHI, DELI, DINER, TAVERN, BREWERY, HOTEL, MOTEL, \
+    RESORT, SPA, SALON, CLINIC, KLINIK, DENTAL, PHARMACY, FARMASI, APOTHEKE, HOSPITAL, OPTICAL, MART, MINIMARKET, \
+    MARKET, SUPERMARKET, SUPERMARCHE, SUPERMERCADO, HYPERMARKET, STORE, STORES, SHOP, KEDAI, PASARAYA, GROCER, \
+    GROCERY, EMPORIUM, BOUTIQUE, FASHION, SHOES, JEWELLERS, FLORIST, HANDICRAFT, GIFT, GIFTS, HARDWARE, MACHINERY, \
+    ELECTRICAL, ELECTRONICS, MOTOR, MOTORS, TYRE, PETROL, PETRO, AUTO, STATIONERY, BOOK, BOOKS, BOOKSTORE, \
+    BOOKSTORES, PAPER, PRINT, PRINTING, FURNITURE, FURNISHING, DECO, HOUSE, HOME, CENTRE, CENTER, BANK, PARKING, \
+    TRANSPORT, LOGISTICS, TELECOMMUNICATIONS, BAECKEREI, CASH CARRY, MAKER, BORONG";
 
-const TITLE: [&str; 34] = [
-    "INVOICE", "TAX INVOICE", "SIMPLIFIED TAX INVOICE", "RECEIPT", "TAX RECEIPT", "OFFICIAL RECEIPT", "CASH RECEIPT", "CASH BILL",
-    "CASH SALES", "CASH SALE", "CASH", "BILL", "GUEST CHECK", "CHECK", "SALES RECEIPT", "SALES INVOICE", "COPY", "CUSTOMER COPY",
-    "MERCHANT COPY", "DUPLICATE", "REPRINT", "ORIGINAL", "STATEMENT", "QUOTATION", "DELIVERY ORDER", "RECHNUNG", "QUITTUNG", "BELEG",
-    "FACTURE", "TICKET", "FACTURA", "RICEVUTA", "YOUR STATEMENT", "RESIT",
-];
-const OTHER_STARTS: [&str; 50] = [
-    "WELCOME", "THANK", "THANKS", "TQ", "PLEASE", "PLS", "YOUR", "GOODS", "VISIT", "FOR", "TABLE", "ORDER", "CASHIER", "COUNTER", "SHIFT",
-    "TERMINAL", "SERVER", "STAFF", "WAITER", "OPERATOR", "PAX", "GUEST", "GUESTS", "MEMBER", "CUSTOMER", "INVOICE", "RECEIPT", "BILL NO",
-    "REF", "REG", "POS", "TRANS", "TRANSACTION", "DATE", "TIME", "PAYMENT", "TAKE AWAY", "DINE IN", "EAT IN", "SHOPPING HOURS",
-    "OPENING HOURS", "BUSINESS HOURS", "SALES PERSON", "SALESPERSON", "OWNED BY", "OPERATED BY", "PAGE", "EXCHANGE", "REDEEM", "DUE",
-];
-const STREET: [&str; 50] = [
-    "JALAN", "JLN", "JL", "LORONG", "LRG", "PERSIARAN", "LEBUH", "LEBUHRAYA", "TAMAN", "TMN", "KAMPUNG", "KAWASAN", "BANDAR", "SEKSYEN",
-    "KOMPLEKS", "PLAZA", "STREET", "STR", "ROAD", "RD", "AVENUE", "AVE", "BOULEVARD", "BLVD", "LANE", "LN", "DRIVE", "HIGHWAY", "HWY",
-    "SQUARE", "PKWY", "PARKWAY", "ROUTE", "SUITE", "STE", "FLOOR", "FLR", "GROUND", "LEVEL", "BLOCK", "BLK", "UNIT", "STRASSE", "PLATZ",
-    "RUE", "CALLE", "AVENIDA", "PIAZZA", "ST", "MALL",
-];
-const ADDRESS_STARTS: [&str; 17] = [
-    "NO", "LOT", "BLK", "BLOCK", "LEVEL", "UNIT", "JALAN", "JLN", "LORONG", "SUITE", "PO BOX", "P O BOX", "GROUND FLOOR", "NO LOT", "BATU",
-    "KG", "OFF",
-];
-const CONTACT: [&str; 20] = [
-    "TEL", "TELEPHONE", "TELEFON", "PHONE", "FAX", "FAKS", "EMAIL", "E MAIL", "MOBILE", "HP", "H P", "HOTLINE", "CARELINE", "WHATSAPP",
-    "WHATSAPPS", "WWW", "HTTP", "HTTPS", "CONTACT", "FON",
-];
+const TITLE: &str = "\
+    INVOICE, TAX INVOICE, SIMPLIFIED TAX INVOICE, RECEIPT, TAX RECEIPT, OFFICIAL RECEIPT, CASH RECEIPT, CASH BILL, \
+    CASH SALES, CASH SALE, CASH, BILL, GUEST CHECK, CHECK, SALES RECEIPT, SALES INVOICE, COPY, CUSTOMER COPY, \
+    MERCHANT COPY, DUPLICATE, REPRINT, ORIGINAL, STATEMENT, QUOTATION, DELIVERY ORDER, RECHNUNG, QUITTUNG, BELEG, \
+    FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT";
+const OTHER_STARTS: &str = "\
+    WELCOME, THANK, THANKS, TQ, PLEASE, PLS, YOUR, GOODS, VISIT, FOR, TABLE, ORDER, CASHIER, COUNTER, SHIFT, \
+    TERMINAL, SERVER, STAFF, WAITER, OPERATOR, PAX, GUEST, GUESTS, MEMBER, CUSTOMER, INVOICE, RECEIPT, BILL NO, REF, \
+    REG, POS, TRANS, TRANSACTION, DATE, TIME, PAYMENT, TAKE AWAY, DINE IN, EAT IN, SHOPPING HOURS, OPENING HOURS, \
+    BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE";
+const STREET: &str = "\
+    JALAN, JLN, JL, LORONG, LRG, PERSIARAN, LEBUH, LEBUHRAYA, TAMAN, TMN, KAMPUNG, KAWASAN, BANDAR, SEKSYEN, \
+    KOMPLEKS, PLAZA, STREET, STR, ROAD, RD, AVENUE, AVE, BOULEVARD, BLVD, LANE, LN, DRIVE, HIGHWAY, HWY, SQUARE, \
+    PKWY, PARKWAY, ROUTE, SUITE, STE, FLOOR, FLR, GROUND, LEVEL, BLOCK, BLK, UNIT, STRASSE, PLATZ, RUE, CALLE, \
+    AVENIDA, PIAZZA, ST, MALL";
+const ADDRESS_STARTS: &str = "\
+    NO, LOT, BLK, BLOCK, LEVEL, UNIT, JALAN, JLN, LORONG, SUITE, PO BOX, P O BOX, GROUND FLOOR, NO LOT, BATU, KG, \
+    OFF";
+const CONTACT: &str = "\
+    TEL, TELEPHONE, TELEFON, PHONE, FAX, FAKS, EMAIL, E MAIL, MOBILE, HP, H P, HOTLINE, CARELINE, WHATSAPP, \
+    WHATSAPPS, WWW, HTTP, HTTPS, CONTACT, FON";
 
 /// Whether the words hold a legal form of a company.
 pub(super) fn is_legal(words: &Words) -> bool {
-    words.has_any(&LEGAL)
+    words.has_any(LEGAL)
 }
 
 /// Whether the words say that this is a business.
 pub(super) fn is_business(words: &Words) -> bool {
-    words.has_any(&BUSINESS)
+    words.has_any(BUSINESS)
 }
 
 /// Whether the text is the rest of a name that began above: every word is one that any company may have, and one of them
 /// is the kind that ends a name.
 pub(super) fn is_rest_of_name(words: &Words) -> bool {
-    const ENDS: [&str; 5] = ["ENTERPRISE", "ENTERPRISES", "TRADING", "COMPANY", "CO"];
-    let generic = |word: &str| LEGAL.contains(&word) || BUSINESS.contains(&word) || matches!(word, "M" | "CO" | "KL" | "S" | "B" | "AND");
-    (is_legal(words) || words.has_any(&ENDS)) && words.len() <= 4 && words.iter().all(generic)
+    const ENDS: &str = "ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO";
+    let generic = |word: &str| {
+        is_listed(word, LEGAL) || is_listed(word, BUSINESS) || matches!(word, "M" | "CO" | "KL" | "S" | "B" | "AND")
+    };
+    (is_legal(words) || words.has_any(ENDS)) && words.len() <= 4 && words.iter().all(generic)
 }
 
 /// Says what a line at the top is.
@@ -105,7 +99,7 @@ pub(super) fn classify(text: &str) -> Kind {
     if let Some(kind) = party_label(&joined) {
         return kind;
     }
-    if TITLE.contains(&joined.as_str()) || (words.len() <= 5 && words.has_any(&["TAX INVOICE", "OFFICIAL RECEIPT", "TAX RECEIPT"])) {
+    if is_listed(&joined, TITLE) || (words.len() <= 5 && words.has_any("TAX INVOICE, OFFICIAL RECEIPT, TAX RECEIPT")) {
         return Kind::Title;
     }
     if is_items_head(&words) {
@@ -118,16 +112,16 @@ pub(super) fn classify(text: &str) -> Kind {
     if !legal && is_registration(text, &words, letters, digits) {
         return Kind::Registration;
     }
-    if !legal && (words.has_any(&CONTACT) || is_net_address(text)) || (digits >= 7 && letters == 0) {
+    if !legal && (words.has_any(CONTACT) || is_net_address(text)) || (digits >= 7 && letters == 0) {
         return Kind::Contact;
     }
-    if letters < 2 || digits > letters || !dates::parse(text, false).is_none() {
+    if letters < 2 || digits > letters || dates::parse(text, false).is_some() {
         return if is_address(text, &words, digits) { Kind::Address } else { Kind::Other };
     }
     if amounts::scan(text).iter().any(amounts::Amount::has_cents) {
         return Kind::Other;
     }
-    if OTHER_STARTS.iter().any(|start| words.starts_with(start)) && !legal {
+    if words.starts_with_any(OTHER_STARTS) && !legal {
         return Kind::Other;
     }
     if !legal && is_address(text, &words, digits) {
@@ -143,33 +137,28 @@ pub(super) fn classify(text: &str) -> Kind {
 fn party_label(words: &str) -> Option<Kind> {
     match words {
         "FROM" | "SELLER" | "VENDOR" | "SUPPLIER" | "MERCHANT" | "SOLD BY" | "ISSUED BY" => Some(Kind::SellerLabel),
-        "TO" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO" | "DELIVER TO" | "CUSTOMER" | "ATTN" | "ATTENTION" => {
-            Some(Kind::BuyerLabel)
-        }
+        "TO" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO" | "DELIVER TO" | "CUSTOMER" | "ATTN"
+        | "ATTENTION" => Some(Kind::BuyerLabel),
         _ => None,
     }
 }
 
 fn is_items_head(words: &Words) -> bool {
-    const HEADS: [&str; 16] = [
-        "QTY", "QUANTITY", "DESCRIPTION", "DESC", "ITEM", "ITEMS", "PRICE", "AMOUNT", "AMT", "UNIT PRICE", "U PRICE", "TOTAL", "RATE",
-        "CODE", "DISC", "U P",
-    ];
-    let heads = HEADS.iter().filter(|head| words.has(head)).count();
+    const HEADS: &str = "\
+        QTY, QUANTITY, DESCRIPTION, DESC, ITEM, ITEMS, PRICE, AMOUNT, AMT, UNIT PRICE, U PRICE, TOTAL, RATE, CODE, \
+        DISC, U P";
+    let heads = HEADS.split(", ").filter(|head| words.has(head)).count();
     heads >= 2 || (heads == 1 && words.len() == 1)
 }
 
 fn is_tax_number(words: &Words, digits: usize) -> bool {
-    let tax = words.has_any(&["GST", "VAT", "TIN", "SST", "ABN", "USTID", "UST IDNR", "TVA", "BTW", "NIF", "CIF", "EIN"]);
-    tax && (digits >= 6 || words.has_any(&["ID", "NO", "REG", "NUMBER", "NR"]))
+    let tax = words.has_any("GST, VAT, TIN, SST, ABN, USTID, UST IDNR, TVA, BTW, NIF, CIF, EIN");
+    tax && (digits >= 6 || words.has_any("ID, NO, REG, NUMBER, NR"))
 }
 
 /// `(933109-X)`, `CO. REG. NO. : 795225-A`, `1202152-P`.
 fn is_registration(text: &str, words: &Words, letters: usize, digits: usize) -> bool {
-    let named = words.has_any(&[
-        "CO REG", "COREG", "CO NO", "COMPANY NO", "COMPANY REG", "REG NO", "BR NO", "ROC", "ROC NO", "BRN", "REGISTRATION NO", "BUSINESS REG",
-        "REGISTRATION",
-    ]);
+    let named = words.has_any("CO REG, COREG, CO NO, COMPANY NO, COMPANY REG, REG NO, BR NO, ROC, ROC NO, BRN, REGISTRATION NO, BUSINESS REG, REGISTRATION");
     let bare = text.trim_matches(|c: char| !c.is_alphanumeric());
     let is_number = (5..=10).contains(&digits) && letters <= 4 && bare.len() <= 14 && letters > 0 && words.len() <= 4;
     let without_no = words.starts_with("NO") && words.len() <= 3 && letters <= 3 && digits >= 5;
@@ -178,18 +167,19 @@ fn is_registration(text: &str, words: &Words, letters: usize, digits: usize) -> 
 
 fn is_net_address(text: &str) -> bool {
     let lower = text.to_lowercase();
-    lower.contains('@') && lower.contains('.') || ["www.", "http", ".com", ".net", ".org"].iter().any(|part| lower.contains(part))
+    lower.contains('@') && lower.contains('.')
+        || ["www.", "http", ".com", ".net", ".org"].iter().any(|part| lower.contains(part))
 }
 
 fn is_address(text: &str, words: &Words, digits: usize) -> bool {
     let postcode = words.iter().any(|w| w.len() == 5 && w.bytes().all(|b| b.is_ascii_digit()));
-    let starts = ADDRESS_STARTS.iter().any(|start| words.starts_with(start));
-    let street = words.has_any(&STREET);
+    let starts = words.starts_with_any(ADDRESS_STARTS);
+    let street = words.has_any(STREET);
     let commas = text.matches(',').count();
     let house_number = text.starts_with(|c: char| c.is_ascii_digit());
     postcode && words.len() >= 2
         || starts && (digits > 0 || commas > 0)
-        || street && (digits > 0 || commas > 0 || words.first().is_some_and(|w| STREET.contains(&w)))
+        || street && (digits > 0 || commas > 0 || words.starts_with_any(STREET))
         || house_number && commas > 0
         || commas >= 2
         || text.ends_with(',')

@@ -23,113 +23,96 @@ pub(super) enum Label {
     Other,
 }
 
-const KNOWN: [&str; 9] = [
-    "TOTAL", "SUBTOTAL", "CHANGE", "ROUNDING", "ROUNDED", "AMOUNT", "PAYABLE", "TENDERED", "DISCOUNT",
-];
+const KNOWN: &str = "TOTAL, SUBTOTAL, CHANGE, ROUNDING, ROUNDED, AMOUNT, PAYABLE, TENDERED, DISCOUNT";
 /// Words of their own that are one letter from a known one.
-const NOT_MISREAD: [&str; 6] = ["CHARGE", "CHANCE", "MOUNT", "SOUNDING", "DISCOUNTS", "CHANGES"];
+const NOT_MISREAD: &str = "CHARGE, CHANCE, MOUNT, SOUNDING, DISCOUNTS, CHANGES";
 
-const SUBTOTAL: [&str; 18] = [
-    "SUBTOTAL", "SUB TOTAL", "SUBTTL", "SUB TTL", "ZWISCHENSUMME", "SOUS TOTAL", "TOTAL HT", "SUBTOTAAL", "NETTO", "EXCLUDING",
-    "EXCLUSIVE", "EXCLUDE", "EXCL", "EXC", "TOTAL BEFORE", "BEFORE TAX", "BEFORE GST", "TOTAL NET OF",
-];
-const COUNT: [&str; 22] = [
-    "QTY", "QUANTITY", "ITEM", "ITEMS", "PCS", "PIECES", "UNITS", "ARTICLES", "ARTIKEL", "POINTS", "POINT", "LITRE", "LITRES",
-    "PAX", "GUESTS", "COVERS", "HOURS", "WEIGHT", "TRANSACTION", "TRANSACTIONS", "NO OF", "NUMBER OF",
-];
-const REDUCTION: [&str; 14] = [
-    "DISCOUNT", "DISC", "SAVING", "SAVINGS", "SAVED", "SAVE", "REBATE", "VOUCHER", "COUPON", "DEPOSIT", "LOYALTY", "RABATT",
-    "REMISE", "TIP",
-];
-const TAX: [&str; 14] = [
-    "TAX", "GST", "VAT", "SST", "HST", "PST", "MWST", "UST", "TVA", "IVA", "BTW", "TAXES", "SERVICE TAX", "MOMS",
-];
-const INCLUSIVE: [&str; 11] = [
-    "INCL", "INCLUSIVE", "INCLUDING", "INCLUDES", "INCLUDED", "INCLUDE", "INC", "WITH", "TTC", "INKL", "PAYABLE",
-];
-const CHANGE: [&str; 10] = [
-    "CHANGE", "RUCKGELD", "WECHSELGELD", "RENDU", "CAMBIO", "WISSELGELD", "RESTE", "BAKI", "CHG DUE", "RESZTA",
-];
-const TENDERED: [&str; 18] = [
-    "TENDERED", "TENDER", "TEND", "CASH", "RECEIVED", "PAID", "PAYMENT", "GEGEBEN", "BAR", "BARGELD", "ESPECES", "EFECTIVO",
-    "CONTANT", "CONTANTI", "TUNAI", "GOTOWKA", "CASHIN", "CUSTOMER PAY",
-];
-const CARD: [&str; 17] = [
-    "VISA", "MASTER", "MASTERCARD", "AMEX", "DEBIT", "CREDIT", "CARD", "NETS", "MAESTRO", "GIROCARD", "EFTPOS", "AMERICAN EXPRESS",
-    "CB", "CARTE", "KARTE", "TARJETA", "CONTACTLESS",
-];
-const DUE: [&str; 22] = [
-    "AMOUNT DUE", "AMT DUE", "BALANCE DUE", "TOTAL DUE", "TOTAL PAYABLE", "AMOUNT PAYABLE", "AMT PAYABLE", "NET PAYABLE",
-    "AMOUNT TO PAY", "TO PAY", "A PAYER", "ZU ZAHLEN", "ZAHLBETRAG", "TE BETALEN", "DO ZAPLATY", "A PAGAR", "YOU OWE",
-    "PLEASE PAY", "BILL AMOUNT", "INVOICE TOTAL", "TOTAL OWING", "DA PAGARE",
-];
-const TOTAL: [&str; 14] = [
-    "TOTAL", "TTL", "JUMLAH", "SUMME", "GESAMT", "GESAMTBETRAG", "ENDBETRAG", "GESAMTSUMME", "TOTALE", "TOTAAL", "SUMA", "RAZEM",
-    "IMPORTE", "TOTALS",
-];
+const SUBTOTAL: &str = "\
+    SUBTOTAL, SUB TOTAL, SUBTTL, SUB TTL, ZWISCHENSUMME, SOUS TOTAL, TOTAL HT, SUBTOTAAL, NETTO, EXCLUDING, \
+    EXCLUSIVE, EXCLUDE, EXCL, EXC, TOTAL BEFORE, BEFORE TAX, BEFORE GST, TOTAL NET OF";
+const COUNT: &str = "\
+    QTY, QUANTITY, ITEM, ITEMS, PCS, PIECES, UNITS, ARTICLES, ARTIKEL, POINTS, POINT, LITRE, LITRES, PAX, GUESTS, \
+    COVERS, HOURS, WEIGHT, TRANSACTION, TRANSACTIONS, NO OF, NUMBER OF";
+const REDUCTION: &str = "\
+    DISCOUNT, DISC, SAVING, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP";
+const TAX: &str = "TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS";
+const INCLUSIVE: &str = "INCL, INCLUSIVE, INCLUDING, INCLUDES, INCLUDED, INCLUDE, INC, WITH, TTC, INKL, PAYABLE";
+const CHANGE: &str = "CHANGE, RUCKGELD, WECHSELGELD, RENDU, CAMBIO, WISSELGELD, RESTE, BAKI, CHG DUE, RESZTA";
+const TENDERED: &str = "\
+    TENDERED, TENDER, TEND, CASH, RECEIVED, PAID, PAYMENT, GEGEBEN, BAR, BARGELD, ESPECES, EFECTIVO, CONTANT, \
+    CONTANTI, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY";
+const CARD: &str = "\
+    VISA, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
+    CARTE, KARTE, TARJETA, CONTACTLESS";
+const DUE: &str = "\
+    AMOUNT DUE, AMT DUE, BALANCE DUE, TOTAL DUE, TOTAL PAYABLE, AMOUNT PAYABLE, AMT PAYABLE, NET PAYABLE, AMOUNT TO \
+    PAY, TO PAY, A PAYER, ZU ZAHLEN, ZAHLBETRAG, TE BETALEN, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, \
+    INVOICE TOTAL, TOTAL OWING, DA PAGARE";
+const TOTAL: &str = "\
+    TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, RAZEM, IMPORTE, \
+    TOTALS";
 
 /// Says what an amount with these words at it is; none where the words name an item or nothing.
 pub(super) fn classify(words: Words) -> Option<Label> {
-    let words = words.corrected(&KNOWN, &NOT_MISREAD);
+    let words = words.corrected(KNOWN, NOT_MISREAD);
     if words.is_empty() {
         return None;
     }
-    let total = words.has_any(&TOTAL);
-    let inclusive = words.has_any(&INCLUSIVE);
-    if words.has_any(&SUBTOTAL) {
+    let total = words.has_any(TOTAL);
+    let inclusive = words.has_any(INCLUSIVE);
+    if words.has_any(SUBTOTAL) {
         return Some(Label::Subtotal);
     }
-    if words.has_any(&["ROUNDED", "ROUNDING", "ROUND", "ADJ", "ADJUSTMENT", "RNDG", "RUNDUNG"]) {
+    if words.has_any("ROUNDED, ROUNDING, ROUND, ADJ, ADJUSTMENT, RNDG, RUNDUNG") {
         let rounded = total && (words.has("AFTER") || words.has("ROUNDED") || words.has("WITH"));
         return Some(if rounded { Label::Total(100) } else { Label::Rounding });
     }
-    if words.has_any(&REDUCTION) && !words.has("AFTER") {
+    if words.has_any(REDUCTION) && !words.has("AFTER") {
         return Some(Label::Other);
     }
-    if words.has_any(&DUE) {
+    if words.has_any(DUE) {
         let change = words.has("CHANGE");
         return Some(if change { Label::Change } else { Label::Total(95) });
     }
-    if words.has_any(&CHANGE) {
+    if words.has_any(CHANGE) {
         return Some(Label::Change);
     }
-    if inclusive && words.has_any(&["AMOUNT", "AMT"]) {
+    if inclusive && words.has_any("AMOUNT, AMT") {
         return Some(Label::Total(87));
     }
-    if words.has_any(&TAX) && !(inclusive && total) && !words.has_any(&["NETT", "GRAND"]) {
+    if words.has_any(TAX) && !(inclusive && total) && !words.has_any("NETT, GRAND") {
         return Some(Label::Tax);
     }
-    if words.first().is_some_and(|first| TAX.contains(&first)) && !words.has("TOTAL INCL") {
+    if words.starts_with_any(TAX) && !words.has("TOTAL INCL") {
         return Some(Label::Tax);
     }
     if total {
         return Some(of_total(&words, inclusive));
     }
     // Somewhere in a sentence these are an item or an entry of an account: they name an amount only at the start.
-    let begins = |names: &[&str]| names.iter().any(|name| words.starts_with(name));
-    if begins(&CARD) || words.has_any(&["CREDIT CARD", "DEBIT CARD"]) {
+    if words.starts_with_any(CARD) || words.has_any("CREDIT CARD, DEBIT CARD") {
         return Some(Label::Card);
     }
-    if begins(&TENDERED) || words.has_any(&["TENDERED", "TENDER", "RECEIVED", "PAID"]) {
+    if words.starts_with_any(TENDERED) || words.has_any("TENDERED, TENDER, RECEIVED, PAID") {
         return Some(Label::Tendered);
     }
-    if words.has_any(&["NET AMOUNT", "NETT AMOUNT", "NET AMT", "NETT AMT", "NETT"]) {
+    if words.has_any("NET AMOUNT, NETT AMOUNT, NET AMT, NETT AMT, NETT") {
         return Some(Label::Total(80));
     }
-    if words.has_any(&["AMOUNT", "AMT", "BETRAG", "MONTANT"]) && words.len() <= 5 {
+    if words.has_any("AMOUNT, AMT, BETRAG, MONTANT") && words.len() <= 5 {
         return Some(Label::Total(55));
     }
-    words.has_any(&COUNT).then_some(Label::Other)
+    words.has_any(COUNT).then_some(Label::Other)
 }
 
 fn of_total(words: &Words, inclusive: bool) -> Label {
-    if words.has_any(&["TENDERED", "TENDER", "PAID", "CASH", "ACCEPTED", "GIVEN"]) && !inclusive {
+    if words.has_any("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") && !inclusive {
         return Label::Tendered;
     }
-    if words.has_any(&COUNT) && !inclusive || words.has_any(&["SUPPLIES", "SUPPLY", "TAXABLE"]) {
+    if words.has_any(COUNT) && !inclusive || words.has_any("SUPPLIES, SUPPLY, TAXABLE") {
         return Label::Other;
     }
-    if words.has_any(&["GRAND", "FINAL", "NETT", "NET", "AFTER"]) {
+    if words.has_any("GRAND, FINAL, NETT, NET, AFTER") {
         return Label::Total(92);
     }
     if inclusive {
@@ -165,8 +148,16 @@ mod tests {
             assert!(strength(pair[0]) > strength(pair[1]), "{pair:?}");
         }
         for text in [
-            "TOTAL AFTER ROUNDING", "TOTAL SALES (INCLUSIVE GST) RM", "FINAL TOTAL", "NETT TOTAL:", "Summe", "Total TTC", "TOTA1",
-            "TOTAL AMT INCL. GST @ 6% :", "TOTAL AFTER ADJ INCL GST", "TOTAL (GST INCL)",
+            "TOTAL AFTER ROUNDING",
+            "TOTAL SALES (INCLUSIVE GST) RM",
+            "FINAL TOTAL",
+            "NETT TOTAL:",
+            "Summe",
+            "Total TTC",
+            "TOTA1",
+            "TOTAL AMT INCL. GST @ 6% :",
+            "TOTAL AFTER ADJ INCL GST",
+            "TOTAL (GST INCL)",
         ] {
             strength(text);
         }

@@ -1,8 +1,9 @@
 //! Lines of text → vendor, total, date, currency and confidence.
 //!
-//! One stage a file: [`rows`] finds what stands side by side, [`amounts`] and [`dates`] read notations, [`labels`] reads
-//! what amounts are called, [`header`] what the lines at the top are, [`total`] and [`vendor`] weigh candidates, [`currency`] looks at the whole document, and
-//! [`summary`] reads what AnalyzeExpense found by itself. A field without a convincing candidate stays empty.
+//! One stage a file: `rows` finds what stands side by side, `amounts` and `dates` read notations, `labels` reads what
+//! amounts are called, `header` tells what the lines at the top are, `total` and `vendor` weigh candidates, `currency`
+//! looks at the whole document, and `summary` reads what AnalyzeExpense found by itself. A field without a convincing
+//! candidate stays empty.
 
 mod amounts;
 mod currency;

@@ -44,10 +44,7 @@ pub(super) fn group(lines: &[Line]) -> Vec<Row<'_>> {
     for line in sorted {
         match home(&mut rows, line) {
             Some(row) => row.cells.push(line),
-            None => rows.push(Row {
-                cells: vec![line],
-                page: line.page,
-            }),
+            None => rows.push(Row { cells: vec![line], page: line.page }),
         }
     }
     for row in &mut rows {
@@ -109,12 +106,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str, left: f32, top: f32, width: f32) -> Line {
-        Line {
-            text: text.to_owned(),
-            confidence: 99.0,
-            page: 1,
-            bounds: BoundingBox::new(left, top, width, 0.02),
-        }
+        Line { text: text.to_owned(), confidence: 99.0, page: 1, bounds: BoundingBox::new(left, top, width, 0.02) }
     }
 
     fn texts(lines: &[Line]) -> Vec<String> {

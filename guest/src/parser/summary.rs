@@ -10,12 +10,7 @@ use crate::textract::SummaryField;
 
 /// Takes what Textract named; everything else stays empty. Pages and confidence are the caller's to fill in.
 pub(super) fn read(fields: &[SummaryField], context: &Context) -> Receipt {
-    Receipt {
-        vendor: vendor(fields),
-        total: total(fields, context),
-        date: date(fields, context),
-        ..Receipt::default()
-    }
+    Receipt { vendor: vendor(fields), total: total(fields, context), date: date(fields, context), ..Receipt::default() }
 }
 
 fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
@@ -25,11 +20,7 @@ fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
         let readable = name.chars().any(char::is_alphabetic);
         readable.then_some((name, field))
     }))
-    .map(|(value, field)| Field {
-        value,
-        confidence: field.confidence,
-        place: field.place,
-    })
+    .map(|(value, field)| Field { value, confidence: field.confidence, place: field.place })
 }
 
 fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
@@ -40,10 +31,7 @@ fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
     })?;
     let code = field.currency.as_str();
     Some(Field {
-        value: Money {
-            currency: currency::known(code).or_else(|| context.currency(amount.mark)),
-            ..amount.money
-        },
+        value: Money { currency: currency::known(code).or_else(|| context.currency(amount.mark)), ..amount.money },
         confidence: field.confidence,
         place: field.place,
     })
@@ -52,7 +40,7 @@ fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
 /// Textract calls balances, fees and charges TOTAL too; the words on the page tell.
 fn is_total(field: &SummaryField) -> bool {
     let words = Words::new(&field.label);
-    let other = words.has_any(&["BALANCE", "FEE", "CHARGES"]) && !words.has("DUE");
+    let other = words.has_any("BALANCE, FEE, CHARGES") && !words.has("DUE");
     let named_otherwise = matches!(
         labels::classify(words),
         Some(Label::Subtotal | Label::Tax | Label::Rounding | Label::Change | Label::Other)
@@ -69,14 +57,64 @@ fn amount(text: &str) -> Option<Amount> {
 fn date(fields: &[SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
     let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
     let (value, field) = surest(named.filter_map(|field| Some((dates::parse(&field.text, context.us)?, field))))?;
-    Some(Field {
-        value,
-        confidence: field.confidence,
-        place: field.place,
-    })
+    Some(Field { value, confidence: field.confidence, place: field.place })
 }
 
 /// The value that Textract was surest of; the first of equals.
 fn surest<'a, T>(values: impl Iterator<Item = (T, &'a SummaryField)>) -> Option<(T, &'a SummaryField)> {
     values.reduce(|best, next| if next.1.confidence > best.1.confidence { next } else { best })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(kind: &str, label: &str, text: &str, confidence: f32) -> SummaryField {
+        SummaryField {
+            kind: kind.to_owned(),
+            label: label.to_owned(),
+            text: text.to_owned(),
+            confidence,
+            currency: String::new(),
+            of_vendor: false,
+            place: None,
+        }
+    }
+
+    fn read_fields(fields: &[SummaryField]) -> Receipt {
+        read(fields, &Context::default())
+    }
+
+    #[test]
+    fn the_surest_vendor_is_taken_and_the_receiver_never() {
+        let mut named = field("NAME", "", "Corner Shop", 80.0);
+        let receiver = field("NAME", "", "Jane Doe", 99.0);
+        assert_eq!(read_fields(&[named.clone(), receiver]).vendor, None);
+        named.of_vendor = true;
+        let unsure = field("VENDOR_NAME", "", "Corn", 20.0);
+        assert_eq!(read_fields(&[unsure, named]).vendor.unwrap().value, "Corner Shop");
+        assert_eq!(read_fields(&[field("VENDOR_NAME", "", "- 123 -", 99.0)]).vendor, None);
+    }
+
+    #[test]
+    fn a_total_is_one_by_its_label_too() {
+        let fields = [field("TOTAL", "Balance", "$0.00", 99.0), field("TOTAL", "Total Paid", "$60.00", 95.0)];
+        assert_eq!(read_fields(&fields).total.unwrap().value.to_string(), "60.00");
+        assert_eq!(read_fields(&[field("TOTAL", "Fee", "none", 99.0)]).total, None);
+    }
+
+    #[test]
+    fn the_amount_due_serves_where_there_is_no_total() {
+        let fields = [field("AMOUNT_PAID", "Tend", "20.00", 99.0), field("AMOUNT_DUE", "Due", "15.00", 60.0)];
+        assert_eq!(read_fields(&fields).total.unwrap().value.to_string(), "15.00");
+    }
+
+    #[test]
+    fn textracts_currency_is_taken_if_it_is_one() {
+        let mut total = field("TOTAL", "Total", "5.00", 99.0);
+        total.currency = "EUR".to_owned();
+        assert_eq!(read_fields(&[total.clone()]).total.unwrap().value.currency, Some("EUR"));
+        total.currency = "???".to_owned();
+        assert_eq!(read_fields(&[total]).total.unwrap().value.currency, None);
+    }
 }

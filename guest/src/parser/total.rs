@@ -55,19 +55,12 @@ struct Candidate<'a> {
 
 impl Read {
     fn new(amount: Amount, cell: &Line) -> Self {
-        Self {
-            amount,
-            confidence: cell.confidence,
-            place: cell.bounds.map(|bounds| Place { page: cell.page, bounds }),
-        }
+        Self { amount, confidence: cell.confidence, place: cell.bounds.map(|bounds| Place { page: cell.page, bounds }) }
     }
 
     fn field(&self, sure: f32, context: &Context) -> Field<Money> {
         Field {
-            value: Money {
-                currency: context.currency(self.amount.mark),
-                ..self.amount.money
-            },
+            value: Money { currency: context.currency(self.amount.mark), ..self.amount.money },
             confidence: (self.confidence * sure).clamp(0.0, 100.0),
             place: self.place,
         }
@@ -108,10 +101,7 @@ fn segments(row: &Row) -> Vec<Segment> {
 
 impl Segment {
     fn new() -> Self {
-        Self {
-            confidence: 100.0,
-            ..Self::default()
-        }
+        Self { confidence: 100.0, ..Self::default() }
     }
 
     fn label(&self) -> Option<Label> {
@@ -139,11 +129,7 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
         }
         // A tax code behind a price (S, SR, ZRL) names nothing.
         _ if letters <= 3 && Words::new(words).len() == 1 && labels::classify(Words::new(words)).is_none() => {}
-        _ => segments.push(Segment {
-            words: words.to_owned(),
-            confidence: cell.confidence,
-            amounts: Vec::new(),
-        }),
+        _ => segments.push(Segment { words: words.to_owned(), confidence: cell.confidence, amounts: Vec::new() }),
     }
 }
 
@@ -163,11 +149,7 @@ fn entries(rows: &[Row]) -> Vec<Entry> {
             };
             if let Some(mut read) = read {
                 read.confidence = read.confidence.min(segment.confidence);
-                entries.push(Entry {
-                    label,
-                    read,
-                    in_tax_table,
-                });
+                entries.push(Entry { label, read, in_tax_table });
             }
         }
     }
@@ -193,8 +175,8 @@ fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<Read> {
 
 fn heads_tax_table(row: &Row) -> bool {
     let words = Words::new(&row.text());
-    let tax = words.has_any(&["GST", "TAX", "VAT", "SST", "MWST", "TVA"]);
-    tax && (words.has_any(&["SUMMARY", "ANALYSIS", "SUMMRY", "BREAKDOWN"]) || words.has("TAX CODE") || words.has("GST CODE"))
+    let tax = words.has_any("GST, TAX, VAT, SST, MWST, TVA");
+    tax && (words.has_any("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") || words.has("TAX CODE") || words.has("GST CODE"))
 }
 
 /// Whether the value is the other one, rounded to the smallest coin.
@@ -279,10 +261,7 @@ impl Facts {
             score += 8.0;
         }
         score += 3.0 * self.totals.iter().filter(|&&t| t == value).count().min(3) as f32;
-        Some(Candidate {
-            read: &entry.read,
-            score,
-        })
+        Some(Candidate { read: &entry.read, score })
     }
 
     /// Whether it is another total, rounded: by the rounding that is printed, or by less than a coin to a round number.
@@ -310,9 +289,7 @@ impl Facts {
     }
 
     fn is_sum(&self, value: i128) -> bool {
-        self.subtotals
-            .iter()
-            .any(|sub| self.taxes.iter().any(|tax| *tax != 0 && sub + tax == value))
+        self.subtotals.iter().any(|sub| self.taxes.iter().any(|tax| *tax != 0 && sub + tax == value))
     }
 
     /// The total where nothing is named so: what was paid less the change, what the card paid, the subtotal.
@@ -350,7 +327,8 @@ mod tests {
                 });
             }
         }
-        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str()))).map(|field| field.value.to_string())
+        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str())))
+            .map(|field| field.value.to_string())
     }
 
     fn is(texts: &[&str], expected: &str) {
@@ -367,7 +345,16 @@ mod tests {
 
     #[test]
     fn the_rounded_total_is_paid() {
-        is(&["TOTAL|RM 33.92", "ROUNDING ADJUSTMENT|-RM 0.02", "TOTAL ROUNDED|RM 33.90", "CASH|RM 50.00", "CHANGE|RM 16.10"], "33.90");
+        is(
+            &[
+                "TOTAL|RM 33.92",
+                "ROUNDING ADJUSTMENT|-RM 0.02",
+                "TOTAL ROUNDED|RM 33.90",
+                "CASH|RM 50.00",
+                "CHANGE|RM 16.10",
+            ],
+            "33.90",
+        );
         is(&["Total: 102.39", "0.01", "Total|102.40"], "102.40");
     }
 

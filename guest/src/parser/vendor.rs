@@ -16,11 +16,7 @@ pub(super) fn find(rows: &[Row]) -> Option<Field<String>> {
     let typical = typical_height(rows);
     let candidates: Vec<Candidate> = (0..top.len()).filter_map(|at| judge(&top, at, typical)).collect();
     let best = candidates.iter().reduce(|best, next| if next.score > best.score { next } else { best })?;
-    let rival = candidates
-        .iter()
-        .filter(|c| c.name != best.name)
-        .map(|c| c.score)
-        .fold(f32::MIN, f32::max);
+    let rival = candidates.iter().filter(|c| c.name != best.name).map(|c| c.score).fold(f32::MIN, f32::max);
     let clear = if best.score - rival < 10.0 { 0.8 } else { 1.0 };
     let sure = ((best.score + 20.0) / 130.0).clamp(0.05, 0.98) * clear;
     (best.score > 0.0).then(|| Field {
@@ -50,9 +46,8 @@ pub(super) fn tidy(text: &str) -> String {
     name.to_owned()
 }
 
-const ORNAMENTS: [char; 22] = [
-    '*', '#', '=', '-', '_', '~', ',', ';', ':', '|', '"', '\'', '“', '”', '‘', '’', '`', '<', '>', '«', '»', '—',
-];
+const ORNAMENTS: [char; 22] =
+    ['*', '#', '=', '-', '_', '~', ',', ';', ':', '|', '"', '\'', '“', '”', '‘', '’', '`', '<', '>', '«', '»', '—'];
 
 /// How many lines from the top a name may stand.
 const REACH: usize = 14;
@@ -71,13 +66,20 @@ struct Candidate {
     bounds: Option<BoundingBox>,
 }
 
-/// A bill shows a price, or calls itself one. What is neither (a letter, a form) has a first line too, but no vendor.
+/// A bill shows a price, or calls itself one. What is neither (a letter, a form) has a first line too, but no vendor; nor
+/// has a bank's statement, which is full of prices.
 fn looks_like_a_bill(rows: &[Row]) -> bool {
-    rows.iter().flat_map(|row| &row.cells).any(|cell| {
+    let mut priced = false;
+    for cell in rows.iter().flat_map(|row| &row.cells) {
         let words = Words::new(&cell.text);
-        amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some())
-            || words.has_any(&["RECEIPT", "INVOICE", "TOTAL", "CASH BILL"])
-    })
+        if words.has_any("ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE") {
+            return false;
+        }
+        priced = priced
+            || words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL")
+            || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
+    }
+    priced
 }
 
 /// The lines above the items.
@@ -91,10 +93,7 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
         if kind == Kind::Items || (priced && named) || top.len() >= REACH {
             break;
         }
-        top.extend(row.cells.iter().map(|&line| Entry {
-            line,
-            kind: header::classify(&line.text),
-        }));
+        top.extend(row.cells.iter().map(|&line| Entry { line, kind: header::classify(&line.text) }));
     }
     top
 }
@@ -163,13 +162,7 @@ fn judge(top: &[Entry], at: usize, typical: f32) -> Option<Candidate> {
         score += 10.0 * (bounds.height / typical - 1.0).clamp(0.0, 1.2);
     }
     score -= 0.4 * (75.0 - confidence).max(0.0);
-    Some(Candidate {
-        name,
-        score,
-        confidence,
-        page: entry.line.page,
-        bounds,
-    })
+    Some(Candidate { name, score, confidence, page: entry.line.page, bounds })
 }
 
 /// Whether the next thing that is no name (a slogan, a branch) is an address.
@@ -189,11 +182,8 @@ fn continues(name: &str, next: &Entry) -> bool {
 
 /// The height of most lines: a name is often printed larger.
 fn typical_height(rows: &[Row]) -> f32 {
-    let mut heights: Vec<f32> = rows
-        .iter()
-        .flat_map(|row| &row.cells)
-        .filter_map(|cell| cell.bounds.map(|bounds| bounds.height))
-        .collect();
+    let mut heights: Vec<f32> =
+        rows.iter().flat_map(|row| &row.cells).filter_map(|cell| cell.bounds.map(|bounds| bounds.height)).collect();
     heights.sort_by(f32::total_cmp);
     heights.get(heights.len() / 2).copied().unwrap_or(0.0)
 }
@@ -232,7 +222,8 @@ fn without_last_number(name: &str) -> &str {
     let mut head = head;
     while let Some((rest, word)) = head.rsplit_once(char::is_whitespace) {
         let words = Words::new(word);
-        let announces = words.is_empty() || words.iter().all(|w| matches!(w, "NO" | "REG" | "ROC" | "COMPANY" | "CO" | "BRN"));
+        let announces =
+            words.is_empty() || words.iter().all(|w| matches!(w, "NO" | "REG" | "ROC" | "COMPANY" | "CO" | "BRN"));
         if !announces {
             break;
         }
@@ -272,7 +263,10 @@ mod tests {
 
     #[test]
     fn the_company_is_preferred_to_its_brand() {
-        is(&["HAPPY NOODLES", "NORTH KITCHEN SDN BHD (1202152-P)", "53100 SETAPAK", "TOTAL 4.00"], "NORTH KITCHEN SDN BHD");
+        is(
+            &["HAPPY NOODLES", "NORTH KITCHEN SDN BHD (1202152-P)", "53100 SETAPAK", "TOTAL 4.00"],
+            "NORTH KITCHEN SDN BHD",
+        );
         is(&["JANE DOE", "HILL GIFT & HOME", "27, JALAN DEDAP 13,", "TOTAL 4.00"], "HILL GIFT & HOME");
     }
 

@@ -39,35 +39,47 @@ impl Words {
 
     /// Whether the phrase (upper case, single spaces) stands in the text, word by word.
     pub(super) fn has(&self, phrase: &str) -> bool {
-        let length = phrase.split(' ').count();
-        self.0
-            .windows(length)
-            .any(|window| window.iter().map(String::as_str).eq(phrase.split(' ')))
+        (0..self.0.len()).any(|at| self.stands_at(at, phrase))
     }
 
-    pub(super) fn has_any(&self, phrases: &[&str]) -> bool {
-        phrases.iter().any(|phrase| self.has(phrase))
+    /// Whether one of the list's phrases stands in the text.
+    pub(super) fn has_any(&self, list: &str) -> bool {
+        list.split(", ").any(|phrase| self.has(phrase))
+    }
+
+    /// Whether the text begins with one of the list's phrases.
+    pub(super) fn starts_with_any(&self, list: &str) -> bool {
+        list.split(", ").any(|phrase| self.starts_with(phrase))
     }
 
     /// Whether the text begins with the phrase.
     pub(super) fn starts_with(&self, phrase: &str) -> bool {
-        let mut words = self.iter();
+        self.stands_at(0, phrase)
+    }
+
+    fn stands_at(&self, at: usize, phrase: &str) -> bool {
+        let mut words = self.iter().skip(at);
         phrase.split(' ').all(|word| words.next() == Some(word))
     }
 
     /// Replaces each word that is one misread letter away from one of `known` by it.
-    pub(super) fn corrected(mut self, known: &[&str], not: &[&str]) -> Self {
+    pub(super) fn corrected(mut self, known: &str, not: &str) -> Self {
         for word in &mut self.0 {
-            if not.contains(&word.as_str()) {
+            if is_listed(word, not) {
                 continue;
             }
-            if let Some(meant) = known.iter().find(|known| is_near(word, known)) {
+            if let Some(meant) = known.split(", ").find(|known| is_near(word, known)) {
                 word.clear();
                 word.push_str(meant);
             }
         }
         self
     }
+}
+
+/// Whether the phrase is one of a list. Lists are written as one text, phrases upper case with a comma and a space between.
+pub(super) fn is_listed(phrase: &str, list: &str) -> bool {
+    list.split(", ").any(|listed| listed == phrase)
 }
 
 /// An apostrophe does not end a word: WATSON'S is one.
@@ -132,6 +144,6 @@ mod tests {
         for far in ["TOT", "PORTAL", "TAXES", ""] {
             assert!(!is_near(far, "TOTAL"), "{far}");
         }
-        assert!(Words::new("CHARGE").corrected(&["CHANGE"], &["CHARGE"]).has("CHARGE"));
+        assert!(Words::new("CHARGE").corrected("CHANGE", "CHARGE").has("CHARGE"));
     }
 }

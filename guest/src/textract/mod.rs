@@ -102,11 +102,7 @@ fn outline(json: &str) -> String {
     if object.is_empty() {
         return "an empty object".to_owned();
     }
-    let names: Vec<String> = object
-        .keys()
-        .take(8)
-        .map(|name| clean(name).chars().take(40).collect())
-        .collect();
+    let names: Vec<String> = object.keys().take(8).map(|name| clean(name).chars().take(40).collect()).collect();
     let more = if object.len() > names.len() { ", …" } else { "" };
     format!("an object with {}{more}", names.join(", "))
 }
@@ -116,9 +112,7 @@ impl Document {
         // As a float: a page count of 1e30 saturates rather than wraps.
         let declared = response.document_metadata.0.pages.0.unwrap_or(0.0) as u32;
         let expenses = response.expense_documents.0.unwrap_or_default();
-        let expense_blocks = expenses
-            .iter()
-            .any(|e| e.0.blocks.0.as_ref().is_some_and(|b| !b.is_empty()));
+        let expense_blocks = expenses.iter().any(|e| e.0.blocks.0.as_ref().is_some_and(|b| !b.is_empty()));
         for expense in expenses {
             self.add_blocks(expense.0.blocks.0.unwrap_or_default());
             let fields = expense.0.summary_fields.0.unwrap_or_default();

@@ -13,7 +13,8 @@ fn line(text: &str) -> Value {
 
 #[test]
 fn lines_are_read() {
-    let document = read_value(&json!({"DocumentMetadata": {"Pages": 1}, "Blocks": [{"BlockType": "PAGE"}, line("TOTAL")]}));
+    let document =
+        read_value(&json!({"DocumentMetadata": {"Pages": 1}, "Blocks": [{"BlockType": "PAGE"}, line("TOTAL")]}));
     assert_eq!(document.pages, 1);
     assert_eq!(document.lines.len(), 1);
     assert_eq!(document.lines[0].text, "TOTAL");
@@ -103,8 +104,25 @@ fn deep_nesting_does_not_overflow_the_stack() {
 /// JSON of every shape, with Textract's own names in it often enough to reach deep.
 fn arbitrary_json() -> impl Strategy<Value = Value> {
     let names = prop::sample::select(vec![
-        "Blocks", "BlockType", "Text", "Confidence", "Geometry", "BoundingBox", "Left", "Top", "Width", "Height", "Page",
-        "ExpenseDocuments", "SummaryFields", "Type", "ValueDetection", "GroupProperties", "Types", "Currency", "Code",
+        "Blocks",
+        "BlockType",
+        "Text",
+        "Confidence",
+        "Geometry",
+        "BoundingBox",
+        "Left",
+        "Top",
+        "Width",
+        "Height",
+        "Page",
+        "ExpenseDocuments",
+        "SummaryFields",
+        "Type",
+        "ValueDetection",
+        "GroupProperties",
+        "Types",
+        "Currency",
+        "Code",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -112,7 +130,8 @@ fn arbitrary_json() -> impl Strategy<Value = Value> {
         any::<f64>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
-        prop::sample::select(vec!["LINE", "PAGE", "TOTAL", "VENDOR_NAME", "RM 5.00", "12/03/2018"]).prop_map(Value::from),
+        prop::sample::select(vec!["LINE", "PAGE", "TOTAL", "VENDOR_NAME", "RM 5.00", "12/03/2018"])
+            .prop_map(Value::from),
     ];
     leaf.prop_recursive(6, 96, 8, move |inner| {
         prop_oneof![

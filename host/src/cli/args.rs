@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use crate::aws::AwsOverrides;
 use crate::dev::user_cache;
@@ -95,7 +96,7 @@ pub(super) struct SandboxArgs {
     #[arg(long, env = "WORKER_COMPONENT", value_name = "FILE")]
     pub(super) component: Option<PathBuf>,
     /// Folder for compiled components (mode 0700); the user's cache, if not given. Empty: compile at every start.
-    #[arg(long, env = "WORKER_CACHE_DIR", value_name = "FOLDER")]
+    #[arg(long, env = "WORKER_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FOLDER")]
     cache_dir: Option<PathBuf>,
     /// Linear memory of a run.
     #[arg(long, env = "WORKER_MAX_MEMORY", default_value = "64MiB", value_parser = size, value_name = "SIZE")]

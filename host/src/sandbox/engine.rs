@@ -83,7 +83,10 @@ fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engin
         }
         Err(error) => {
             tracing::warn!(slots, error = %format!("{error:#}"), "no pooling allocator; instances are made on demand");
-            Engine::new(&config())
+            let mut on_demand = config();
+            // Address space was short for the pool: no more than the limit for each memory, in place of 4 GiB.
+            on_demand.memory_reservation(limits.memory as u64).memory_guard_size(1 << 16);
+            Engine::new(&on_demand)
         }
     }
 }

@@ -133,7 +133,7 @@ fn judge(inspection: &Inspection) -> Result<(), Refusal> {
 }
 
 /// Interface and version of a name of the contract.
-fn contract_interface(name: &str) -> Option<(&str, &str)> {
+pub(super) fn contract_interface(name: &str) -> Option<(&str, &str)> {
     name.strip_prefix(CONTRACT)?.strip_prefix('/')?.rsplit_once('@')
 }
 

@@ -2,9 +2,17 @@
 
 use std::path::Path;
 
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
 use super::bindings::ReceiptWorkerPre;
+use super::bindings::exports::snapceit::receipts::parser::ParseError;
+use super::bindings::exports::snapceit::receipts::policy::Decision;
+use super::bindings::exports::snapceit::receipts::worker::Summary;
+use super::bindings::snapceit::receipts::types as wit;
 use super::engine::Sandbox;
-use super::inspect::{Inspection, Refusal, inspect};
+use super::inspect::{Inspection, Refusal, contract_interface, inspect};
+use super::limits;
 use super::state::RunState;
 
 /// The component that was built together with this host.
@@ -57,8 +65,8 @@ impl Sandbox {
         let component = match cached {
             Some(component) => component,
             None => {
-                let component = wasmtime::component::Component::from_binary(&self.engine, bytes)
-                    .map_err(|error| LoadError::Compile { name: name.to_owned(), reason: format!("{error:#}") })?;
+                let component = Component::from_binary(&self.engine, bytes)
+                    .map_err(|error| LoadError::Compile { name: name.to_owned(), reason: reason(&error) })?;
                 if let Some(cache) = &self.cache {
                     cache.store(&self.engine, &inspection.sha256, &component);
                 }
@@ -69,7 +77,45 @@ impl Sandbox {
             .linker
             .instantiate_pre(&component)
             .and_then(ReceiptWorkerPre::new)
-            .map_err(|error| LoadError::Link { name: name.to_owned(), reason: format!("{error:#}") })?;
+            .and_then(|pre| check_signatures(&component).map(|()| pre))
+            .map_err(|error| LoadError::Link { name: name.to_owned(), reason: reason(&error) })?;
         Ok(Program { inspection, pre })
+    }
+}
+
+/// Linking checks the imports' signatures; the exports' would else be checked by each run, when jobs are at stake.
+fn check_signatures(component: &Component) -> wasmtime::Result<()> {
+    let (engine, whole) = (component.engine(), component.component_type());
+    let types = whole.instance_type();
+    let mut functions = Vec::new();
+    for (name, export) in whole.exports(engine) {
+        let (Some((interface, _)), ComponentItem::ComponentInstance(instance)) = (contract_interface(name), export.ty)
+        else {
+            continue;
+        };
+        for (function, export) in instance.exports(engine) {
+            if let ComponentItem::ComponentFunc(found) = export.ty {
+                functions.push((format!("{interface}.{function}"), found));
+            }
+        }
+    }
+    for (name, found) in functions {
+        match name.as_str() {
+            "worker.run" => found.typecheck::<(u32,), (Result<Summary, wit::Failure>,)>(&types),
+            "parser.parse" => found.typecheck::<(&str,), (Result<wit::Receipt, ParseError>,)>(&types),
+            "policy.decide" => found.typecheck::<(&wit::Failure, u32, u32, u64), (Decision,)>(&types),
+            _ => Ok(()),
+        }
+        .map_err(|error| error.context(format!("its {name} has another signature than the contract's")))?;
+    }
+    Ok(())
+}
+
+/// The whole chain, and the flag where it is about a limit.
+fn reason(error: &wasmtime::Error) -> String {
+    let text = format!("{error:#}");
+    match limits::named(&text) {
+        Some(limit) => format!("{limit}: {text}"),
+        None => text,
     }
 }

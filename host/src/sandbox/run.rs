@@ -11,6 +11,7 @@ use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
 use super::deadline::{self, DeadlineExceeded};
 use super::engine::Sandbox;
+use super::limits;
 use super::program::Program;
 use super::state::{RunState, Services};
 use crate::failure::{Failure, FailureKind};
@@ -120,16 +121,18 @@ fn give_back(state: RunState, services: &Services) {
 /// The job that the component was working on is charged; the others are taken up again by themselves. Where it is not
 /// clear which one it was, each is worked alone, so that it becomes clear.
 async fn after_failure(state: RunState, services: &Services, error: &RunError) {
-    let RunState { mut open, assigned, current, component, .. } = state;
-    let culprit = match (current.and_then(|current| open.remove(&current)), open.len()) {
-        (Some(job), _) => Some(job),
-        (None, 1) => open.pop_first().map(|(_, job)| job),
-        (None, _) => None,
+    let RunState { mut open, assigned, current, component, claimed, .. } = state;
+    let culprit = match current.and_then(|current| open.remove(&current)) {
+        Some(job) => Some(job),
+        // The only one that it ever had. One that is left over when others were settled may be innocent.
+        None if claimed == 1 => open.pop_first().map(|(_, job)| job),
+        None => None,
     };
     let Some(job) = culprit else {
         if open.is_empty() {
-            // It failed before it claimed anything: nobody is to blame but the component.
-            tracing::error!(%component, %error, "the component failed before it took a job");
+            // Nobody is to blame but the component.
+            let when = if claimed == 0 { "before it took a job" } else { "with no job in its hands" };
+            tracing::error!(%component, %error, "the component failed {when}");
             assigned.iter().for_each(|job| services.pump.release(job));
         } else {
             tracing::warn!(%component, %error, "the component failed between jobs; each is worked alone now");
@@ -161,13 +164,8 @@ fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
     if let Some(hit) = state.limiter.hit() {
         return RunError::Limit(hit.to_owned());
     }
-    let text = format!("{error:#}");
-    if error
-        .downcast_ref::<wasmtime::component::ResourceTableError>()
-        .is_some_and(|error| matches!(error, wasmtime::component::ResourceTableError::Full))
-        || text.contains("max_component_handles")
-    {
-        return RunError::Limit("handles: too many are held (--max-handles)".to_owned());
+    if let Some(limit) = limits::named(&format!("{error:#}")) {
+        return RunError::Limit(limit);
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {

@@ -115,7 +115,13 @@ impl Log {
         let line = std::mem::take(&mut state.line);
         if !line.is_empty() {
             // Escaped: a component must not be able to forge log lines or drive a terminal.
-            let text: String = String::from_utf8_lossy(&line).chars().flat_map(char::escape_debug).collect();
+            let mut text = String::new();
+            for character in String::from_utf8_lossy(&line).chars() {
+                match character {
+                    '\'' | '"' => text.push(character),
+                    _ => text.extend(character.escape_debug()),
+                }
+            }
             tracing::info!(target: "component", component = %self.component, "{text}");
         }
     }

@@ -138,6 +138,13 @@ impl HostJob for RunState {
         if self.open.remove(&job.lease.job).is_some()
             && let Some(services) = &self.services
         {
+            if !job.is_lost() {
+                tracing::warn!(
+                    job = job.lease.job,
+                    receipt = job.receipt_id,
+                    "the component dropped the job unsettled; it goes back"
+                );
+            }
             services.pump.release(&job);
         }
         Ok(())
@@ -196,9 +203,14 @@ fn completion(receipt: wit::Receipt, artifact_key: String) -> Completion {
         currency: total.as_ref().and_then(|money| money.currency.clone()).map(text),
         total: total.map(|money| decimal(&money)),
         date: receipt.date.map(|field| iso_date(&field.value)),
-        confidence: (f64::from(receipt.confidence.clamp(0.0, 100.0)) * 100.0).round() / 100.0,
+        confidence: percentage(receipt.confidence),
         artifact_key,
     }
+}
+
+/// Within 0 and 100, to two decimals. What is no number is no confidence.
+fn percentage(confidence: f32) -> f64 {
+    if confidence.is_nan() { 0.0 } else { (f64::from(confidence.clamp(0.0, 100.0)) * 100.0).round() / 100.0 }
 }
 
 /// A decimal number as text: exact, whatever its scale.
@@ -243,6 +255,6 @@ mod tests {
         };
         let read = completion(receipt, String::new());
         assert_eq!(read.vendor.as_deref(), Some("AB"));
-        assert!(read.confidence.is_nan() || (0.0..=100.0).contains(&read.confidence));
+        assert!((0.0..=100.0).contains(&read.confidence));
     }
 }

@@ -1,0 +1,119 @@
+//! Compiled components are kept between starts, where nobody else can change them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::support::{RESPONSE, Ran, host_command};
+
+/// What is read from [`RESPONSE`], whatever it is: no error.
+const READ: &str = r#"one.json","vendor":"#;
+
+struct Folder {
+    root: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("one.json"), RESPONSE).unwrap();
+        Self { root }
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.root.path().join("cache/compiled")
+    }
+
+    async fn parse(&self, cache: &Path) -> Ran {
+        let mut command = host_command(&["parse"]);
+        command.arg(self.root.path().join("one.json")).env("WORKER_CACHE_DIR", cache);
+        let ran = Ran::from(command.output().await.unwrap()).unharmed();
+        assert!(ran.stdout.contains(READ), "{}", ran.stdout);
+        ran
+    }
+
+    /// The one compiled component, and which file it is.
+    fn compiled(&self) -> (PathBuf, u64) {
+        let files: Vec<PathBuf> = fs::read_dir(self.cache()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [file] = &files[..] else { panic!("{files:?}") };
+        assert!(file.to_str().unwrap().ends_with(".cwasm"));
+        (file.clone(), fs::metadata(file).unwrap().ino())
+    }
+}
+
+#[tokio::test]
+async fn the_second_start_does_not_compile() {
+    let folder = Folder::new();
+    folder.parse(&folder.cache()).await;
+    assert_eq!(fs::metadata(folder.cache()).unwrap().permissions().mode() & 0o777, 0o700);
+    let first = folder.compiled();
+    let ran = folder.parse(&folder.cache()).await;
+    assert_eq!(folder.compiled(), first, "a compilation puts a new file there");
+    assert!(ran.log.is_empty(), "{}", ran.log);
+}
+
+#[tokio::test]
+async fn a_file_that_does_not_fit_is_compiled_anew() {
+    let folder = Folder::new();
+    folder.parse(&folder.cache()).await;
+    let (file, _) = folder.compiled();
+    let whole = fs::read(&file).unwrap();
+    for damaged in [Vec::new(), b"garbage".to_vec(), whole[..whole.len() / 2].to_vec(), vec![0; whole.len()]] {
+        fs::write(&file, damaged).unwrap();
+        let ran = folder.parse(&folder.cache()).await;
+        assert!(ran.log.contains("compiling anew") && ran.log.contains(".cwasm"), "{}", ran.log);
+        assert_eq!(fs::read(&file).unwrap().len(), whole.len(), "it is put right");
+        assert!(folder.parse(&folder.cache()).await.log.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_others_can_change_is_not_used() {
+    let folder = Folder::new();
+    folder.parse(&folder.cache()).await;
+    let (file, inode) = folder.compiled();
+    fs::set_permissions(folder.cache(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::write(&file, b"planted").unwrap();
+    let ran = folder.parse(&folder.cache()).await;
+    assert!(ran.log.contains("not caching compiled components") && ran.log.contains("777"), "{}", ran.log);
+    assert!(!ran.log.contains("compiling anew"), "it is not even read: {}", ran.log);
+    assert_eq!((fs::read(&file).unwrap(), folder.compiled().1), (b"planted".to_vec(), inode));
+
+    // A link into a folder of somebody else's is no folder of ours.
+    let link = folder.root.path().join("link");
+    std::os::unix::fs::symlink(folder.root.path(), &link).unwrap();
+    assert!(folder.parse(&link).await.log.contains("not caching"));
+    // Nor is a file one.
+    assert!(folder.parse(&folder.root.path().join("one.json")).await.log.contains("not caching"));
+    // And nobody needs one.
+    assert!(folder.parse(Path::new("")).await.log.is_empty());
+}
+
+/// Where address space is short there is no pool, and everything works.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_machine_that_grants_little_address_space_will_do() {
+    let folder = Folder::new();
+    let parse = async |kib: &str, flags: &[&str]| {
+        let mut command = tokio::process::Command::new("sh");
+        let shell = format!("ulimit -v {kib}; exec \"$@\"");
+        let real = host_command(&["parse", "--jobs", "8"]);
+        command.args(["-c", &shell, "sh"]).arg(real.as_std().get_program()).args(real.as_std().get_args());
+        command.arg(folder.root.path().join("one.json")).args(flags).env("WORKER_CACHE_DIR", "").env("NO_COLOR", "1");
+        let ran = Ran::from(command.output().await.unwrap());
+        assert!(ran.log.contains("no pooling allocator"), "{kib}: {}", ran.log);
+        ran
+    };
+    for kib in ["20000000", "3000000"] {
+        let ran = parse(kib, &[]).await.unharmed();
+        assert!(ran.stdout.contains(READ), "{kib}: {}{}", ran.stdout, ran.log);
+    }
+    // The limits are the same there, only that they are found out later.
+    for flags in
+        [["--max-memory", "64KiB"], ["--max-table-elements", "1"], ["--max-tables", "1"], ["--max-instances", "1"]]
+    {
+        let ran = parse("3000000", &flags).await;
+        assert_eq!(ran.code, Some(1), "{flags:?}: {}", ran.log);
+        assert!(ran.log.contains(flags[0]) && !ran.log.contains("panicked"), "{flags:?}: {}", ran.log);
+    }
+}

@@ -1,0 +1,223 @@
+//! Invariant 7: a guest that traps, loops or eats memory loses its instance, charges only the job it was working on, and
+//! takes no other job and no host with it.
+
+use std::time::Duration;
+
+use host::queue::Counts;
+use host::sandbox::Limits;
+
+use crate::components::component;
+use crate::limits::{BAD, tight};
+use crate::support::World;
+
+const OK: [&str; 4] = ["ok.1", "ok.2", "ok.3", "ok.4"];
+
+/// Everything that can go wrong, in one batch of one instance, with jobs between that go right.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_only_the_job_that_is_worked_is_charged() {
+    let world = World::new().await;
+    let bad: Vec<&str> = BAD.iter().map(|bad| bad.receipt).collect();
+    let ids: Vec<&str> = bad.iter().copied().enumerate().flat_map(|(n, bad)| [OK[n % 4], bad]).collect();
+    let ids: Vec<String> = ids.iter().enumerate().map(|(n, id)| format!("{id}.{n}")).collect();
+    world.insert(&ids.iter().map(String::as_str).collect::<Vec<_>>()).await;
+
+    let (counts, runs) = world.pass(&component("misbehaves"), tight(), 1).await;
+    for id in &ids {
+        if id.starts_with("ok") {
+            assert_eq!(world.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
+            continue;
+        }
+        let bad = BAD.iter().find(|bad| id.starts_with(bad.receipt)).unwrap();
+        let dead = world.dead(id).await.unwrap_or_else(|| panic!("{id} is no dead letter"));
+        assert_eq!((&*dead.kind, &*dead.code, dead.attempts), (bad.kind, bad.code, 1), "{id}: {}", dead.message);
+        assert!(dead.message.contains(bad.says), "{id}: {}", dead.message);
+        assert_eq!(dead.notes.as_deref(), Some("max attempts exceeded"), "{id}");
+    }
+    let bad = BAD.len() as u64;
+    assert_eq!((counts.processed, counts.dead, counts.retried, counts.lost), (bad, bad, 0, 0));
+    assert_eq!(runs.failed, bad);
+}
+
+/// The same with the real binary: it goes on, ends well, and its log names each error.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_the_host_is_unharmed() {
+    let world = World::new().await;
+    let bad: Vec<&str> = BAD.iter().map(|bad| bad.receipt).collect();
+    world.insert(&bad).await;
+    world.insert(&OK).await;
+    let component = component("misbehaves");
+    let mut args = vec!["run", "--once", "--max-attempts", "1", "--component", component.to_str().unwrap()];
+    args.extend(["--deadline", "300ms", "--run-timeout", "2s", "--max-memory", "16MiB", "--max-handles", "50"]);
+    args.extend(["--max-host-call", "1MiB"]);
+    let ran = world.host(&args).await.unharmed();
+    for bad in BAD {
+        let named = ran.log.lines().any(|line| line.contains(bad.receipt) && line.contains(bad.says));
+        assert!(named, "the log does not name {}:\n{}", bad.receipt, ran.log);
+    }
+    for id in OK {
+        assert_eq!(world.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
+    }
+    assert_eq!((ran.count("processed"), ran.count("dead"), ran.count("lost")), (4, BAD.len() as u64, 0));
+    assert_eq!(ran.count("failed_runs"), BAD.len() as u64);
+}
+
+/// It was not told which job it was: each is worked alone then, and only the one that is to blame is charged.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_a_trap_between_jobs_charges_nobody_else() {
+    let world = World::new().await;
+    let ids = ["ok.1", "trap-untouched.1", "ok.2", "settle-twice.1", "ok.3", "trap-untouched.2", "ok.4"];
+    world.insert(&ids).await;
+    let (counts, _) = world.pass(&component("misbehaves"), tight(), 1).await;
+    for id in OK {
+        assert_eq!(world.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
+    }
+    for id in ["trap-untouched.1", "trap-untouched.2"] {
+        let dead = world.dead(id).await.unwrap_or_else(|| panic!("{id} is no dead letter"));
+        assert_eq!((&*dead.code, dead.attempts), ("component.Trap", 1), "{id}");
+    }
+    // Its first settle counts; the second, with a handle that was taken away, is a trap and changes nothing.
+    assert_eq!(world.done("settle-twice.1").await, Some((1, Some("once".to_owned()))));
+    assert_eq!((counts.processed, counts.dead, counts.lost), (5, 2, 0));
+}
+
+/// A trap after a settle is nobody's but the component's: the one job that is left is innocent.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_a_trap_after_a_settle_does_not_charge_the_next_job() {
+    let world = World::new().await;
+    world.insert(&["settle-twice.1", "ok.1"]).await;
+    world.pass(&component("misbehaves"), tight(), 1).await;
+    assert_eq!(world.done("settle-twice.1").await, Some((1, Some("once".to_owned()))));
+    assert_eq!(world.done("ok.1").await, Some((1, Some("ok".to_owned()))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_a_trap_after_the_last_job_undoes_nothing() {
+    let world = World::new().await;
+    world.insert(&["ok.1", "trap-at-the-end.1", "ok.2"]).await;
+    let (counts, runs) = world.pass(&component("misbehaves"), tight(), 1).await;
+    for id in ["ok.1", "ok.2", "trap-at-the-end.1"] {
+        assert!(world.done(id).await.is_some(), "{id}");
+    }
+    assert_eq!((counts.processed, runs.runs, runs.failed), (3, 1, 1));
+}
+
+/// A receipt on which an attempt failed gets its other attempts, with what the first one has paid for.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_the_next_attempt_goes_on() {
+    let world = World::new().await;
+    world.insert(&["trap-once.1", "trap-after-store.1"]).await;
+    for _ in 0..2 {
+        world.pass(&component("misbehaves"), tight(), 5).await;
+        world.db.execute("UPDATE receipt_queue SET available_at = now() WHERE NOT processed", &[]).await.unwrap();
+    }
+    assert_eq!(world.done("trap-once.1").await, Some((2, Some("trap-once".to_owned()))));
+    assert_eq!(world.done("trap-after-store.1").await, Some((2, Some("trap-after-store".to_owned()))));
+    assert_eq!(world.textract.calls(), 2, "each is paid for once");
+}
+
+/// While one instance computes for ever the others work, and a drain gives its job back uncharged.
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_7_other_instances_go_on() {
+    let world = World::new().await;
+    let component = component("misbehaves");
+    let args = ["run", "--component", component.to_str().unwrap(), "--batch-size", "1", "--concurrency", "2"];
+    let mut command = world.command(&args);
+    command.args(["--deadline", "1h", "--drain-timeout", "200ms"]).stderr(std::process::Stdio::piped());
+    world.insert(&["loop.1"]).await;
+    let host = command.spawn().unwrap();
+    world.until("loop.1 is worked", "SELECT count(leased_by) = 1 FROM receipt_queue").await;
+    world.insert(&OK).await;
+    world
+        .until("the others are done", "SELECT count(*) = 4 FROM receipts WHERE status = 'ocr_done' AND id LIKE 'ok%'")
+        .await;
+    let leased: i64 =
+        world.db.query_one("SELECT count(leased_by) FROM receipt_queue WHERE NOT processed", &[]).await.unwrap().get(0);
+    assert_eq!(leased, 1, "loop.1 is still being worked");
+
+    let pid = rustix::process::Pid::from_raw(i32::try_from(host.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(60), host.wait_with_output()).await.unwrap().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && !log.contains("panicked"), "{log}");
+    assert_eq!(world.waits("loop.1").await, Some((0, None)), "{log}");
+}
+
+/// Unsettled, whether dropped or kept: back in the queue, uncharged, with a word in the log; the neighbours are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_is_not_settled_goes_back_uncharged() {
+    let world = World::new().await;
+    world.insert(&["keep.1", "abandon.1", "ok.1", "keep.2"]).await;
+    let component = component("misbehaves");
+    let args = ["run", "--once", "--component", component.to_str().unwrap(), "--concurrency", "1"];
+    let ran = world.host(&args).await.unharmed();
+    assert_eq!(world.done("ok.1").await, Some((1, Some("ok".to_owned()))));
+    for id in ["keep.1", "abandon.1", "keep.2"] {
+        assert_eq!(world.waits(id).await, Some((0, None)), "{id}");
+        let named = ran.log.lines().any(|line| line.contains(id) && line.contains("unsettled"));
+        assert!(named, "the log does not name {id}:\n{}", ran.log);
+    }
+    assert_eq!((ran.count("lost"), ran.count("dead"), ran.count("retried")), (0, 0, 0));
+}
+
+/// An error from `run` is a failed run, and nobody's attempt.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_from_run_gives_its_jobs_back() {
+    let world = World::new().await;
+    world.insert(&["ok.1", "error.1", "ok.2"]).await;
+    let component = component("misbehaves");
+    let args = ["run", "--once", "--component", component.to_str().unwrap(), "--concurrency", "2"];
+    let ran = world.host(&args).await.unharmed();
+    assert_eq!(world.waits("error.1").await, Some((0, None)), "{}", ran.log);
+    assert!(ran.log.contains("run gives up"), "{}", ran.log);
+    assert!(ran.count("failed_runs") >= 1);
+    assert!(world.done("ok.1").await.is_some());
+}
+
+/// The component decides when to try again, the host how often.
+#[tokio::test(flavor = "multi_thread")]
+async fn retrying_for_ever_ends_at_the_hosts_limit() {
+    let world = World::new().await;
+    world.insert(&["retry.1", "ok.1"]).await;
+    let mut ends = Counts::default();
+    // A pass may end before a job that was put back comes up again.
+    for _ in 0..3 {
+        let (counts, _) = world.pass(&component("misbehaves"), Limits::default(), 3).await;
+        ends.retried += counts.retried;
+        ends.dead += counts.dead;
+    }
+    let dead = world.dead("retry.1").await.unwrap();
+    assert_eq!((&*dead.kind, &*dead.code, dead.attempts), ("internal", "test.Ordered", 3));
+    assert_eq!(dead.notes.as_deref(), Some("max attempts exceeded"));
+    assert!(world.done("ok.1").await.is_some());
+    assert_eq!((ends.retried, ends.dead), (2, 1));
+}
+
+/// A retry at no cost costs nothing, and no job is put away for longer than a day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_cannot_be_put_away_for_ever() {
+    let world = World::new().await;
+    world.insert(&["retry-free.1"]).await;
+    world.pass(&component("misbehaves"), Limits::default(), 1).await;
+    let (attempts, error) = world.waits("retry-free.1").await.unwrap();
+    assert_eq!((attempts, error), (0, Some(("internal".to_owned(), "again, at no cost".to_owned()))));
+    let days = "SELECT available_at BETWEEN now() AND now() + interval '1 day' FROM receipt_queue";
+    assert!(world.db.query_one(days, &[]).await.unwrap().get::<_, bool>(0));
+}
+
+/// A component that dies before it takes a job charges no job, and is no busy loop.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_that_never_takes_a_job_charges_nobody() {
+    let world = World::new().await;
+    world.insert(&["ok.1", "ok.2", "ok.3"]).await;
+    for name in ["traps_before_claiming", "traps_on_start"] {
+        let ran = world.host(&["run", "--once", "--component", component(name).to_str().unwrap()]).await.unharmed();
+        assert!(ran.log.contains("before it took a job") && ran.log.contains("unreachable"), "{name}: {}", ran.log);
+        assert!((1..=3).contains(&ran.count("failed_runs")), "{name}: {}", ran.stdout);
+        for id in ["ok.1", "ok.2", "ok.3"] {
+            assert_eq!(world.waits(id).await, Some((0, None)), "{name} {id}");
+        }
+        world.db.execute("UPDATE receipt_queue SET available_at = now()", &[]).await.unwrap();
+    }
+    let ran = world.host(&["run", "--once", "--component", component("misbehaves").to_str().unwrap()]).await.unharmed();
+    assert_eq!(ran.count("processed"), 3);
+}

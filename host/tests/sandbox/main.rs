@@ -1,0 +1,14 @@
+//! The sandbox against components that misbehave. What a bad component does must end in an error with a name, be charged
+//! to the job that it was working on, and harm nobody else. The components are in `tests/components`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod cache;
+mod components;
+mod invariant_7;
+mod invariant_8;
+mod limits;
+mod refusals;
+mod reproducible;
+mod results;
+mod support;
+mod wasi;
