@@ -31,8 +31,6 @@ pub enum Stop {
     No,
     /// Begin nothing, end what was begun.
     Drain,
-    /// End now; leases run out by themselves.
-    Now,
 }
 
 /// What happened, besides what the pump counts.
@@ -72,7 +70,7 @@ pub async fn run(
             Some(ended) = running.join_next() => report.count(ended),
         }
     }
-    drain(&pump, &mut running, &mut report, settings.drain_timeout, stop).await;
+    drain(&pump, &mut running, &mut report, settings.drain_timeout).await;
     report
 }
 
@@ -99,20 +97,13 @@ fn start_runs<F>(
     }
 }
 
-/// Gives back what was not begun, then waits for what was: up to the timeout, or a second signal.
-async fn drain(
-    pump: &Pump,
-    running: &mut JoinSet<RunEnd>,
-    report: &mut Runs,
-    timeout: Duration,
-    mut stop: watch::Receiver<Stop>,
-) {
+/// Gives back what was not begun, then waits for what was, up to the timeout. (A second signal ends the process.)
+async fn drain(pump: &Pump, running: &mut JoinSet<RunEnd>, report: &mut Runs, timeout: Duration) {
     pump.stop_claiming();
     if !running.is_empty() {
         tracing::info!(running = running.len(), ?timeout, "draining: a second signal stops at once");
     }
     let deadline = Instant::now() + timeout;
-    let hurry = async { stop.wait_for(|stop| *stop == Stop::Now).await.map(drop) };
     let all = async {
         while let Some(ended) = running.join_next().await {
             report.count(ended);
@@ -124,7 +115,6 @@ async fn drain(
             tracing::warn!(?timeout, "runs did not end in time; their jobs go back to the queue");
             false
         }
-        Ok(()) = hurry => return,
     };
     running.shutdown().await;
     pump.release_held();

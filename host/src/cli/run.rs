@@ -215,13 +215,16 @@ pub(super) fn stop_on_signals() -> anyhow::Result<watch::Receiver<Stop>> {
     let mut int = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let (stop, receiver) = watch::channel(Stop::No);
     tokio::spawn(async move {
-        for phase in [Stop::Drain, Stop::Now] {
+        let mut signalled = async || {
             tokio::select! {
                 _ = term.recv() => {}
                 _ = int.recv() => {}
             }
-            stop.send_replace(phase);
-        }
+        };
+        signalled().await;
+        stop.send_replace(Stop::Drain);
+        signalled().await;
+        // Nobody else is told: whoever ended for it would be quicker, with another exit code.
         tracing::warn!("stopping at once; what was being worked comes back when its lease ends");
         std::process::exit(143);
     });

@@ -110,8 +110,14 @@ fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // A body that was cut off or garbled: the service's fault, and the next try may be whole.
-    if let SdkError::ResponseError(_) = error {
+    // A body that was cut off or garbled: the service's fault, and the next try may be whole. (The SDK takes a garbled one
+    // for an error of the service with status 200.)
+    let damaged = match error {
+        SdkError::ResponseError(_) => true,
+        SdkError::ServiceError(context) => context.raw().status().is_success(),
+        _ => false,
+    };
+    if damaged {
         return Failure::new(
             FailureKind::Unavailable,
             "textract.BrokenBody",

@@ -80,6 +80,27 @@ pub enum Verdict {
     Blocked,
 }
 
+/// The verdicts on a batch. By lease, for a batch can hold two leases of one job; and by kind of outcome, for it can hold
+/// two outcomes of one lease (settled, and given back by a drain).
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    complete: BTreeMap<Lease, Verdict>,
+    retry: BTreeMap<Lease, Verdict>,
+    dead_letter: BTreeMap<Lease, Verdict>,
+}
+
+impl Verdicts {
+    /// The verdict on one settle.
+    pub fn of(&self, entry: &Entry) -> Option<Verdict> {
+        let kind = match &entry.outcome {
+            Outcome::Complete(_) => &self.complete,
+            Outcome::Retry { .. } => &self.retry,
+            Outcome::DeadLetter { .. } => &self.dead_letter,
+        };
+        kind.get(&entry.lease).copied()
+    }
+}
+
 /// One settle to be written.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -119,16 +140,13 @@ impl Writer {
     }
 
     /// Writes a batch. The kinds of outcome are pipelined: three statements cost one round trip.
-    pub async fn write(&self, entries: &[Entry]) -> Result<BTreeMap<i64, Verdict>, QueueError> {
-        let (complete, retry, dead) =
+    pub async fn write(&self, entries: &[Entry]) -> Result<Verdicts, QueueError> {
+        let (complete, retry, dead_letter) =
             tokio::join!(self.complete(entries), self.retry(entries), self.dead_letter(entries));
-        let mut verdicts = complete?;
-        verdicts.extend(retry?);
-        verdicts.extend(dead?);
-        Ok(verdicts)
+        Ok(Verdicts { complete: complete?, retry: retry?, dead_letter: dead_letter? })
     }
 
-    /// Which of these were committed by an earlier try whose reply was lost.
+    /// The tokens of those that were committed by an earlier try whose reply was lost.
     pub async fn settled_before(&self, entries: &[Entry]) -> Result<Vec<i64>, QueueError> {
         let (ids, tokens) = keys(entries.iter());
         let rows = self
@@ -139,7 +157,7 @@ impl Writer {
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
-    async fn complete(&self, entries: &[Entry]) -> Result<BTreeMap<i64, Verdict>, QueueError> {
+    async fn complete(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
         let of_kind = entries.iter().filter_map(|entry| match &entry.outcome {
             Outcome::Complete(completion) => Some((entry, completion)),
             _ => None,
@@ -179,7 +197,7 @@ impl Writer {
         verdicts(&rows)
     }
 
-    async fn retry(&self, entries: &[Entry]) -> Result<BTreeMap<i64, Verdict>, QueueError> {
+    async fn retry(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
         let mut of_kind = Vec::new();
         let (mut delays, mut charges, mut kinds, mut codes, mut messages) = (vec![], vec![], vec![], vec![], vec![]);
         for entry in entries {
@@ -201,12 +219,15 @@ impl Writer {
             .query(&self.retry, &[&ids, &tokens, &delays, &charges, &kinds, &codes, &messages, &components])
             .await
             .map_err(|error| QueueError::query("to put jobs back", &error))?;
-        let mut verdicts: BTreeMap<i64, Verdict> = ids.iter().map(|&id| (id, Verdict::LeaseLost)).collect();
-        verdicts.extend(rows.iter().filter_map(|row| row.try_get(0).ok()).map(|id: i64| (id, Verdict::Committed)));
-        Ok(verdicts)
+        let put_back: Vec<i64> = rows.iter().filter_map(|row| row.try_get("token").ok()).collect();
+        let verdict = |lease: Lease| match put_back.contains(&lease.token) {
+            true => Verdict::Committed,
+            false => Verdict::LeaseLost,
+        };
+        Ok(of_kind.iter().map(|entry| (entry.lease, verdict(entry.lease))).collect())
     }
 
-    async fn dead_letter(&self, entries: &[Entry]) -> Result<BTreeMap<i64, Verdict>, QueueError> {
+    async fn dead_letter(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
         let mut of_kind = Vec::new();
         let (mut kinds, mut codes, mut messages, mut remarks) = (vec![], vec![], vec![], vec![]);
         for entry in entries {
@@ -239,7 +260,7 @@ fn components<'a>(entries: &[&'a Entry]) -> Vec<Option<&'a str>> {
     entries.iter().map(|entry| entry.component.as_deref()).collect()
 }
 
-fn verdicts(rows: &[tokio_postgres::Row]) -> Result<BTreeMap<i64, Verdict>, QueueError> {
+fn verdicts(rows: &[tokio_postgres::Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
     rows.iter()
         .map(|row| {
             let (settled, blocked): (bool, bool) = (row.try_get("settled")?, row.try_get("blocked")?);
@@ -248,7 +269,7 @@ fn verdicts(rows: &[tokio_postgres::Row]) -> Result<BTreeMap<i64, Verdict>, Queu
                 (false, true) => Verdict::Blocked,
                 (false, false) => Verdict::LeaseLost,
             };
-            Ok((row.try_get("job_id")?, verdict))
+            Ok((Lease { job: row.try_get("job_id")?, token: row.try_get("token")? }, verdict))
         })
         .collect::<Result<_, _>>()
         .map_err(|error| QueueError::query("to settle", &error))

@@ -70,12 +70,12 @@ impl Settler {
         };
         if self.uncertain {
             let before = bounded(writer.settled_before(&self.entries())).await?;
-            self.resolve(|entry| before.contains(&entry.lease.job).then_some(Verdict::Committed));
+            self.resolve(|entry| before.contains(&entry.lease.token).then_some(Verdict::Committed));
             self.uncertain = false;
         }
         match bounded(writer.write(&self.entries())).await {
             Ok(verdicts) => {
-                self.resolve(|entry| verdicts.get(&entry.lease.job).copied());
+                self.resolve(|entry| verdicts.of(entry));
                 self.writer = Some(writer);
                 Ok(())
             }
@@ -101,7 +101,7 @@ impl Settler {
             None => Writer::connect(&self.database).await?,
         };
         let before = bounded(writer.settled_before(&self.entries())).await?;
-        self.resolve(|entry| before.contains(&entry.lease.job).then_some(Verdict::Committed));
+        self.resolve(|entry| before.contains(&entry.lease.token).then_some(Verdict::Committed));
         self.uncertain = false;
         for mut settlement in std::mem::take(&mut self.batch) {
             let written = bounded(writer.write(std::slice::from_ref(&settlement.entry))).await;
@@ -123,7 +123,7 @@ impl Settler {
             }
             self.batch.push(settlement);
             match written {
-                Ok(verdicts) => self.resolve(|entry| verdicts.get(&entry.lease.job).copied()),
+                Ok(verdicts) => self.resolve(|entry| verdicts.of(entry)),
                 Err(error) => {
                     self.uncertain = true;
                     tracing::warn!(%error, "cannot settle one job; trying again");

@@ -213,6 +213,53 @@ async fn invariant_2_a_heartbeat_keeps_the_lease() {
     owner.settle(&job, complete("V", "1.00"), None).await.unwrap();
 }
 
+/// One host, two runs: its own lease ran out and it has claimed the job anew. Both settle in one batch.
+#[tokio::test]
+async fn invariant_2_a_zombie_in_the_same_host_changes_nothing() {
+    let pairs = [
+        (complete("zombie", "6.66"), complete("right", "1.00")),
+        (dead_letter(), complete("right", "1.00")),
+        (retry(HOUR, true), complete("right", "1.00")),
+        (complete("zombie", "6.66"), dead_letter()),
+        (complete("zombie", "6.66"), retry(HOUR, true)),
+        (retry(Duration::ZERO, true), retry(HOUR, false)),
+    ];
+    for (stale_says, fresh_says) in pairs {
+        for stale_first in [true, false] {
+            let world = World::new().await;
+            world.insert("a.jpg").await;
+            let wake = std::sync::Arc::new(tokio::sync::Notify::new());
+            let pump = host::queue::Pump::start(world.db.database(), settings(), wake.clone()).await.unwrap();
+            let stale = take(&pump).await;
+            expire(&world).await;
+            wake.notify_one();
+            let fresh = take(&pump).await;
+            assert!(fresh.lease.job == stale.lease.job && fresh.lease.token > stale.lease.token);
+            let what = format!("{stale_says:?}, {fresh_says:?}, {stale_first}");
+            let (zombie, right) = if stale_first {
+                tokio::join!(
+                    pump.settle(&stale, stale_says.clone(), None),
+                    pump.settle(&fresh, fresh_says.clone(), None)
+                )
+            } else {
+                let (right, zombie) = tokio::join!(
+                    pump.settle(&fresh, fresh_says.clone(), None),
+                    pump.settle(&stale, stale_says.clone(), None)
+                );
+                (zombie, right)
+            };
+            right.expect(&what);
+            assert_eq!(zombie.expect_err(&what).kind, FailureKind::LeaseLost, "{what}");
+            let vendor = "SELECT coalesce(vendor_text, '-') FROM receipts";
+            let expected = if matches!(fresh_says, Outcome::Complete(_)) { "right" } else { "-" };
+            assert_eq!(world.text(vendor, &[]).await, expected, "{what}");
+            assert_eq!(world.count("receipt_queue WHERE available_at <= now() AND NOT processed").await, 0, "{what}");
+            let counts = pump.counts();
+            assert_eq!(counts.processed + counts.retried + counts.dead, 1, "{what}");
+        }
+    }
+}
+
 /// A process that was stopped for longer than its lease, and wakes up.
 #[tokio::test]
 async fn invariant_2_a_host_that_was_suspended_changes_nothing_when_it_wakes() {

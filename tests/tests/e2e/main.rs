@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bad_input;
+mod failures;
 mod guide;
 mod invariants;
 mod migrations;
@@ -11,3 +12,4 @@ mod pump;
 mod run;
 mod settle;
 mod trigger;
+mod verbs;

@@ -28,10 +28,11 @@ pub(crate) async fn take(pump: &Pump) -> Job {
     eventually("a claimed job", async || pump.take(1).pop()).await
 }
 
-/// A pump and the job that it has claimed.
+/// A pump and the one job that it has claimed; it claims no other.
 pub(crate) async fn claimed(world: &World) -> (Pump, Job) {
     let pump = start(world).await;
     let job = take(&pump).await;
+    pump.stop_claiming();
     (pump, job)
 }
 

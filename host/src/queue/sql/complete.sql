@@ -2,7 +2,8 @@
 -- Receipts are locked first and in the order of their ids, as an app's own UPDATE or DELETE does (its trigger and its
 -- cascade reach the queue row second): the other order would deadlock with it. A receipt that somebody else has locked is
 -- left for the next batch, so that it holds up nobody. The queue row is found by primary key and token alone: with
--- "AND NOT processed" the planner may take the partial index and go quadratic.
+-- "AND NOT processed" the planner may take the partial index and go quadratic. Token as well wherever an outcome is joined:
+-- a batch can hold two leases of one job, one of them lost.
 WITH outcome AS (
     SELECT *
     FROM unnest(
@@ -34,9 +35,9 @@ settled AS (
         last_error = NULL,
         component = o.component
     FROM locked l
-    JOIN outcome o ON o.job_id = l.job_id
+    JOIN outcome o ON o.job_id = l.job_id AND o.token = l.token
     WHERE q.id = l.job_id AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, l.status, l.fields IS NOT DISTINCT FROM q.receipt_before AS untouched
+    RETURNING q.id, l.token, q.receipt_id, l.status, l.fields IS NOT DISTINCT FROM q.receipt_before AS untouched
 ),
 written AS (
     UPDATE public.receipts r
@@ -48,7 +49,7 @@ written AS (
         ocr_confidence = o.confidence::numeric,
         ocr_s3_key = o.artifact_key
     FROM settled s
-    JOIN outcome o ON o.job_id = s.id
+    JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     WHERE r.id = s.receipt_id AND s.status = 'pending' AND s.untouched
     RETURNING r.id
 ),
@@ -59,16 +60,17 @@ kept AS (
         ocr_confidence = o.confidence::numeric,
         ocr_s3_key = o.artifact_key
     FROM settled s
-    JOIN outcome o ON o.job_id = s.id
+    JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     WHERE r.id = s.receipt_id AND s.status = 'pending' AND NOT s.untouched
     RETURNING r.id
 )
 SELECT
     o.job_id,
+    o.token,
     s.id IS NOT NULL AS settled,
     s.id IS NOT NULL AND NOT EXISTS (SELECT FROM written w WHERE w.id = s.receipt_id) AS edited,
     s.id IS NULL AND EXISTS (
         SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
 FROM outcome o
-LEFT JOIN settled s ON s.id = o.job_id
+LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token

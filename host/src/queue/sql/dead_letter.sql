@@ -17,7 +17,7 @@ settled AS (
     DELETE FROM public.receipt_queue q
     USING locked l
     WHERE q.id = l.job_id AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, l.status
+    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, l.token, l.status
 ),
 buried AS (
     INSERT INTO public.receipt_queue_dlq (
@@ -29,7 +29,7 @@ buried AS (
         o.notes || CASE s.deaths WHEN 0 THEN '' ELSE format('; was dead %s time(s) before', s.deaths) END,
         s.deaths + 1
     FROM settled s
-    JOIN outcome o ON o.job_id = s.id
+    JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     -- A person finished it by hand meanwhile: it is done, and nothing is left to be told.
     WHERE s.status <> 'ocr_done'
     RETURNING receipt_id
@@ -43,9 +43,10 @@ marked AS (
 )
 SELECT
     o.job_id,
+    o.token,
     s.id IS NOT NULL AS settled,
     s.id IS NULL AND EXISTS (
         SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
 FROM outcome o
-LEFT JOIN settled s ON s.id = o.job_id
+LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token

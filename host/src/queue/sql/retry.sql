@@ -14,4 +14,4 @@ FROM unnest(
     $1::bigint[], $2::bigint[], $3::bigint[], $4::boolean[], $5::text[], $6::text[], $7::text[], $8::text[]
 ) AS o (job_id, token, delay, charge, kind, code, message, component)
 WHERE q.id = o.job_id AND q.lease_token = o.token
-RETURNING q.id
+RETURNING q.id, o.token
