@@ -4,6 +4,9 @@
 -- The queue's key columns take the type that receipts.id has in this database (uuid, bigint, text…), which is why the
 -- tables and one function are made with EXECUTE.
 
+-- Rather give up than queue all traffic behind a lock that somebody holds for long; run it again then.
+SET LOCAL lock_timeout = '10s';
+
 CREATE TABLE IF NOT EXISTS public.receipts (
     id         uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     user_id    text,
@@ -11,22 +14,58 @@ CREATE TABLE IF NOT EXISTS public.receipts (
     created_at timestamptz NOT NULL DEFAULT now()
 );
 
-ALTER TABLE public.receipts
-    ADD COLUMN IF NOT EXISTS status         text NOT NULL DEFAULT 'pending',
-    ADD COLUMN IF NOT EXISTS image_url      text,
-    ADD COLUMN IF NOT EXISTS s3_key         text,
-    ADD COLUMN IF NOT EXISTS vendor_text    text,
-    ADD COLUMN IF NOT EXISTS total_amount   numeric,
-    ADD COLUMN IF NOT EXISTS currency       text,
-    ADD COLUMN IF NOT EXISTS receipt_date   date,
-    ADD COLUMN IF NOT EXISTS ocr_confidence numeric,
-    ADD COLUMN IF NOT EXISTS ocr_s3_key     text;
+-- Only what is missing is altered: a table that has it all is not locked for it.
+DO $columns$
+DECLARE
+    missing text;
+    has_rows boolean;
+    has_status boolean;
+BEGIN
+    SELECT EXISTS (SELECT FROM public.receipts) INTO has_rows;
+    SELECT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'public.receipts'::regclass AND attname = 'status' AND NOT attisdropped
+    ) INTO has_status;
+
+    SELECT string_agg(format('ADD COLUMN %I %s', wanted.name, wanted.type), ', ') INTO missing
+    FROM (
+        VALUES
+            ('user_id', 'text'),
+            ('status', 'text NOT NULL DEFAULT ''not_queued'''),
+            ('created_at', 'timestamptz NOT NULL DEFAULT now()'),
+            ('image_url', 'text'),
+            ('s3_key', 'text'),
+            ('vendor_text', 'text'),
+            ('total_amount', 'numeric'),
+            ('currency', 'text'),
+            ('receipt_date', 'date'),
+            ('ocr_confidence', 'numeric'),
+            ('ocr_s3_key', 'text')
+    ) AS wanted (name, type)
+    WHERE NOT EXISTS (
+        SELECT FROM pg_attribute
+        WHERE attrelid = 'public.receipts'::regclass AND attname = wanted.name AND NOT attisdropped
+    );
+    IF missing IS NOT NULL THEN
+        EXECUTE 'ALTER TABLE public.receipts ' || missing;
+    END IF;
+    IF NOT has_status THEN
+        ALTER TABLE public.receipts ALTER COLUMN status SET DEFAULT 'pending';
+        IF has_rows THEN
+            -- Nobody has said that all of history is to be read, and paid for, again.
+            RAISE NOTICE 'receipts had no status: the rows that were there are not_queued; set those that are to be read to pending';
+        END IF;
+    END IF;
+END
+$columns$;
 
 -- What cannot be mended by adding is refused here, by name, before anything depends on it.
 DO $check$
 DECLARE
     key_name   text;
-    constraint_name text;
+    check_row  record;
+    word       text;
+    allowed    boolean;
     status_type regtype;
 BEGIN
     SELECT a.attname INTO key_name
@@ -48,16 +87,23 @@ BEGIN
         EXECUTE format('ALTER TYPE %s ADD VALUE IF NOT EXISTS %L', status_type, 'ocr_failed');
     END IF;
 
-    SELECT c.conname INTO constraint_name
-    FROM pg_constraint c
-    JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
-    WHERE c.conrelid = 'public.receipts'::regclass AND c.contype = 'c' AND a.attname = 'status'
-      AND (pg_get_constraintdef(c.oid) NOT LIKE '%ocr_done%' OR pg_get_constraintdef(c.oid) NOT LIKE '%ocr_failed%')
-    LIMIT 1;
-    IF constraint_name IS NOT NULL THEN
-        RAISE EXCEPTION 'the check constraint "%" on public.receipts.status does not allow ocr_done and ocr_failed', constraint_name
-            USING HINT = 'Replace it by one that allows pending, ocr_done and ocr_failed beside your own values.';
-    END IF;
+    -- A check on the status alone is asked whether it takes our words.
+    FOR check_row IN
+        SELECT c.conname, pg_get_expr(c.conbin, c.conrelid) AS expression
+        FROM pg_constraint c
+        JOIN pg_attribute a ON a.attrelid = c.conrelid AND c.conkey = ARRAY[a.attnum]
+        WHERE c.conrelid = 'public.receipts'::regclass AND c.contype = 'c' AND a.attname = 'status'
+    LOOP
+        FOREACH word IN ARRAY ARRAY['pending', 'ocr_done', 'ocr_failed'] LOOP
+            EXECUTE format(
+                'SELECT coalesce((%s), true) FROM (SELECT %L::text AS status) AS receipts', check_row.expression, word
+            ) INTO allowed;
+            IF NOT allowed THEN
+                RAISE EXCEPTION 'the check constraint "%" on public.receipts.status does not allow %', check_row.conname, word
+                    USING HINT = 'Replace it by one that allows pending, ocr_done and ocr_failed beside your own values.';
+            END IF;
+        END LOOP;
+    END LOOP;
 
     IF to_regclass('public.receipt_queue') IS NOT NULL AND NOT EXISTS (
         SELECT FROM pg_attribute
@@ -131,7 +177,7 @@ BEGIN
     -- out of the dead letters, with a memory of having been there.
     EXECUTE format($sql$
         CREATE OR REPLACE FUNCTION public.receipt_queue_put(ids %s[]) RETURNS integer
-        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+        LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
         AS $body$
         DECLARE
             queued integer;
@@ -145,9 +191,10 @@ BEGIN
             SELECT
                 r.id,
                 coalesce(nullif(r.s3_key::text, ''), r.image_url::text),
-                jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date),
+                pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date),
                 coalesce(d.deaths, 0),
-                coalesce(d.claims, 0)
+                -- It may have been worked before, under a row that is gone: then there is an artifact to look for.
+                coalesce(d.claims, 1)
             FROM public.receipts r
             LEFT JOIN revived d ON d.receipt_id = r.id
             WHERE r.id = ANY (ids)
@@ -173,8 +220,6 @@ BEGIN
         END
         $body$
     $sql$, id_type);
-
-    EXECUTE format('REVOKE ALL ON FUNCTION public.receipt_queue_put(%s[]) FROM PUBLIC', id_type);
 END
 $tables$;
 
@@ -187,14 +232,14 @@ CREATE INDEX IF NOT EXISTS receipt_queue_enqueued_at ON public.receipt_queue (en
 
 -- One queue insert and one NOTIFY for a statement, however many receipts it inserts.
 CREATE OR REPLACE FUNCTION public.receipts_enqueue() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     INSERT INTO public.receipt_queue (receipt_id, s3_key, receipt_before)
     SELECT
         n.id,
         coalesce(nullif(n.s3_key::text, ''), n.image_url::text),
-        jsonb_build_array(n.vendor_text, n.total_amount, n.currency, n.receipt_date)
+        pg_catalog.jsonb_build_array(n.vendor_text, n.total_amount, n.currency, n.receipt_date)
     FROM new_receipts n
     WHERE n.status::text = 'pending'
     ON CONFLICT (receipt_id) DO NOTHING;
@@ -208,7 +253,7 @@ $body$;
 -- A receipt that becomes pending is queued; one whose image is replaced is read again. For a receipt that is done or
 -- failed, the second is made of the first: it becomes pending, and this trigger fires once more for that.
 CREATE OR REPLACE FUNCTION public.receipts_requeue() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
     -- Asked before it is done: a statement trigger fires for an UPDATE of no rows as well, without end.
@@ -237,17 +282,17 @@ BEGIN
     JOIN old_receipts o ON o.id = n.id
     WHERE n.status::text = 'pending'
       AND (
-          o.status::text <> 'pending'
+          o.status::text IS DISTINCT FROM 'pending'
           OR coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
               IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text)
       )
     HAVING count(*) > 0;
 
-    -- Someone finished a dead receipt by hand: it is done, so it is no dead letter any more.
+    -- Somebody finished a dead receipt by hand: it is done, so it is no dead letter any more.
     DELETE FROM public.receipt_queue_dlq d
     USING new_receipts n
     JOIN old_receipts o ON o.id = n.id
-    WHERE d.receipt_id = n.id AND o.status::text = 'ocr_failed' AND n.status::text = 'ocr_done';
+    WHERE d.receipt_id = n.id AND o.status::text IS DISTINCT FROM 'ocr_done' AND n.status::text = 'ocr_done';
     RETURN NULL;
 END
 $body$;
@@ -294,44 +339,73 @@ SELECT receipt_id, s3_key, error_message, attempts, failed_at, notes
 FROM public.receipt_queue_dlq
 ORDER BY failed_at DESC;
 
--- The app's roles touch neither queue table: row-level security without a policy for them, and no grant. The trigger
--- functions are SECURITY DEFINER with a fixed search_path, so inserting a receipt needs no right on the queue.
+-- The app's roles touch neither queue table: row-level security without a policy for them, and no grant, also none that
+-- the database's default privileges made a moment ago. The trigger functions are SECURITY DEFINER with a fixed
+-- search_path, so inserting a receipt needs no right on the queue; nobody else may call them or hang them on a table.
 ALTER TABLE public.receipt_queue ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.receipt_queue_dlq ENABLE ROW LEVEL SECURITY;
-
-DO $rights$
-DECLARE
-    role_name text;
-    put_function text;
-BEGIN
-    SELECT p.oid::regprocedure::text INTO put_function
-    FROM pg_proc p
-    WHERE p.proname = 'receipt_queue_put' AND p.pronamespace = 'public'::regnamespace;
-    REVOKE ALL ON public.receipt_queue, public.receipt_queue_dlq FROM PUBLIC;
-    REVOKE ALL ON public.vw_receipt_queue_status, public.vw_receipt_queue_failures FROM PUBLIC;
-    FOR role_name IN SELECT rolname FROM pg_roles WHERE rolname IN ('anon', 'authenticated') LOOP
-        EXECUTE format('REVOKE ALL ON public.receipt_queue, public.receipt_queue_dlq FROM %I', role_name);
-        EXECUTE format('REVOKE ALL ON public.vw_receipt_queue_status, public.vw_receipt_queue_failures FROM %I', role_name);
-        EXECUTE format('REVOKE ALL ON SEQUENCE public.receipt_queue_token FROM %I', role_name);
-        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %I', put_function, role_name);
-    END LOOP;
-END
-$rights$;
-
--- Receipts that were waiting before there was a queue.
-INSERT INTO public.receipt_queue (receipt_id, s3_key, receipt_before)
-SELECT
-    r.id,
-    coalesce(nullif(r.s3_key::text, ''), r.image_url::text),
-    jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date)
-FROM public.receipts r
-WHERE r.status::text = 'pending'
-  AND NOT EXISTS (SELECT FROM public.receipt_queue_dlq d WHERE d.receipt_id = r.id)
-ON CONFLICT (receipt_id) DO NOTHING;
 
 CREATE TABLE IF NOT EXISTS public.receipt_queue_schema (
     version    bigint PRIMARY KEY,
     applied_at timestamptz NOT NULL DEFAULT now()
 );
-ALTER TABLE public.receipt_queue_schema ENABLE ROW LEVEL SECURITY;
+
+DO $rights$
+DECLARE
+    granted record;
+    id_schema name;
+BEGIN
+    -- An id of an extension's type has its operators where that type is.
+    SELECT n.nspname INTO id_schema
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN pg_namespace n ON n.oid = t.typnamespace
+    WHERE a.attrelid = 'public.receipts'::regclass AND a.attname = 'id';
+
+    FOR granted IN
+        SELECT p.oid::regprocedure AS function
+        FROM pg_proc p
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND p.proname IN ('receipt_queue_put', 'receipts_enqueue', 'receipts_requeue')
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', granted.function);
+        IF id_schema <> 'pg_catalog' THEN
+            EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, %I, pg_temp', granted.function, id_schema);
+        END IF;
+    END LOOP;
+
+    -- Later grants are the operator's, and stay: this is done when the migration is first applied.
+    IF EXISTS (SELECT FROM public.receipt_queue_schema WHERE version = 20261101000000) THEN
+        RETURN;
+    END IF;
+    FOR granted IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass) AS object,
+               coalesce(r.rolname, 'public') AS grantee
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        LEFT JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relname IN (
+              'receipt_queue', 'receipt_queue_dlq', 'receipt_queue_schema', 'receipt_queue_token', 'receipt_queue_id_seq',
+              'receipt_queue_dlq_id_seq', 'vw_receipt_queue_status', 'vw_receipt_queue_failures'
+          )
+          AND acl.grantee <> c.relowner
+        UNION
+        SELECT format('FUNCTION %s', p.oid::regprocedure), coalesce(r.rolname, 'public')
+        FROM pg_proc p
+        CROSS JOIN LATERAL aclexplode(p.proacl) AS acl
+        LEFT JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND p.proname IN ('receipt_queue_put', 'receipts_enqueue', 'receipts_requeue')
+          AND acl.grantee <> p.proowner
+    LOOP
+        IF granted.grantee = 'public' THEN
+            EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', granted.object);
+        ELSE
+            EXECUTE format('REVOKE ALL ON %s FROM %I', granted.object, granted.grantee);
+        END IF;
+    END LOOP;
+END
+$rights$;
+
 INSERT INTO public.receipt_queue_schema (version) VALUES (20261101000000) ON CONFLICT DO NOTHING;

@@ -160,6 +160,7 @@ pub fn kind_of_status(status: u16) -> FailureKind {
         401 | 403 => FailureKind::AccessDenied,
         404 | 410 => FailureKind::NotFound,
         408 => FailureKind::TimedOut,
+        413 => FailureKind::DocumentTooLarge,
         429 => FailureKind::Throttled,
         500..=599 => FailureKind::Unavailable,
         _ => FailureKind::Internal,

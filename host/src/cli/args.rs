@@ -122,7 +122,7 @@ pub(super) struct SandboxArgs {
     /// A run's own computing time; time in host calls is not counted.
     #[arg(long, env = "WORKER_DEADLINE", default_value = "5s", value_parser = duration, value_name = "TIME")]
     deadline: Duration,
-    /// A run's time by the clock on the wall, host calls included.
+    /// A run's time by the clock on the wall, host calls included, for each of its receipts.
     #[arg(long, env = "WORKER_RUN_TIMEOUT", default_value = "15m", value_parser = duration, value_name = "TIME")]
     run_timeout: Duration,
 }

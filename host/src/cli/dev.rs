@@ -226,7 +226,17 @@ impl Servers {
             anyhow::bail!("another `host dev` (process {}) works in {}", other.pid, folder.display());
         }
         let (postgres, database_url) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
-            Some(url) => (None, url.to_owned()),
+            Some(url) => {
+                let database = Database::parse(url)?;
+                // It would migrate a real one and give up its receipts, whose photos are not in the local bucket.
+                anyhow::ensure!(
+                    database.is_local(),
+                    "DATABASE_URL names {}, which is not on this machine; `host dev` works on local databases only \
+                     (unset DATABASE_URL, or use `host run`)",
+                    database.at()
+                );
+                (None, url.to_owned())
+            }
             None => {
                 let postgres = start_postgres(&folder.join("postgres")).await?;
                 postgres.ensure_database("receipts").await?;

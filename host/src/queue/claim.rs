@@ -126,7 +126,7 @@ fn job(row: &Row, max_attempts: u32) -> Result<(Job, SystemTime), tokio_postgres
         location: row.try_get("s3_key")?,
         attempt: u32::try_from(attempts).unwrap_or(1),
         max_attempts,
-        claimed_before: claims > 1,
+        claims: u32::try_from(claims).unwrap_or(1),
         alone: false,
         lost: Arc::new(AtomicBool::new(false)),
     };

@@ -68,7 +68,8 @@ pub(super) async fn run(
             Ok(()) => pause = FIRST_PAUSE,
             Err(error) => {
                 tracing::warn!(%error, retry_in = ?pause, "cannot reach the queue");
-                looker.shared.lock().last_error = Some(error.to_string());
+                looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
+                    error.to_string();
                 looker.claimer = None;
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
@@ -133,7 +134,7 @@ impl Looker {
                 self.last_full = Some(started);
                 self.bury_spent().await?;
             }
-            self.shared.lock().last_error = None;
+            self.shared.lock().failing = None;
             if found == want {
                 continue;
             }
@@ -197,11 +198,17 @@ impl Looker {
             let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
             if ours.contains(&lease.job) {
                 held.renewed = asked;
-            } else {
-                tracing::warn!(job = lease.job, token = lease.token, "lease lost: another worker has the job now");
-                held.lost.store(true, Ordering::Relaxed);
-                state.ready.retain(|job| job.lease != *lease);
+                continue;
             }
+            tracing::warn!(
+                job = lease.job,
+                token = lease.token,
+                "lease lost: another worker has the job now, or the receipt is gone"
+            );
+            held.lost.store(true, Ordering::Relaxed);
+            state.held.remove(&lease.job);
+            state.ready.retain(|job| job.lease != *lease);
+            state.counts.lost += 1;
         }
         self.shared.announce(&state);
         Ok(())

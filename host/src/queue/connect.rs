@@ -1,5 +1,6 @@
 //! Connections: parsing DATABASE_URL, TLS, and errors that name the server but never the password.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -34,12 +35,30 @@ impl Database {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(QueueError::Url("it names no host".to_owned()));
         }
+        // An unencoded "@" in a password makes the rest of the password a part of the host, and so of every message.
+        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains(['@', '/', ' ']))) {
+            return Err(QueueError::Url(
+                "its host has an impossible name; percent-encode the password (@ is %40)".to_owned(),
+            ));
+        }
         config.ssl_mode(settings.mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
         config.tcp_user_timeout(Duration::from_secs(30));
         if config.get_application_name().is_none() {
             config.application_name("receipt-worker");
         }
         Ok(Self { config, connector: tls::connector(&settings)? })
+    }
+
+    /// Whether the server is on this machine.
+    pub fn is_local(&self) -> bool {
+        let local =
+            |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+        self.config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+            && self.config.get_hosts().iter().all(|host| match host {
+                Host::Tcp(name) => local(name),
+                #[cfg(unix)]
+                Host::Unix(_) => true,
+            })
     }
 
     /// Host, port and database for messages; no user, no password.
@@ -119,6 +138,15 @@ mod tests {
         assert!(!format!("{database:?}").contains("s3cret"));
         let error = Database::parse("postgres://me:s3cret@db:notaport/app").unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
+        let error = Database::parse("postgres://me:p@ss@db/app").unwrap_err().to_string();
+        assert!(!error.contains("ss@db") && error.contains("percent-encode"), "{error}");
+    }
+
+    #[test]
+    fn only_loopback_is_local() {
+        let local = |url: &str| Database::parse(url).unwrap().is_local();
+        assert!(local("postgres://me@localhost/app") && local("postgres://me@127.0.0.1:5/app"));
+        assert!(!local("postgres://me@db.example/app") && !local("postgres://me@10.0.0.1/app"));
     }
 
     #[test]

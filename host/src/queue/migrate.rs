@@ -13,11 +13,18 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 20_261_101_000_000,
-    name: "20261101000000_receipt_queue",
-    sql: include_str!("../../../migrations/20261101000000_receipt_queue.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 20_261_101_000_000,
+        name: "20261101000000_receipt_queue",
+        sql: include_str!("../../../migrations/20261101000000_receipt_queue.sql"),
+    },
+    Migration {
+        version: 20_261_101_000_001,
+        name: "20261101000001_receipt_queue_backfill",
+        sql: include_str!("../../../migrations/20261101000001_receipt_queue_backfill.sql"),
+    },
+];
 
 /// Any number that no other application is likely to lock on.
 const LOCK: i64 = 0x7265_6365_6970_7473;

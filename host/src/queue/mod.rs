@@ -122,8 +122,8 @@ pub struct Job {
     pub attempt: u32,
     /// Attempts granted.
     pub max_attempts: u32,
-    /// Claimed before, so that an artifact may exist.
-    pub claimed_before: bool,
+    /// How often it was claimed, this time included; uncharged attempts count as well.
+    pub claims: u32,
     /// To be worked in a run of its own: it was in one that failed without showing on which job.
     pub alone: bool,
     lost: Arc<AtomicBool>,
@@ -133,6 +133,11 @@ impl Job {
     /// The same job, to be worked in a run of its own.
     pub fn alone(self) -> Self {
         Self { alone: true, ..self }
+    }
+
+    /// Claimed before, so that an artifact may exist.
+    pub fn claimed_before(&self) -> bool {
+        self.claims > 1
     }
 
     /// Whether the lease is known to be lost. No work on the job is worth anything then.

@@ -61,7 +61,8 @@ pub(super) struct State {
     pub(super) counts: Counts,
     /// The last full look found less than there was room for, and nothing rang since.
     pub(super) exhausted: bool,
-    pub(super) last_error: Option<String>,
+    /// Since when the queue cannot be reached, and why.
+    pub(super) failing: Option<(Instant, String)>,
     /// When the soonest of the jobs that were put back since the last look is due.
     pub(super) retry_at: Option<Instant>,
 }
@@ -182,9 +183,9 @@ impl Pump {
         state.exhausted && state.ready.is_empty()
     }
 
-    /// The last claim's error, while it lasts.
-    pub fn last_error(&self) -> Option<String> {
-        self.shared.lock().last_error.clone()
+    /// For how long the queue could not be reached, and why.
+    pub fn failing(&self) -> Option<(Duration, String)> {
+        self.shared.lock().failing.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
     }
 
     /// Jobs leased and not settled.

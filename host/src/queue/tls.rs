@@ -27,11 +27,15 @@ pub struct TlsSettings {
 /// Takes `sslmode` and `sslrootcert` out of a connection string: the driver does not know all their values.
 pub fn split(url: &str) -> Result<(String, TlsSettings), QueueError> {
     let mut settings = TlsSettings { mode: SslMode::Prefer, verify: false, root_certificate: None };
-    let Some((base, query)) = url.split_once('?') else {
-        return Ok((url.to_owned(), settings));
+    // As a URL the parameters follow a "?", joined by "&"; libpq's other form is words of key=value.
+    let is_url = url.contains("://");
+    let (base, pairs, joint) = match url.split_once('?') {
+        Some((base, query)) if is_url => (base, query.split('&').collect::<Vec<_>>(), "&"),
+        _ if is_url => return Ok((url.to_owned(), settings)),
+        _ => ("", url.split_whitespace().collect(), " "),
     };
     let mut rest = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    for pair in pairs.into_iter().filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("sslmode", mode)) => {
                 (settings.mode, settings.verify) = match mode {
@@ -49,7 +53,12 @@ pub fn split(url: &str) -> Result<(String, TlsSettings), QueueError> {
     }
     // As libpq: a CA file with "require" means that the certificate is to be checked against it.
     settings.verify |= settings.root_certificate.is_some() && settings.mode == SslMode::Require;
-    let url = if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) };
+    let rest = rest.join(joint);
+    let url = match (base, rest.as_str()) {
+        ("", rest) => rest.to_owned(),
+        (base, "") => base.to_owned(),
+        (base, rest) => format!("{base}?{rest}"),
+    };
     Ok((url, settings))
 }
 
@@ -143,5 +152,7 @@ mod tests {
         assert!(split("postgres://h/d?sslmode=sometimes").is_err());
         assert_eq!(split("postgres://h/d").unwrap().1.mode, SslMode::Prefer);
         assert!(!split("postgres://h/d?sslmode=require").unwrap().1.verify);
+        let (words, tls) = split("host=h dbname=d sslmode=require").unwrap();
+        assert_eq!((words.as_str(), tls.mode), ("host=h dbname=d", SslMode::Require));
     }
 }

@@ -1,8 +1,10 @@
 //! Running a component: each run in a fresh instance, and what becomes of its jobs when it fails.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use wasmtime::{Store, Trap};
 
 use super::bindings::ReceiptWorker;
@@ -51,10 +53,29 @@ pub struct RunEnd {
 impl Sandbox {
     /// Runs the component on these jobs, and sees to it that each is settled, given back or charged.
     pub async fn run(&self, program: &Program, services: &Arc<Services>, jobs: Vec<Job>) -> RunEnd {
+        let spare = jobs.clone();
+        match AssertUnwindSafe(self.run_once(program, services, jobs)).catch_unwind().await {
+            Ok(end) => end,
+            Err(_) => {
+                // A bug of the host's. Its heartbeat must not keep the jobs from everybody; whichever was settled
+                // before is not touched by this.
+                let failure =
+                    Failure::new(FailureKind::Internal, "host.Panic", "the host failed while it worked the job");
+                for job in &spare {
+                    let _ = services.pump.settle(job, charged(job, failure.clone()), None).await;
+                }
+                RunEnd { result: Err(RunError::Trap("the host panicked".to_owned())), computed: Duration::ZERO }
+            }
+        }
+    }
+
+    async fn run_once(&self, program: &Program, services: &Arc<Services>, jobs: Vec<Job>) -> RunEnd {
         let limit = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
+        // Each job has its time: waiting for S3, for OCR or for a turn at it is not the fault of the one that is last.
+        let timeout = self.limits.run_timeout.saturating_mul(limit.max(1));
         let mut store = self.store(program, Some(Arc::clone(services)), jobs);
         let result = self
-            .within_limits(&mut store, async |store| {
+            .within_limits(&mut store, timeout, async |store| {
                 let instance = program.pre.instantiate_async(&mut *store).await?;
                 instance.snapceit_receipts_worker().call_run(store, limit).await
             })
@@ -73,7 +94,7 @@ impl Sandbox {
     /// Reads an OCR response with the component's parser.
     pub async fn parse(&self, program: &Program, json: &str) -> Result<Result<wit::Receipt, ParseError>, RunError> {
         let mut store = self.store(program, None, Vec::new());
-        self.within_limits(&mut store, async |store| {
+        self.within_limits(&mut store, self.limits.run_timeout, async |store| {
             let instance: ReceiptWorker = program.pre.instantiate_async(&mut *store).await?;
             instance.snapceit_receipts_parser().call_parse(store, json).await
         })
@@ -93,14 +114,13 @@ impl Sandbox {
     async fn within_limits<T>(
         &self,
         store: &mut Store<RunState>,
+        timeout: Duration,
         call: impl AsyncFnOnce(&mut Store<RunState>) -> wasmtime::Result<T>,
     ) -> Result<T, RunError> {
-        match tokio::time::timeout(self.limits.run_timeout, call(store)).await {
+        match tokio::time::timeout(timeout, call(store)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => Err(explain(&error, store.data())),
-            Err(_) => {
-                Err(RunError::Limit(format!("the run took longer than {:?} (--run-timeout)", self.limits.run_timeout)))
-            }
+            Err(_) => Err(RunError::Limit(format!("the run took longer than {timeout:?} (--run-timeout a job)"))),
         }
     }
 }
@@ -143,17 +163,17 @@ async fn after_failure(state: RunState, services: &Services, error: &RunError) {
     services.pump.put_back(open.into_values().chain(assigned).collect());
     let failure = error.failure();
     tracing::error!(%component, receipt = job.receipt_id, attempt = job.attempt, %error, "the component failed on a job");
-    let outcome = if job.attempt >= job.max_attempts {
-        Outcome::DeadLetter { failure, notes: "max attempts exceeded" }
-    } else {
-        Outcome::Retry {
-            delay: crate::backoff::charged(job.attempt, random_seed()),
-            charge: true,
-            failure: Some(failure),
-        }
-    };
     // Lost or unreachable: the pump has logged it, and the lease will end.
-    let _ = services.pump.settle(&job, outcome, Some(component.to_string())).await;
+    let _ = services.pump.settle(&job, charged(&job, failure), Some(component.to_string())).await;
+}
+
+/// What becomes of a job whose attempt nobody lived to decide on.
+pub(crate) fn charged(job: &Job, failure: Failure) -> Outcome {
+    if job.attempt >= job.max_attempts {
+        return Outcome::DeadLetter { failure, notes: "max attempts exceeded" };
+    }
+    let delay = crate::backoff::charged(job.attempt, random_seed());
+    Outcome::Retry { delay, charge: true, failure: Some(failure) }
 }
 
 fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {

@@ -43,6 +43,8 @@ pub struct RunState {
     /// The job that it made its last call about.
     pub(super) current: Option<i64>,
     pub(super) claimed: u32,
+    /// OCR calls for each image (by its digest): they cost money, and no component needs many of them.
+    pub(super) ocr_calls: BTreeMap<String, u32>,
 }
 
 /// A job in the component's hands.
@@ -91,6 +93,7 @@ impl RunState {
             open: BTreeMap::new(),
             current: None,
             claimed: 0,
+            ocr_calls: BTreeMap::new(),
         }
     }
 }

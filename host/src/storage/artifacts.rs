@@ -34,16 +34,17 @@ impl Artifacts {
         &self.bucket
     }
 
+    /// Whether a key is one of this receipt's.
+    pub fn belongs_to(key: &str, receipt_id: &str) -> bool {
+        key.strip_prefix("ocr/")
+            .and_then(|rest| rest.strip_prefix(&segment(receipt_id)))
+            .is_some_and(|rest| rest.starts_with('/'))
+    }
+
     /// The key for a receipt's image: the same for every attempt, another one when the image is replaced or another OCR
     /// call is chosen.
     pub fn key(receipt_id: &str, image_digest: &str, api: &str) -> String {
-        // An app's ids are uuids or numbers; whatever else they are, they are one path segment here.
-        let receipt: String = receipt_id
-            .chars()
-            .take(200)
-            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' })
-            .collect();
-        format!("ocr/{receipt}/{image_digest}.{api}.json")
+        format!("ocr/{}/{image_digest}.{api}.json", segment(receipt_id))
     }
 
     /// Stores the bytes, with what is worth knowing about them as metadata.
@@ -104,12 +105,21 @@ impl Artifacts {
     }
 }
 
+/// An app's ids are uuids or numbers; whatever else they are, they are one path segment here.
+fn segment(receipt_id: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
+    receipt_id.chars().take(200).map(plain).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_key_is_one_segment_a_receipt() {
-        assert_eq!(Artifacts::key("../x/y z", "abc", "detect"), "ocr/___x_y_z/abc.detect.json");
+        let key = Artifacts::key("../x/y z", "abc", "detect");
+        assert_eq!(key, "ocr/___x_y_z/abc.detect.json");
+        assert!(Artifacts::belongs_to(&key, "../x/y z"));
+        assert!(!Artifacts::belongs_to(&key, "../x/y"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::queue::{Completion, Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
@@ -15,6 +15,11 @@ use crate::storage::Artifacts;
 
 /// No component may put a job away for longer than this.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the built-in
+/// policy's delays some four hours of outage.
+const PATIENCE: u32 = 1000;
+/// Longest vendor that is worth keeping.
+const LONGEST_VENDOR: usize = 500;
 
 impl Host for RunState {
     async fn claim(&mut self, limit: u32) -> wasmtime::Result<Result<Vec<Resource<JobHandle>>, wit::Failure>> {
@@ -54,7 +59,7 @@ impl HostJob for RunState {
     }
 
     async fn has_artifact(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<bool> {
-        Ok(self.table.get(&this)?.job.claimed_before)
+        Ok(self.table.get(&this)?.job.claimed_before())
     }
 
     async fn image(
@@ -80,7 +85,7 @@ impl HostJob for RunState {
     ) -> wasmtime::Result<Result<Option<Resource<ArtifactHandle>>, wit::Failure>> {
         let job = self.begin(&this)?;
         let image = Arc::clone(&self.table.get(&image)?.0);
-        if !job.claimed_before {
+        if !job.claimed_before() {
             return Ok(Ok(None));
         }
         let services = match self.services() {
@@ -102,6 +107,13 @@ impl HostJob for RunState {
         artifact: Resource<ArtifactHandle>,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let artifact = self.table.delete(artifact)?;
+        let receipt_id = &self.table.get(&this)?.job.receipt_id;
+        if !Artifacts::belongs_to(&artifact.key, receipt_id) {
+            wasmtime::bail!(
+                "the component completed receipt {receipt_id} with the artifact {} of another",
+                artifact.key
+            );
+        }
         self.settle(this, Outcome::Complete(completion(receipt, artifact.key))).await
     }
 
@@ -113,12 +125,15 @@ impl HostJob for RunState {
         charge: bool,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let job = &self.table.get(&this)?.job;
+        let failure = Failure::from(failure);
+        // What is never the receipt's fault is never charged; but an image that nobody can read must not go round for ever.
+        let charge = charge || (job.claims >= PATIENCE && failure.kind != FailureKind::Throttled);
         let outcome = if charge && job.attempt >= job.max_attempts {
             // The limit is the host's to keep, whatever the component decides.
-            Outcome::DeadLetter { failure: failure.into(), notes: "max attempts exceeded" }
+            Outcome::DeadLetter { failure, notes: "max attempts exceeded" }
         } else {
             let delay = Duration::from_millis(milliseconds).min(LONGEST_DELAY);
-            Outcome::Retry { delay, charge, failure: Some(failure.into()) }
+            Outcome::Retry { delay, charge, failure: Some(failure) }
         };
         self.settle(this, outcome).await
     }
@@ -196,11 +211,16 @@ fn log(job: &Job, outcome: &Outcome) {
 
 fn completion(receipt: wit::Receipt, artifact_key: String) -> Completion {
     // The component is not trusted to keep to the contract's ranges, and Postgres takes no NUL.
-    let text = |value: String| value.chars().filter(|c| !c.is_control()).collect::<String>();
+    let text =
+        |value: String, most: usize| -> String { value.chars().filter(|c| !c.is_control()).take(most).collect() };
+    let is_code = |code: &String| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
     let total = receipt.total.map(|field| field.value);
     Completion {
-        vendor: receipt.vendor.map(|field| text(field.value)).filter(|vendor| !vendor.trim().is_empty()),
-        currency: total.as_ref().and_then(|money| money.currency.clone()).map(text),
+        vendor: receipt
+            .vendor
+            .map(|field| text(field.value, LONGEST_VENDOR))
+            .filter(|vendor| !vendor.trim().is_empty()),
+        currency: total.as_ref().and_then(|money| money.currency.clone()).filter(is_code),
         total: total.map(|money| decimal(&money)),
         date: receipt.date.map(|field| iso_date(&field.value)),
         confidence: percentage(receipt.confidence),

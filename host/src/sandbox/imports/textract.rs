@@ -5,11 +5,15 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use super::objects::utf8;
+use crate::failure::{Failure, FailureKind};
 use crate::ocr::OcrApi;
 use crate::sandbox::bindings::snapceit::receipts::textract::{Api, Host, HostResponse};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
 use crate::sandbox::state::{ArtifactHandle, ImageHandle, JobHandle, ResponseHandle, RunState};
 use crate::storage::Artifacts;
+
+/// Both OCR calls, and one more: whoever asks oftener spends money on a mistake.
+const MOST_CALLS: u32 = 3;
 
 type Answer = Result<Resource<ResponseHandle>, wit::Failure>;
 
@@ -43,6 +47,12 @@ impl RunState {
         {
             return Ok(Err(failure.into()));
         }
+        let calls = self.ocr_calls.entry(image.digest.clone()).or_default();
+        if *calls >= MOST_CALLS {
+            let message = format!("the component has asked for OCR of one image {MOST_CALLS} times in one run");
+            return Ok(Err(Failure::new(FailureKind::LimitExceeded, "host.OcrCalls", message).into()));
+        }
+        *calls += 1;
         match services.ocr.read(&image, api).await {
             Ok(body) => Ok(Ok(self.table.push(ResponseHandle { body, image, api })?)),
             Err(failure) => Ok(Err(failure.into())),
