@@ -144,9 +144,8 @@ impl World {
     }
 
     /// One value as text; fails where there is none.
-    #[track_caller]
-    pub fn text(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> impl Future<Output = String> {
-        async move { self.client.query_one(sql, parameters).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0) }
+    pub async fn text(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> String {
+        self.client.query_one(sql, parameters).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
     }
 
     pub async fn count(&self, sql: &str) -> i64 {
@@ -173,20 +172,17 @@ impl World {
     }
 
     /// Invariant 1: each receipt is done or dead, none is both or neither, and nothing waits.
-    #[track_caller]
-    pub fn assert_settled(&self, receipts: i64) -> impl Future<Output = ()> {
-        async move {
-            let sql = "SELECT
-                    count(*),
-                    count(*) FILTER (WHERE r.status = 'ocr_done' AND q.processed AND d.receipt_id IS NULL),
-                    count(*) FILTER (WHERE r.status = 'ocr_failed' AND q.receipt_id IS NULL AND d.receipt_id IS NOT NULL)
-                FROM receipts r
-                LEFT JOIN receipt_queue q ON q.receipt_id = r.id
-                LEFT JOIN receipt_queue_dlq d ON d.receipt_id = r.id";
-            let row = self.client.query_one(sql, &[]).await.unwrap();
-            let (all, done, dead): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            assert_eq!((all, done + dead), (receipts, receipts), "{done} done, {dead} dead");
-        }
+    pub async fn assert_settled(&self, receipts: i64) {
+        let sql = "SELECT
+                count(*),
+                count(*) FILTER (WHERE r.status = 'ocr_done' AND q.processed AND d.receipt_id IS NULL),
+                count(*) FILTER (WHERE r.status = 'ocr_failed' AND q.receipt_id IS NULL AND d.receipt_id IS NOT NULL)
+            FROM receipts r
+            LEFT JOIN receipt_queue q ON q.receipt_id = r.id
+            LEFT JOIN receipt_queue_dlq d ON d.receipt_id = r.id";
+        let row = self.client.query_one(sql, &[]).await.unwrap();
+        let (all, done, dead): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        assert_eq!((all, done + dead), (receipts, receipts), "{done} done, {dead} dead");
     }
 
     /// An artifact's bytes.

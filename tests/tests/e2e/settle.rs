@@ -177,9 +177,13 @@ async fn connections_that_are_cut_while_settling_settle_everything_once() {
         )
         .await;
     world.receipts(60).await;
-    let host = world.run(&["--every", "100ms", "--lease", "5s", "--concurrency", "4"]).spawn();
+    let mut host = world.run(&["--every", "100ms", "--lease", "5s", "--concurrency", "4"]).spawn();
+    // Before that a lost connection is an error of configuration.
+    host.logged("working").await;
     let mut cut = 0_i64;
+    let started = std::time::Instant::now();
     eventually("an end", async || {
+        assert!(started.elapsed() < tests::PATIENCE / 2, "it hangs:\n{}", host.log());
         let sql = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
             WHERE datname = current_database() AND application_name = 'receipt-worker'";
         if cut < 40 {
@@ -258,11 +262,9 @@ async fn a_settle_whose_reply_was_lost_is_neither_lost_nor_done_twice() {
         let (_, server) = world.db.url().split_once('@').unwrap();
         let proxy = Proxy::start(server.split('/').next().unwrap().to_owned()).await;
         let through = world.db.url().replace(server.split('/').next().unwrap(), &format!("127.0.0.1:{}", proxy.port));
-        let pump = pump::start_with(Database::parse(&through).unwrap(), settings()).await;
         // The first settle makes the connection; then only this connection has anything to say.
         world.insert("a.jpg").await;
         let second = world.insert("b.jpg").await;
-        drop(pump);
         let pump = pump::start_with(Database::parse(&through).unwrap(), settings()).await;
         let (one, two) = (take(&pump).await, take(&pump).await);
         assert_eq!(two.receipt_id, second);
