@@ -24,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// A question whether a lease is still ours.
 pub(super) type Confirm = (Lease, oneshot::Sender<Result<bool, Failure>>);
 
-/// Runs until it is aborted.
+/// Runs until the pump finishes.
 pub(super) async fn run(
     database: Database,
     claimer: Claimer,
@@ -47,6 +47,7 @@ pub(super) async fn run(
     loop {
         let problem = tokio::select! {
             biased;
+            () = looker.shared.finishing.notified() => return,
             Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
             _ = heartbeat.tick() => looker.heartbeat().await,
             () = looker.shared.wake.notified() => {
@@ -175,7 +176,18 @@ impl Looker {
             }
             state.ready.push_back(job);
         }
+        let stopping = self.shared.stopping.load(Ordering::Relaxed);
+        let unbegun: Vec<Job> = if stopping { state.ready.drain(..).collect() } else { Vec::new() };
         self.shared.announce(&state);
+        drop(state);
+        // Claimed while the stop was asked for: given back like the others.
+        if let Some(settler) = self.settler.upgrade() {
+            for job in unbegun {
+                let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
+                let entry = Entry { lease: job.lease, outcome, component: None };
+                let _ = settler.send(Settlement::new(entry, None));
+            }
+        }
     }
 
     async fn heartbeat(&mut self) -> Result<(), QueueError> {

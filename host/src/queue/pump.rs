@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     pub(super) confirm: mpsc::UnboundedSender<Confirm>,
     pub(super) stopping: AtomicBool,
+    /// Rung once, when the claimer is to end.
+    pub(super) finishing: Notify,
 }
 
 #[derive(Default)]
@@ -94,6 +96,7 @@ impl Pump {
             room: Notify::new(),
             confirm,
             stopping: AtomicBool::new(false),
+            finishing: Notify::new(),
         });
         let (settler, settlements) = mpsc::unbounded_channel();
         let tasks = vec![
@@ -228,21 +231,24 @@ impl Pump {
 
     /// Waits until everything sent has been settled, for at most `timeout`. Returns whether it has.
     pub async fn finish(&self, timeout: Duration) -> bool {
-        self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         let claimer = tasks.pop();
-        let settled = match tasks.pop() {
+        // A claim may be on its way: what it leased is given back when it arrives, not left to run out at the cost of an
+        // attempt. So the claimer ends first, while there is still somebody to give back to.
+        self.shared.finishing.notify_one();
+        if let Some(mut claimer) = claimer {
+            let _ = tokio::time::timeout(timeout.min(Duration::from_secs(2)), &mut claimer).await;
+            claimer.abort();
+        }
+        self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match tasks.pop() {
             Some(mut settler) => {
                 let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
                 settler.abort();
                 settled
             }
             None => true,
-        };
-        if let Some(claimer) = claimer {
-            claimer.abort();
         }
-        settled
     }
 
     fn send(&self, settlement: Settlement) {

@@ -43,8 +43,8 @@ pub struct RunState {
     /// The job that it made its last call about.
     pub(super) current: Option<i64>,
     pub(super) claimed: u32,
-    /// OCR calls for each image (by its digest): they cost money, and no component needs many of them.
-    pub(super) ocr_calls: BTreeMap<String, u32>,
+    /// OCR calls for each job: they cost money, and no component needs many of them.
+    pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
 }
 
 /// A job in the component's hands.

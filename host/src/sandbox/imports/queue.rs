@@ -15,6 +15,8 @@ use crate::storage::Artifacts;
 
 /// No component may put a job away for longer than this.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// No component may ask for an uncharged attempt sooner than this.
+const SHORTEST_UNCHARGED: Duration = Duration::from_secs(1);
 /// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the built-in
 /// policy's delays some four hours of outage.
 const PATIENCE: u32 = 1000;
@@ -133,6 +135,8 @@ impl HostJob for RunState {
             Outcome::DeadLetter { failure, notes: "max attempts exceeded" }
         } else {
             let delay = Duration::from_millis(milliseconds).min(LONGEST_DELAY);
+            // What costs no attempt has no other end than its delay: never a busy loop.
+            let delay = if charge { delay } else { delay.max(SHORTEST_UNCHARGED) };
             Outcome::Retry { delay, charge, failure: Some(failure) }
         };
         self.settle(this, outcome).await

@@ -47,9 +47,9 @@ impl RunState {
         {
             return Ok(Err(failure.into()));
         }
-        let calls = self.ocr_calls.entry(image.digest.clone()).or_default();
+        let calls = self.ocr_calls.entry(self.current).or_default();
         if *calls >= MOST_CALLS {
-            let message = format!("the component has asked for OCR of one image {MOST_CALLS} times in one run");
+            let message = format!("the component has asked for OCR {MOST_CALLS} times for one job");
             return Ok(Err(Failure::new(FailureKind::LimitExceeded, "host.OcrCalls", message).into()));
         }
         *calls += 1;
