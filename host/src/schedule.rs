@@ -11,6 +11,9 @@ use tokio::time::Instant;
 use crate::queue::Pump;
 use crate::sandbox::{Program, RunEnd, Sandbox, Services};
 
+/// How long one pass waits for a queue that cannot be reached.
+const ONCE_PATIENCE: Duration = Duration::from_secs(60);
+
 /// How the schedule works.
 #[derive(Debug, Clone)]
 pub struct ScheduleSettings {
@@ -34,7 +37,7 @@ pub enum Stop {
 }
 
 /// What happened, besides what the pump counts.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Runs {
     /// Runs of the component.
     pub runs: u64,
@@ -42,6 +45,8 @@ pub struct Runs {
     pub failed: u64,
     /// Whether everything that was begun also ended.
     pub drained: bool,
+    /// Why one pass was not worked to its end.
+    pub gave_up: Option<String>,
 }
 
 /// Runs until a stop is asked for, or (with `once`) until nothing is due.
@@ -64,7 +69,12 @@ pub async fn run(
         if settings.once && running.is_empty() && pump.is_exhausted() {
             break;
         }
+        if let Some((failing, why)) = pump.failing().filter(|(failing, _)| settings.once && *failing > ONCE_PATIENCE) {
+            report.gave_up = Some(format!("the queue could not be reached for {} s: {why}", failing.as_secs()));
+            break;
+        }
         tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(5)), if settings.once => {}
             _ = stop.changed() => {}
             _ = ready.changed() => {}
             Some(ended) = running.join_next() => report.count(ended),

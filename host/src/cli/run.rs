@@ -108,6 +108,9 @@ impl Run {
         if self.once {
             let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let component = worker.program.digest().to_owned();
+            if let Some(why) = runs.gave_up {
+                anyhow::bail!(why);
+            }
             output::json(&Summary { counts, runs: runs.runs, failed_runs: runs.failed, milliseconds, component })?;
         }
         Ok(ExitCode::SUCCESS)

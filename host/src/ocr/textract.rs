@@ -78,11 +78,11 @@ impl Textract {
         match api {
             OcrApi::Detect => {
                 let call = self.client.detect_document_text().document(document).customize().interceptor(body.clone());
-                call.send().await.map(drop).map_err(|error| classify(&error, &what))?;
+                call.send().await.map(drop).or_else(|error| body.excuse(&error, &what))?;
             }
             OcrApi::Expense => {
                 let call = self.client.analyze_expense().document(document).customize().interceptor(body.clone());
-                call.send().await.map(drop).map_err(|error| classify(&error, &what))?;
+                call.send().await.map(drop).or_else(|error| body.excuse(&error, &what))?;
             }
         }
         body.take().ok_or_else(|| {
@@ -110,19 +110,15 @@ fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    // A body that was cut off or garbled: the service's fault, and the next try may be whole. (The SDK takes a garbled one
-    // for an error of the service with status 200.)
+    // An answer that was cut off or garbled. (The SDK takes a garbled one for an error of the service with status 200.) It
+    // was paid for, and so will the next one be: a kind that is charged, so that it has an end.
     let damaged = match error {
         SdkError::ResponseError(_) => true,
         SdkError::ServiceError(context) => context.raw().status().is_success(),
         _ => false,
     };
     if damaged {
-        return Failure::new(
-            FailureKind::Unavailable,
-            "textract.BrokenBody",
-            format!("{what}: the answer was damaged"),
-        );
+        return Failure::new(FailureKind::Internal, "textract.BrokenBody", format!("{what}: the answer was damaged"));
     }
     aws::classify(error, "textract", what, kind_of_code)
 }
@@ -157,6 +153,17 @@ struct Captured(Arc<Mutex<Option<Vec<u8>>>>);
 impl Captured {
     fn take(&self) -> Option<Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A whole answer that the SDK cannot make sense of is an answer all the same, and paid for: the component reads it.
+    fn excuse<E>(&self, error: &SdkError<E, HttpResponse>, what: &str) -> Result<(), Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let body = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let success = error.raw_response().is_some_and(|answer| answer.status().is_success());
+        let whole = body.as_deref().is_some_and(|body| serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok());
+        if success && whole { Ok(()) } else { Err(classify(error, what)) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Claiming: leases the oldest due jobs, starting at a low watermark.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,15 @@ pub struct Spent {
     pub lease: Lease,
     pub attempts: i32,
     pub last_error: Option<(String, String, String)>,
+}
+
+/// What a heartbeat did for a lease that is still ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Renewed.
+    Renewed,
+    /// Somebody has the row locked; not renewed this time.
+    Locked,
 }
 
 /// The connection that claims, with its statements prepared.
@@ -82,15 +92,21 @@ impl Claimer {
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
 
-    /// Renews leases; returns the ids of those that are still ours.
-    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<i64>, QueueError> {
+    /// Renews leases; returns those that are still ours, by job.
+    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
         let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
         let rows = self
             .client
             .query(&self.heartbeat, &[&ids, &tokens, &millis(lease)])
             .await
             .map_err(|error| QueueError::query("the heartbeat", &error))?;
-        Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+        rows.iter()
+            .map(|row| {
+                let renewal = if row.try_get("renewed")? { Renewal::Renewed } else { Renewal::Locked };
+                Ok((row.try_get("id")?, renewal))
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|error| QueueError::query("the heartbeat", &error))
     }
 
     /// Jobs whose lease ended after their last attempt.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::claim::{Claimer, Spent};
+use super::claim::{Claimer, Renewal, Spent};
 use super::pump::{Held, Shared};
 use super::settle::{Entry, Outcome};
 use super::settler::Settlement;
@@ -168,7 +168,7 @@ impl Looker {
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
         let mut state = self.shared.lock();
         for job in jobs {
-            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at };
+            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at, settling: false };
             if let Some(before) = state.held.insert(job.lease.job, held) {
                 // Our own lease on it ran out and we claimed it anew: the old run has lost it.
                 before.lost.store(true, Ordering::Relaxed);
@@ -192,13 +192,18 @@ impl Looker {
             return Ok(());
         }
         let asked = Instant::now();
-        let ours = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
+        let renewals = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
         let mut state = self.shared.lock();
         for lease in leases {
             let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
-            if ours.contains(&lease.job) {
-                held.renewed = asked;
-                continue;
+            match renewals.get(&lease.job) {
+                Some(Renewal::Renewed) => {
+                    held.renewed = asked;
+                    continue;
+                }
+                // Asked again at the next beat; the lease goes on until then.
+                Some(Renewal::Locked) => continue,
+                None => {}
             }
             tracing::warn!(
                 job = lease.job,
@@ -234,9 +239,12 @@ impl Looker {
         let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
         for job in spent {
+            if !self.shared.lock().burying.insert(job.lease) {
+                continue;
+            }
             let outcome = Outcome::DeadLetter { failure: epitaph(&job), notes: "max attempts exceeded" };
-            let _ =
-                settler.send(Settlement { entry: Entry { lease: job.lease, outcome, component: None }, reply: None });
+            let entry = Entry { lease: job.lease, outcome, component: None };
+            let _ = settler.send(Settlement::new(entry, None));
         }
         Ok(())
     }

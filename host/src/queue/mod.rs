@@ -59,6 +59,12 @@ impl QueueError {
         Self::Query { what, reason: describe(error), code: error.code().cloned(), closed: error.is_closed() }
     }
 
+    /// Whether the same statement may well succeed later: deadlocks and serialization (class 40), resources (53), locks
+    /// (55), the operator's interventions and timeouts (57), the system (58).
+    fn is_passing(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("40" | "53" | "55" | "57" | "58")))
+    }
+
     /// Whether the connection is of no use any more.
     fn is_lost_connection(&self) -> bool {
         match self {

@@ -2,7 +2,7 @@
 //! settle many outcomes. Instances take claimed jobs from it in memory. Claiming and heartbeats run in a task on one
 //! connection (see [`super::claimer`]), settling beside it on another (see [`super::settler`]).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::claim::Claimer;
 use super::claimer::{self, Confirm};
-use super::settle::{Counts, Entry, Outcome};
+use super::settle::{Counts, Entry, Outcome, Writer};
 use super::settler::{self, Settlement};
 use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
@@ -65,19 +65,25 @@ pub(super) struct State {
     pub(super) failing: Option<(Instant, String)>,
     /// When the soonest of the jobs that were put back since the last look is due.
     pub(super) retry_at: Option<Instant>,
+    /// Spent jobs on their way to the dead letters.
+    pub(super) burying: BTreeSet<Lease>,
 }
 
 pub(super) struct Held {
     pub(super) lease: Lease,
     pub(super) lost: Arc<AtomicBool>,
     pub(super) renewed: Instant,
+    /// Its outcome is on its way to the database.
+    pub(super) settling: bool,
 }
 
 impl Pump {
     /// Connects (errors here are errors of configuration) and starts claiming.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
         drop(database.connect_checked().await?);
-        let claimer = Claimer::connect(&database).await?;
+        // Prepared now: a receipts table that a settle cannot write to is an error of configuration, to be told before
+        // anything is paid for.
+        let (claimer, writer) = tokio::try_join!(Claimer::connect(&database), Writer::connect(&database))?;
         let (confirm, confirms) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             settings,
@@ -91,7 +97,7 @@ impl Pump {
         });
         let (settler, settlements) = mpsc::unbounded_channel();
         let tasks = vec![
-            tokio::spawn(settler::run(database.clone(), settlements, Arc::clone(&shared))),
+            tokio::spawn(settler::run(database.clone(), writer, settlements, Arc::clone(&shared))),
             tokio::spawn(claimer::run(database, claimer, confirms, settler.clone().downgrade(), Arc::clone(&shared))),
         ];
         Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(tasks) })
@@ -130,8 +136,11 @@ impl Pump {
     /// Settles a job; returns when the commit is known.
     pub async fn settle(&self, job: &Job, outcome: Outcome, component: Option<String>) -> Result<(), Failure> {
         let (reply, verdict) = oneshot::channel();
+        if let Some(held) = self.shared.lock().held.get_mut(&job.lease.job).filter(|held| held.lease == job.lease) {
+            held.settling = true;
+        }
         let entry = Entry { lease: job.lease, outcome, component };
-        self.send(Settlement { entry, reply: Some(reply) });
+        self.send(Settlement::new(entry, Some(reply)));
         // No answer: the host stopped before the database could be reached.
         verdict.await.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -145,7 +154,7 @@ impl Pump {
     /// Gives back a job that the component dropped; nobody waits for it.
     pub fn release(&self, job: &Job) {
         let outcome = Outcome::Retry { delay: DROPPED_DELAY, charge: false, failure: None };
-        self.send(Settlement { entry: Entry { lease: job.lease, outcome, component: None }, reply: None });
+        self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
     }
 
     /// Makes sure that the job is still ours before something costly is done for it: a process that was stopped for
@@ -202,18 +211,18 @@ impl Pump {
         drop(state);
         for job in unbegun {
             let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-            self.send(Settlement { entry: Entry { lease: job.lease, outcome, component: None }, reply: None });
+            self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
         }
         self.shared.room.notify_one();
     }
 
-    /// Gives back, uncharged, whatever is still leased: for when nobody works it any more. A settle that is on its way
-    /// comes first, and then this changes nothing.
+    /// Gives back, uncharged, whatever is still leased and has no outcome on its way: for when nobody works it any more.
     pub fn release_held(&self) {
-        let held: Vec<Lease> = self.shared.lock().held.values().map(|held| held.lease).collect();
+        let held: Vec<Lease> =
+            self.shared.lock().held.values().filter(|held| !held.settling).map(|held| held.lease).collect();
         for lease in held {
             let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-            self.send(Settlement { entry: Entry { lease, outcome, component: None }, reply: None });
+            self.send(Settlement::new(Entry { lease, outcome, component: None }, None));
         }
     }
 
@@ -255,6 +264,7 @@ impl Shared {
     /// Books a settle that is over, one way or the other.
     pub(super) fn settled(&self, entry: &Entry, committed: bool) {
         let mut state = self.lock();
+        state.burying.remove(&entry.lease);
         let held = state.held.get(&entry.lease.job).is_some_and(|held| held.lease == entry.lease);
         if held {
             state.held.remove(&entry.lease.job);

@@ -219,12 +219,7 @@ impl Writer {
             .query(&self.retry, &[&ids, &tokens, &delays, &charges, &kinds, &codes, &messages, &components])
             .await
             .map_err(|error| QueueError::query("to put jobs back", &error))?;
-        let put_back: Vec<i64> = rows.iter().filter_map(|row| row.try_get("token").ok()).collect();
-        let verdict = |lease: Lease| match put_back.contains(&lease.token) {
-            true => Verdict::Committed,
-            false => Verdict::LeaseLost,
-        };
-        Ok(of_kind.iter().map(|entry| (entry.lease, verdict(entry.lease))).collect())
+        verdicts(&rows)
     }
 
     async fn dead_letter(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {

@@ -2,7 +2,7 @@
 //! keeps at it until every outcome is committed or refused. A lost reply is looked up, never guessed.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -15,6 +15,8 @@ const LARGEST_BATCH: usize = 500;
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 /// A receipt that may become neither done nor dead is looked at again this much later.
 const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
+/// How long a run waits for a receipt that somebody has locked.
+const PATIENCE: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -22,17 +24,43 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 pub struct Settlement {
     pub entry: Entry,
     pub reply: Option<oneshot::Sender<Result<(), Failure>>>,
+    pub since: Instant,
+}
+
+impl Settlement {
+    /// Begins now.
+    pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
+        Self { entry, reply, since: Instant::now() }
+    }
+
+    /// Somebody has the receipt open in a transaction. The settle goes on, but the run that waits for it is let go: a few
+    /// open editors must not stop all instances.
+    fn without_patience(mut self) -> Self {
+        if self.since.elapsed() >= PATIENCE
+            && let Some(reply) = self.reply.take()
+        {
+            let message = "the receipt is locked by another transaction; it will be settled when that ends";
+            let _ = reply.send(Err(Failure::new(FailureKind::Unavailable, "queue.Locked", message)));
+        }
+        self
+    }
 }
 
 /// Runs until the channel is closed and everything in it is settled.
-pub(super) async fn run(database: Database, mut incoming: mpsc::UnboundedReceiver<Settlement>, shared: Arc<Shared>) {
-    let mut settler = Settler { database, shared, writer: None, batch: Vec::new(), uncertain: false };
+pub(super) async fn run(
+    database: Database,
+    writer: Writer,
+    mut incoming: mpsc::UnboundedReceiver<Settlement>,
+    shared: Arc<Shared>,
+) {
+    let mut settler = Settler { database, shared, writer: Some(writer), batch: Vec::new(), uncertain: false };
     let mut pause = FIRST_PAUSE;
     loop {
         if settler.batch.is_empty() && incoming.recv_many(&mut settler.batch, LARGEST_BATCH).await == 0 {
             return;
         }
-        while settler.batch.len() < LARGEST_BATCH {
+        // What waits for a lock does not count: it must not keep the others out.
+        for _ in 0..LARGEST_BATCH {
             let Ok(settlement) = incoming.try_recv() else { break };
             settler.batch.push(settlement);
         }
@@ -81,20 +109,20 @@ impl Settler {
             }
             Err(error) => {
                 self.uncertain = true;
-                if !error.is_lost_connection() {
-                    self.writer = Some(writer);
+                if error.is_lost_connection() {
+                    return Err(error);
                 }
-                if error.is_about_the_data() {
-                    return self.write_singly().await;
+                self.writer = Some(writer);
+                if error.is_passing() && self.batch.len() == 1 {
+                    return Err(error);
                 }
-                Err(error)
+                self.write_singly().await
             }
         }
     }
 
     /// One row of the batch is not to the database's taste (a number too large for the app's column, say). The others
-    /// must not wait for it, and it becomes a dead letter that says so; where the receipt may not even become that, it
-    /// waits in the queue, with the reason, until somebody has mended what refuses it.
+    /// must not wait for it.
     async fn write_singly(&mut self) -> Result<(), QueueError> {
         let writer = match self.writer.take() {
             Some(writer) => writer,
@@ -103,35 +131,51 @@ impl Settler {
         let before = bounded(writer.settled_before(&self.entries())).await?;
         self.resolve(|entry| before.contains(&entry.lease.token).then_some(Verdict::Committed));
         self.uncertain = false;
-        for mut settlement in std::mem::take(&mut self.batch) {
-            let written = bounded(writer.write(std::slice::from_ref(&settlement.entry))).await;
-            if let Err(error @ QueueError::Query { .. }) = &written
-                && error.is_about_the_data()
-                && !matches!(settlement.entry.outcome, Outcome::Retry { .. })
-            {
-                tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this result");
-                let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
-                if let Some(reply) = settlement.reply.take() {
-                    let _ = reply.send(Err(failure.clone()));
+        let mut passing = None;
+        let mut rest = std::mem::take(&mut self.batch).into_iter();
+        while let Some(settlement) = rest.next() {
+            match bounded(writer.write(std::slice::from_ref(&settlement.entry))).await {
+                Ok(verdicts) => {
+                    self.batch.push(settlement);
+                    self.resolve(|entry| verdicts.of(entry));
                 }
-                settlement.entry.outcome = match settlement.entry.outcome {
-                    Outcome::Complete(_) => Outcome::DeadLetter { failure, notes: "the database refused the result" },
-                    _ => Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure) },
-                };
-                self.batch.push(settlement);
-                continue;
-            }
-            self.batch.push(settlement);
-            match written {
-                Ok(verdicts) => self.resolve(|entry| verdicts.of(entry)),
-                Err(error) => {
+                Err(error) if error.is_lost_connection() => {
                     self.uncertain = true;
-                    tracing::warn!(%error, "cannot settle one job; trying again");
+                    self.batch.push(settlement);
+                    self.batch.extend(rest);
+                    return Err(error);
                 }
+                Err(error) if error.is_passing() => {
+                    self.batch.push(settlement);
+                    passing = Some(error);
+                }
+                Err(error) => self.refused(settlement, &error),
             }
         }
         self.writer = Some(writer);
-        Ok(())
+        passing.map_or(Ok(()), Err)
+    }
+
+    /// The database does not take this outcome, and will not. A result that it does not take is a dead letter that says
+    /// so; where it is rights or the schema that are wrong, or not even a dead letter is taken, the job waits in the queue
+    /// with the reason until somebody has mended it; and failing that, its lease runs out.
+    fn refused(&mut self, mut settlement: Settlement, error: &QueueError) {
+        let lease = settlement.entry.lease;
+        tracing::error!(job = lease.job, %error, "the database does not take this outcome");
+        let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
+        if let Some(reply) = settlement.reply.take() {
+            let _ = reply.send(Err(failure.clone()));
+        }
+        settlement.entry.outcome = match settlement.entry.outcome {
+            Outcome::Complete(_) if error.is_about_the_data() => {
+                Outcome::DeadLetter { failure, notes: "the database refused the result" }
+            }
+            Outcome::Complete(_) | Outcome::DeadLetter { .. } => {
+                Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure) }
+            }
+            Outcome::Retry { .. } => return self.shared.settled(&settlement.entry, false),
+        };
+        self.batch.push(settlement);
     }
 
     fn entries(&self) -> Vec<Entry> {
@@ -145,11 +189,11 @@ impl Settler {
                 Some(Verdict::Committed) => true,
                 Some(Verdict::LeaseLost) => false,
                 Some(Verdict::Blocked) | None => {
-                    self.batch.push(settlement);
+                    self.batch.push(settlement.without_patience());
                     continue;
                 }
             };
-            let Settlement { entry, reply } = settlement;
+            let Settlement { entry, reply, .. } = settlement;
             self.shared.settled(&entry, committed);
             if !committed && reply.is_some() {
                 tracing::warn!(

@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-use host::queue::Counts;
 use host::sandbox::Limits;
 
 use crate::components::component;
@@ -134,11 +133,7 @@ async fn invariant_7_other_instances_go_on() {
         world.db.query_one("SELECT count(leased_by) FROM receipt_queue WHERE NOT processed", &[]).await.unwrap().get(0);
     assert_eq!(leased, 1, "loop.1 is still being worked");
 
-    let pid = rustix::process::Pid::from_raw(i32::try_from(host.id().unwrap()).unwrap()).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
-    let output = tokio::time::timeout(Duration::from_secs(60), host.wait_with_output()).await.unwrap().unwrap();
-    let log = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && !log.contains("panicked"), "{log}");
+    let log = terminate(host).await;
     assert_eq!(world.waits("loop.1").await, Some((0, None)), "{log}");
 }
 
@@ -178,18 +173,16 @@ async fn an_error_from_run_gives_its_jobs_back() {
 async fn retrying_for_ever_ends_at_the_hosts_limit() {
     let world = World::new().await;
     world.insert(&["retry.1", "ok.1"]).await;
-    let mut ends = Counts::default();
-    // A pass may end before a job that was put back comes up again.
-    for _ in 0..3 {
-        let (counts, _) = world.pass(&component("misbehaves"), Limits::default(), 3).await;
-        ends.retried += counts.retried;
-        ends.dead += counts.dead;
-    }
+    let component = component("misbehaves");
+    let mut command = world.command(&["run", "--max-attempts", "3", "--component", component.to_str().unwrap()]);
+    let host = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    world.until("retry.1 is dead", "SELECT count(*) = 1 FROM receipt_queue_dlq").await;
+    world.until("ok.1 is done", "SELECT count(*) = 1 FROM receipts WHERE status = 'ocr_done'").await;
     let dead = world.dead("retry.1").await.unwrap();
     assert_eq!((&*dead.kind, &*dead.code, dead.attempts), ("internal", "test.Ordered", 3));
     assert_eq!(dead.notes.as_deref(), Some("max attempts exceeded"));
-    assert!(world.done("ok.1").await.is_some());
-    assert_eq!((ends.retried, ends.dead), (2, 1));
+    let log = terminate(host).await;
+    assert!(log.contains("processed=1 retried=2 dead=1"), "{log}");
 }
 
 /// A retry at no cost costs nothing, and no job is put away for longer than a day.
@@ -220,4 +213,14 @@ async fn a_component_that_never_takes_a_job_charges_nobody() {
     }
     let ran = world.host(&["run", "--once", "--component", component("misbehaves").to_str().unwrap()]).await.unharmed();
     assert_eq!(ran.count("processed"), 3);
+}
+
+/// Asks the host to end and returns its log; it ends well.
+async fn terminate(host: tokio::process::Child) -> String {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(host.id().unwrap()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    let output = tokio::time::timeout(Duration::from_secs(60), host.wait_with_output()).await.unwrap().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && !log.contains("panicked"), "{log}");
+    log
 }

@@ -16,12 +16,12 @@ locked AS MATERIALIZED (
         o.job_id,
         o.token,
         r.status::text AS status,
-        jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS fields
+        pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS fields
     FROM outcome o
     JOIN public.receipt_queue q ON q.id = o.job_id
     JOIN public.receipts r ON r.id = q.receipt_id
     ORDER BY r.id
-    FOR NO KEY UPDATE OF r SKIP LOCKED
+    FOR NO KEY UPDATE OF r, q SKIP LOCKED
 ),
 settled AS (
     UPDATE public.receipt_queue q

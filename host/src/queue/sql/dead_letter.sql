@@ -11,7 +11,7 @@ locked AS MATERIALIZED (
     JOIN public.receipt_queue q ON q.id = o.job_id
     JOIN public.receipts r ON r.id = q.receipt_id
     ORDER BY r.id
-    FOR NO KEY UPDATE OF r SKIP LOCKED
+    FOR NO KEY UPDATE OF r, q SKIP LOCKED
 ),
 settled AS (
     DELETE FROM public.receipt_queue q
@@ -31,7 +31,7 @@ buried AS (
     FROM settled s
     JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     -- A person finished it by hand meanwhile: it is done, and nothing is left to be told.
-    WHERE s.status <> 'ocr_done'
+    WHERE s.status IS DISTINCT FROM 'ocr_done'
     RETURNING receipt_id
 ),
 marked AS (
