@@ -250,33 +250,29 @@ BEGIN
 END
 $body$;
 
--- A receipt that becomes pending is queued; one whose image is replaced is read again. For a receipt that is done or
--- failed, the second is made of the first: it becomes pending, and this trigger fires once more for that.
+-- A receipt that is done or failed and gets another image is pending again. Before the row is written and by the one who
+-- writes it: no second UPDATE, and the app's own triggers run in the surroundings that they expect. The columns are not in
+-- the trigger's definition, so that the app can still change their types.
+CREATE OR REPLACE FUNCTION public.receipts_reread() RETURNS trigger
+LANGUAGE plpgsql
+AS $body$
+BEGIN
+    IF NEW.status::text IN ('ocr_done', 'ocr_failed')
+        AND OLD.status::text = NEW.status::text
+        AND coalesce(nullif(NEW.s3_key::text, ''), NEW.image_url::text)
+            IS DISTINCT FROM coalesce(nullif(OLD.s3_key::text, ''), OLD.image_url::text)
+    THEN
+        NEW.status := 'pending';
+    END IF;
+    RETURN NEW;
+END
+$body$;
+
+-- A receipt that becomes pending is queued, and so is one that waits and whose image is replaced.
 CREATE OR REPLACE FUNCTION public.receipts_requeue() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
 BEGIN
-    -- Asked before it is done: a statement trigger fires for an UPDATE of no rows as well, without end.
-    IF EXISTS (
-        SELECT
-        FROM new_receipts n
-        JOIN old_receipts o ON o.id = n.id
-        WHERE n.status::text IN ('ocr_done', 'ocr_failed')
-          AND o.status::text = n.status::text
-          AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
-              IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text)
-    ) THEN
-        UPDATE public.receipts r
-        SET status = 'pending'
-        FROM new_receipts n
-        JOIN old_receipts o ON o.id = n.id
-        WHERE r.id = n.id
-          AND n.status::text IN ('ocr_done', 'ocr_failed')
-          AND o.status::text = n.status::text
-          AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)
-              IS DISTINCT FROM coalesce(nullif(o.s3_key::text, ''), o.image_url::text);
-    END IF;
-
     PERFORM public.receipt_queue_put(array_agg(n.id))
     FROM new_receipts n
     JOIN old_receipts o ON o.id = n.id
@@ -301,6 +297,10 @@ CREATE OR REPLACE TRIGGER receipts_enqueue
     AFTER INSERT ON public.receipts
     REFERENCING NEW TABLE AS new_receipts
     FOR EACH STATEMENT EXECUTE FUNCTION public.receipts_enqueue();
+
+CREATE OR REPLACE TRIGGER receipts_reread
+    BEFORE UPDATE ON public.receipts
+    FOR EACH ROW EXECUTE FUNCTION public.receipts_reread();
 
 CREATE OR REPLACE TRIGGER receipts_requeue
     AFTER UPDATE ON public.receipts

@@ -75,14 +75,15 @@ async fn each_error_of_textract_has_its_kind() {
 }
 
 #[tokio::test]
-async fn broken_answers_and_dead_endpoints_are_unavailable() {
+async fn broken_answers_and_dead_endpoints_have_their_kinds() {
     let world = World::new().await;
     world.photo("a.jpg").await;
     let image = fetch(&world, "a.jpg").await.unwrap();
     for fault in [Fault::HalfBody, Fault::Garbage] {
         world.textract.faults().next(1, fault.clone());
         let failure = textract(&world, OcrSource::Bytes).read(&image, OcrApi::Detect).await.unwrap_err();
-        assert_eq!(failure.kind, K::Unavailable, "{fault:?}: {failure}");
+        // It was paid for, and the next one will be: a kind that is charged, so that it has an end.
+        assert_eq!((failure.kind, failure.code.as_str()), (K::Internal, "textract.BrokenBody"), "{fault:?}: {failure}");
     }
     let nobody = AwsOverrides { textract_endpoint: Some("http://127.0.0.1:1".to_owned()), ..overrides(&world).await };
     let nobody = Textract::new(aws::load(&nobody).await.unwrap().textract, OcrSource::Bytes, None);
@@ -91,14 +92,15 @@ async fn broken_answers_and_dead_endpoints_are_unavailable() {
 }
 
 #[tokio::test]
-async fn a_broken_answer_is_tried_again_uncharged_and_read_then() {
+async fn a_broken_answer_is_tried_again_charged_and_a_broken_service_uncharged() {
     let world = World::new().await;
     let (receipt, _) = world.receipt("a.jpg").await;
-    for fault in [Fault::HalfBody, Fault::Garbage, Fault::broken()] {
+    let faults = [(Fault::HalfBody, "1|internal"), (Fault::Garbage, "2|internal"), (Fault::broken(), "2|unavailable")];
+    for (fault, expected) in faults {
         world.textract.faults().next(1, fault.clone());
         assert_eq!(world.once().await["retried"], 1, "{fault:?}");
         let row = "SELECT concat_ws('|', attempts, last_error_kind) FROM receipt_queue";
-        assert_eq!(world.text(row, &[]).await, "0|unavailable", "{fault:?}");
+        assert_eq!(world.text(row, &[]).await, expected, "{fault:?}");
         crate::pump::expire(&world).await;
     }
     world.once().await;

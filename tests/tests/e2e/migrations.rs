@@ -1,11 +1,22 @@
 //! The migration on every kind of database that an app may have.
 
+use std::path::{Path, PathBuf};
+
 use host::queue::migrate::migrate;
 use tests::{TestDatabase, World, WorldSettings};
 use tokio_postgres::Client;
 
-const FILE: &str = include_str!("../../../migrations/20261101000000_receipt_queue.sql");
-const NAME: &str = "20261101000000_receipt_queue";
+/// The files of `migrations/`, in the order of their names, which is how supabase takes them.
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../migrations");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn texts() -> Vec<String> {
+    files().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
+}
 
 async fn app_database(schema: &str) -> (TestDatabase, Client) {
     let db = TestDatabase::empty().await;
@@ -45,7 +56,10 @@ async fn an_empty_database_gets_everything() {
 async fn a_second_time_changes_nothing() {
     let (db, _) = app_database("").await;
     let mut client = db.connect().await;
-    assert_eq!(migrate(&mut client).await.unwrap(), [NAME]);
+    let applied = migrate(&mut client).await.unwrap();
+    // All of them, by their names and in their order.
+    let names: Vec<_> = files().iter().map(|file| file.file_stem().unwrap().to_str().unwrap().to_owned()).collect();
+    assert_eq!(applied, names);
     assert!(migrate(&mut client).await.unwrap().is_empty());
     // The file itself is idempotent too, with receipts in every state.
     client
@@ -57,7 +71,9 @@ async fn a_second_time_changes_nothing() {
         .unwrap();
     let state = "SELECT string_agg(q::text, ';') FROM receipt_queue q";
     let before: Option<String> = client.query_one(state, &[]).await.unwrap().get(0);
-    client.batch_execute(FILE).await.unwrap();
+    for text in texts() {
+        client.batch_execute(&text).await.unwrap();
+    }
     let after: Option<String> = client.query_one(state, &[]).await.unwrap().get(0);
     assert_eq!(before, after);
 }
@@ -77,12 +93,11 @@ async fn two_migrators_at_once_do_it_once() {
     for migration in migrations {
         applied += migration.await.unwrap();
     }
-    assert_eq!(applied, 1);
+    assert_eq!(applied, files().len());
 }
 
 #[tokio::test]
 async fn what_supabase_applied_is_not_applied_again() {
-    // supabase db push sends the file's statements one by one, outside of a transaction of ours; so does psql -f.
     let world = migrated_by_file().await;
     let finished = world.host().arg("migrate").run().await;
     assert!(finished.stderr.contains("nothing to do"), "{}", finished.stderr);
@@ -93,24 +108,29 @@ async fn what_supabase_applied_is_not_applied_again() {
 
 async fn migrated_by_file() -> World {
     let (db, client) = app_database("").await;
-    client.batch_execute(FILE).await.unwrap();
+    for text in texts() {
+        client.batch_execute(&text).await.unwrap();
+    }
     World::with(WorldSettings { db: Some(db), ..Default::default() }).await
 }
 
 #[tokio::test]
-async fn psql_takes_the_file_statement_by_statement() {
+async fn psql_takes_the_files() {
     let (db, _) = app_database(
-        "CREATE TABLE receipts (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), image_url text);
+        "CREATE TABLE receipts (
+             id uuid PRIMARY KEY DEFAULT gen_random_uuid(), image_url text, status text DEFAULT 'pending'
+         );
         INSERT INTO receipts (image_url) VALUES ('a.jpg')",
     )
     .await;
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../migrations/20261101000000_receipt_queue.sql");
-    let psql = tokio::process::Command::new("psql")
-        .args(["-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", file, db.url()])
-        .output()
-        .await;
+    let mut psql = tokio::process::Command::new("psql");
+    // supabase, too, has each file in a transaction.
+    psql.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
+    for file in files() {
+        psql.arg("-f").arg(file);
+    }
     // Postgres's server packages bring psql along on Linux; where it is missing there is nothing to test.
-    let Ok(psql) = psql else { return };
+    let Ok(psql) = psql.arg(db.url()).output().await else { return };
     assert!(psql.status.success(), "{}", String::from_utf8_lossy(&psql.stderr));
     let mut client = db.connect().await;
     assert!(migrate(&mut client).await.unwrap().is_empty());

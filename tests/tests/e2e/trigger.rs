@@ -36,7 +36,7 @@ async fn a_hundred_thousand_receipts_are_one_queue_insert_and_one_notify() {
         .execute(
             "CREATE TABLE statements (n int);
              CREATE FUNCTION count_statement() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN INSERT INTO statements VALUES (1); RETURN NULL; END $$;
+                 $$ BEGIN INSERT INTO public.statements VALUES (1); RETURN NULL; END $$;
              CREATE TRIGGER count_statement AFTER INSERT ON receipt_queue
                  FOR EACH STATEMENT EXECUTE FUNCTION count_statement()",
         )
@@ -175,6 +175,27 @@ async fn an_image_that_is_replaced_while_it_is_read_is_read_anew() {
     assert_eq!(world.textract.calls_by_image().get(&old.digest), Some(&1));
     assert_eq!(world.textract.calls_by_image().get(&new.digest), Some(&1));
     world.assert_settled(1).await;
+}
+
+/// What the queue's triggers do to receipts runs the app's own triggers, which expect the app's surroundings.
+#[tokio::test]
+async fn the_apps_own_triggers_go_on_working() {
+    let world = World::new().await;
+    world
+        .execute(
+            "CREATE TABLE audit (what text);
+             CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN INSERT INTO audit VALUES (TG_OP || ' ' || NEW.status); RETURN NEW; END $$;
+             CREATE TRIGGER note BEFORE INSERT OR UPDATE ON receipts FOR EACH ROW EXECUTE FUNCTION note()",
+        )
+        .await;
+    world.receipt("a.jpg").await;
+    world.once().await;
+    world.photo("b.jpg").await;
+    world.execute("UPDATE receipts SET image_url = 'b.jpg'").await;
+    world.once().await;
+    world.assert_settled(1).await;
+    assert_eq!(world.count("audit WHERE what = 'UPDATE ocr_done'").await, 3);
 }
 
 #[tokio::test]
