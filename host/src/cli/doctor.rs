@@ -13,7 +13,8 @@ use super::target::{Target, TargetArgs};
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
-use crate::queue::migrate;
+use crate::queue::status::missing_rights;
+use crate::queue::{check_primary, migrate};
 
 /// Checks component, database, schema, rights, clock, buckets and Textract; one line each, with what to do.
 ///
@@ -88,38 +89,20 @@ async fn database(
         Ok(client) => client,
         Err(error) => return report("database", Err(error.to_string())),
     };
-    report("database", Ok(format!("connected to {}", target.database.at())))?;
+    let primary = check_primary(&client, &target.database).await;
+    report(
+        "database",
+        primary.map(|()| format!("connected to {}", target.database.at())).map_err(|error| error.to_string()),
+    )?;
     let schema = migrate::check(&client).await.map_err(|error| error.to_string());
     let migrated = schema.is_ok();
     report("schema", schema.map(|()| "up to date".to_owned()))?;
     if migrated {
-        let rights = client
-            .query_one(
-                "SELECT
-                    NOT pg_is_in_recovery(),
-                    has_table_privilege('public.receipt_queue', 'SELECT, UPDATE, DELETE')
-                        AND has_table_privilege('public.receipt_queue_dlq', 'SELECT, INSERT, DELETE')
-                        AND has_table_privilege('public.receipts', 'SELECT, UPDATE')
-                        AND has_sequence_privilege('public.receipt_queue_token', 'USAGE'),
-                    coalesce((SELECT tgenabled <> 'D' FROM pg_trigger WHERE tgname = 'receipts_enqueue'), false)",
-                &[],
-            )
-            .await;
-        let outcome =
-            match rights {
-                Err(error) => Err(error.to_string()),
-                Ok(row) => match (row.try_get(0), row.try_get(1), row.try_get(2)) {
-                    (Ok(true), Ok(true), Ok(true)) => Ok("read and write, trigger receipts_enqueue is on".to_owned()),
-                    (Ok(false), ..) => Err("this server is a read-only replica; name the primary".to_owned()),
-                    (_, Ok(false), _) => {
-                        Err("the role may not work the queue; grant it SELECT, INSERT, UPDATE, DELETE on \
-                     receipt_queue and receipt_queue_dlq, SELECT, UPDATE on receipts, USAGE on receipt_queue_token"
-                            .to_owned())
-                    }
-                    _ => Err("the trigger receipts_enqueue is off or missing; ALTER TABLE receipts ENABLE TRIGGER"
-                        .to_owned()),
-                },
-            };
+        let outcome = match missing_rights(&client).await {
+            Err(error) => Err(error.to_string()),
+            Ok(missing) if missing.is_empty() => Ok("may work the queue; the triggers are on".to_owned()),
+            Ok(missing) => Err(missing.join("; ")),
+        };
         report("rights", outcome)?;
     }
     report("clock", clock(&client).await)

@@ -109,13 +109,7 @@ impl Database {
     /// Connects and makes sure that this is a primary whose schema this host knows.
     pub async fn connect_checked(&self) -> Result<Client, QueueError> {
         let client = connect_simple(self).await?;
-        let row = client
-            .query_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
-            .await
-            .map_err(|error| QueueError::query("a look at its state", &error))?;
-        if row.try_get::<_, bool>(0).unwrap_or(false) {
-            return Err(QueueError::ReadOnly { at: self.at() });
-        }
+        check_primary(&client, self).await?;
         migrate::check(&client).await?;
         Ok(client)
     }
@@ -124,6 +118,18 @@ impl Database {
     pub async fn connect(&self) -> Result<Client, QueueError> {
         connect_simple(self).await
     }
+}
+
+/// Fails on a server that takes no writes.
+pub async fn check_primary(client: &Client, database: &Database) -> Result<(), QueueError> {
+    let row = client
+        .query_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
+        .await
+        .map_err(|error| QueueError::query("a look at its state", &error))?;
+    if row.try_get::<_, bool>(0).unwrap_or(false) {
+        return Err(QueueError::ReadOnly { at: database.at() });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-pub use connect::{Database, connect};
+pub use connect::{Database, check_primary, connect};
 pub use listen::listen;
 pub use pump::{Pump, PumpSettings};
 pub use settle::{Completion, Counts, Outcome};

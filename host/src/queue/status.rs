@@ -1,4 +1,4 @@
-//! The status view, for people.
+//! What people ask of the queue: the status view, and whether a role may work it.
 
 use serde::Serialize;
 use tokio_postgres::Client;
@@ -36,4 +36,11 @@ pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
         })
         .collect::<Result<_, _>>()
         .map_err(problem)
+}
+
+/// What keeps the role of this connection from working the queue, in words; nothing when nothing does.
+pub async fn missing_rights(client: &Client) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at this role's rights", &error);
+    let rows = client.query(include_str!("sql/rights.sql"), &[]).await.map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }
