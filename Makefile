@@ -32,15 +32,15 @@ test: ## every check of the project; CI runs exactly this
 	@scripts/setup test
 	@scripts/test
 
-bench: ## measure the guest's parser and the queue
-	@scripts/setup dev
-	cargo bench --workspace --locked
+bench: ## measure the guest's parser
+	@scripts/setup build
+	cargo bench --locked --package worker --bench parse
 
 load: ## measure receipts a second through the whole path, with recorded OCR answers
 	@scripts/setup dev
 	cargo build --release --locked --package host --package load
 	@$(TARGET)/release/load --host $(TARGET)/release/host --photo tests/receipts/X51008123446.jpg \
-		--response tests/recordings/textract/receipt.json $(ARGS)
+		--response tests/recordings/textract/big-box.json $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean
