@@ -2,6 +2,8 @@
 -- index entries below it were claimed already, and may be many while an old transaction keeps vacuum from them.
 -- Jobs that have used up their attempts are left to spent.sql. The watermark is compared as a row because the planner, where
 -- it has no statistics yet, takes "BETWEEN" for next to nothing and would fetch and sort all that is due for each claim.
+-- q.id = ANY says again what the join says, for the planner: it takes an array for ten ids and an unnest or a LIMIT for
+-- many, and would read a table of some thousand rows as a whole for each claim (the same in the settles).
 WITH due AS (
     SELECT id, available_at AS due_at
     FROM public.receipt_queue
@@ -17,7 +19,7 @@ SET attempts = q.attempts + 1,
     leased_by = $3,
     available_at = now() + $2::bigint * interval '1 millisecond'
 FROM due
-WHERE q.id = due.id
+WHERE q.id = due.id AND q.id = ANY (ARRAY(SELECT id FROM due))
 RETURNING
     q.id,
     q.lease_token,

@@ -4,6 +4,7 @@
 -- left for the next batch, so that it holds up nobody. The queue row is found by primary key and token alone: with
 -- "AND NOT processed" the planner may take the partial index and go quadratic. Token as well wherever an outcome is joined:
 -- a batch can hold two leases of one job, one of them lost.
+-- (q.id = ANY: see claim.sql.)
 WITH outcome AS (
     SELECT *
     FROM unnest(
@@ -18,7 +19,7 @@ locked AS MATERIALIZED (
         r.status::text AS status,
         pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS fields
     FROM outcome o
-    JOIN public.receipt_queue q ON q.id = o.job_id
+    JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1)
     JOIN public.receipts r ON r.id = q.receipt_id
     ORDER BY r.id
     FOR NO KEY UPDATE OF r, q SKIP LOCKED
@@ -36,7 +37,7 @@ settled AS (
         component = o.component
     FROM locked l
     JOIN outcome o ON o.job_id = l.job_id AND o.token = l.token
-    WHERE q.id = l.job_id AND q.lease_token = l.token
+    WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
     RETURNING q.id, l.token, q.receipt_id, l.status, l.fields IS NOT DISTINCT FROM q.receipt_before AS untouched
 ),
 written AS (
@@ -70,7 +71,7 @@ SELECT
     s.id IS NOT NULL AS settled,
     s.id IS NOT NULL AND NOT EXISTS (SELECT FROM written w WHERE w.id = s.receipt_id) AS edited,
     s.id IS NULL AND EXISTS (
-        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
+        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token

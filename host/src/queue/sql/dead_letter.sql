@@ -8,7 +8,7 @@ WITH outcome AS (
 locked AS MATERIALIZED (
     SELECT o.job_id, o.token, r.status::text AS status
     FROM outcome o
-    JOIN public.receipt_queue q ON q.id = o.job_id
+    JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1)
     JOIN public.receipts r ON r.id = q.receipt_id
     ORDER BY r.id
     FOR NO KEY UPDATE OF r, q SKIP LOCKED
@@ -16,7 +16,7 @@ locked AS MATERIALIZED (
 settled AS (
     DELETE FROM public.receipt_queue q
     USING locked l
-    WHERE q.id = l.job_id AND q.lease_token = l.token
+    WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
     RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, l.token, l.status
 ),
 buried AS (
@@ -46,7 +46,7 @@ SELECT
     o.token,
     s.id IS NOT NULL AS settled,
     s.id IS NULL AND EXISTS (
-        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
+        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token

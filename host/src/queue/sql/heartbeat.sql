@@ -7,7 +7,7 @@ WITH held AS (
 free AS MATERIALIZED (
     SELECT q.id
     FROM held h
-    JOIN public.receipt_queue q ON q.id = h.id
+    JOIN public.receipt_queue q ON q.id = h.id AND q.id = ANY ($1)
     FOR NO KEY UPDATE OF q SKIP LOCKED
 ),
 renewed AS (
@@ -15,7 +15,7 @@ renewed AS (
     SET available_at = now() + $3::bigint * interval '1 millisecond'
     FROM held h
     JOIN free f ON f.id = h.id
-    WHERE q.id = h.id AND q.lease_token = h.token
+    WHERE q.id = h.id AND q.id = ANY ($1) AND q.lease_token = h.token
     RETURNING q.id
 )
 SELECT h.id, r.id IS NOT NULL AS renewed
@@ -24,5 +24,5 @@ LEFT JOIN renewed r ON r.id = h.id
 WHERE r.id IS NOT NULL
    OR (
        NOT EXISTS (SELECT FROM free f WHERE f.id = h.id)
-       AND EXISTS (SELECT FROM public.receipt_queue q WHERE q.id = h.id AND q.lease_token = h.token)
+       AND EXISTS (SELECT FROM public.receipt_queue q WHERE q.id = h.id AND q.id = ANY ($1) AND q.lease_token = h.token)
    )

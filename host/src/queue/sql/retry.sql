@@ -10,7 +10,7 @@ WITH outcome AS (
 locked AS MATERIALIZED (
     SELECT o.job_id, o.token
     FROM outcome o
-    JOIN public.receipt_queue q ON q.id = o.job_id
+    JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1)
     FOR NO KEY UPDATE OF q SKIP LOCKED
 ),
 settled AS (
@@ -26,7 +26,7 @@ settled AS (
         component = coalesce(o.component, q.component)
     FROM locked l
     JOIN outcome o ON o.job_id = l.job_id AND o.token = l.token
-    WHERE q.id = l.job_id AND q.lease_token = l.token
+    WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
     RETURNING q.id, o.token
 )
 SELECT
@@ -34,7 +34,7 @@ SELECT
     o.token,
     s.id IS NOT NULL AS settled,
     s.id IS NULL AND EXISTS (
-        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.lease_token = o.token
+        SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token
