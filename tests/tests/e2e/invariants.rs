@@ -400,7 +400,8 @@ async fn invariant_4_an_edit_in_the_last_moment_counts_too() {
             "$3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::text[]",
             "ARRAY['V'], ARRAY['1.00'], ARRAY['EUR'], ARRAY['2024-02-29'], ARRAY[50]::float8[], ARRAY['k'], ARRAY['c']",
             1,
-        );
+        )
+        .replace("ANY ($1)", &format!("ANY (ARRAY[{ids}]::bigint[])"));
     let settle = settler.batch_execute(&sql);
     let edit = async {
         let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7
