@@ -393,19 +393,15 @@ async fn invariant_4_an_edit_in_the_last_moment_counts_too() {
     let person = world.db.connect().await;
     person.batch_execute("SELECT pg_advisory_lock(7)").await.unwrap();
     let (ids, tokens) = (job.lease.job, job.lease.token);
-    let values = [
-        format!("ARRAY[{tokens}]::bigint[]"),
-        "ARRAY['V']".to_owned(),
-        "ARRAY['1.00']".to_owned(),
-        "ARRAY['EUR']".to_owned(),
-        "ARRAY['2024-02-29']".to_owned(),
-        "ARRAY[50]::float8[]".to_owned(),
-        "ARRAY['k']".to_owned(),
-        "ARRAY['c']".to_owned(),
-    ];
-    let paused = COMPLETE.replacen("$1::bigint[]", &format!("ARRAY[{ids} + pause()]"), 1);
-    let unpaused = paused.replace("$1", &format!("ARRAY[{ids}]::bigint[]"));
-    let sql = (2..).zip(&values).fold(unpaused, |sql, (number, value)| sql.replace(&format!("${number}"), value));
+    let sql = COMPLETE
+        .replacen("$1::bigint[]", &format!("ARRAY[{ids} + pause()]"), 1)
+        .replacen("$2::bigint[]", &format!("ARRAY[{tokens}]::bigint[]"), 1)
+        .replacen(
+            "$3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::text[]",
+            "ARRAY['V'], ARRAY['1.00'], ARRAY['EUR'], ARRAY['2024-02-29'], ARRAY[50]::float8[], ARRAY['k'], ARRAY['c']",
+            1,
+        )
+        .replace("ANY ($1)", &format!("ANY (ARRAY[{ids}]::bigint[])"));
     let settle = settler.batch_execute(&sql);
     let edit = async {
         let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 7
