@@ -200,11 +200,6 @@ impl Pump {
         self.shared.lock().failing.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
     }
 
-    /// Jobs leased and not settled.
-    pub fn held(&self) -> usize {
-        self.shared.lock().held.len()
-    }
-
     /// Stops claiming and gives back what no instance has taken. Heartbeats for the rest go on.
     pub fn stop_claiming(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);

@@ -37,11 +37,6 @@ impl Sandbox {
         tick(&engine)?;
         Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
     }
-
-    /// The limits of a run.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
 }
 
 fn config() -> Config {

@@ -19,7 +19,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 const SHORTEST_UNCHARGED: Duration = Duration::from_secs(1);
 /// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the built-in
 /// policy's delays some four hours of outage.
-const PATIENCE: u32 = 1000;
+const MOST_UNCHARGED_CLAIMS: u32 = 1000;
 /// Longest vendor that is worth keeping.
 const LONGEST_VENDOR: usize = 500;
 
@@ -129,7 +129,7 @@ impl HostJob for RunState {
         let job = &self.table.get(&this)?.job;
         let failure = Failure::from(failure);
         // What is never the receipt's fault is never charged; but an image that nobody can read must not go round for ever.
-        let charge = charge || (job.claims >= PATIENCE && failure.kind != FailureKind::Throttled);
+        let charge = charge || (job.claims >= MOST_UNCHARGED_CLAIMS && failure.kind != FailureKind::Throttled);
         let outcome = if charge && job.attempt >= job.max_attempts {
             // The limit is the host's to keep, whatever the component decides.
             Outcome::DeadLetter { failure, notes: "max attempts exceeded" }
