@@ -1,0 +1,19 @@
+//! Traces: one run of a component as text, one JSON event a line. Written beside the work, read by people and by
+//! replay. Knows nothing of the sandbox that is recorded.
+
+mod event;
+mod read;
+mod time;
+
+pub use event::{Effect, Event, FailedHow, Header, Json, LineError, MaskedIn, Name, Settings};
+pub use read::{Trace, TraceError, traces_in};
+pub use time::utc;
+
+/// Version of the format. A reader refuses every other one.
+pub const FORMAT: u32 = 1;
+
+/// How the names of traces end.
+pub const SUFFIX: &str = ".trace.jsonl";
+
+/// The folder beside the traces that holds the OCR responses, by digest.
+pub const RESPONSES: &str = "responses";
