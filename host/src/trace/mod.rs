@@ -1,12 +1,20 @@
 //! Traces: one run of a component as text, one JSON event a line. Written beside the work, read by people and by
 //! replay. Knows nothing of the sandbox that is recorded.
 
+mod build;
 mod event;
+mod folder;
+mod line;
 mod read;
+mod record;
 mod time;
+mod write;
 
-pub use event::{Effect, Event, FailedHow, Header, Json, LineError, MaskedIn, Name, Settings};
+pub use build::TraceBuilder;
+pub use event::{Effect, Event, FailedHow, Header, Json, MaskedIn, Name, Settings};
+pub use line::LineError;
 pub use read::{Trace, TraceError, traces_in};
+pub use record::{RecordError, RecordSettings, RecordStats, Recorder};
 pub use time::utc;
 
 /// Version of the format. A reader refuses every other one.

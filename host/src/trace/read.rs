@@ -3,7 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::event::{Event, Header, LineError};
+use super::event::{Event, Header};
+use super::line::LineError;
 use super::{RESPONSES, SUFFIX};
 use crate::storage::digest_of;
 
@@ -186,7 +187,7 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
     use serde_json::json;
 
     use super::super::event::{Effect, FailedHow, Json, MaskedIn, Settings};

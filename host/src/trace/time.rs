@@ -12,6 +12,16 @@ pub fn utc(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
 }
 
+/// The same as part of a file's name.
+pub(super) fn stamp(time: SystemTime) -> String {
+    file_stamp(&utc(time))
+}
+
+/// What `utc` gave, without what file names do not take everywhere.
+pub(super) fn file_stamp(utc: &str) -> String {
+    utc.chars().filter(|c| !matches!(c, '-' | ':')).collect()
+}
+
 /// Year, month and day of a day since 1970-01-01. Years are counted from March, so that the leap day is the last of one.
 fn civil(days: u64) -> (u64, u64, u64) {
     // 719,468 days from 0000-03-01 to 1970-01-01; 146,097 days in 400 years.
@@ -43,5 +53,6 @@ mod tests {
         ] {
             assert_eq!(utc(UNIX_EPOCH + Duration::new(seconds, 7_000)), expected);
         }
+        assert_eq!(stamp(UNIX_EPOCH), "19700101T000000.000000Z");
     }
 }

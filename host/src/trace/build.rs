@@ -1,0 +1,104 @@
+//! The trace of a run while it runs: keeps what happens, and leaves all work on it to the recorder's thread.
+
+use std::sync::Arc;
+
+use super::event::{Event, FailedHow, Header};
+use super::record::Shared;
+use crate::storage::digest_of;
+
+/// What an event costs in memory beside its texts.
+const EVENT_BYTES: u64 = 128;
+
+/// The trace of one run, while it runs. Dropped unfinished, it is a trace of a run that was stopped.
+#[derive(Debug)]
+pub struct TraceBuilder {
+    /// None where recording is off, and after the end.
+    pub(super) run: Option<Run>,
+    shared: Arc<Shared>,
+}
+
+impl TraceBuilder {
+    pub(super) fn new(run: Option<Run>, shared: Arc<Shared>) -> Self {
+        Self { run, shared }
+    }
+
+    /// Adds what happened next. Header and end are the recorder's own.
+    pub fn push(&mut self, event: Event) {
+        let most = self.shared.settings.per_run_bytes;
+        if let Some(run) = &mut self.run
+            && run.has_room(size(&event), most)
+        {
+            run.events.push(event);
+        }
+    }
+
+    /// Keeps an OCR response beside the trace; returns the digest by which events name it.
+    pub fn attach(&mut self, body: &Arc<[u8]>) -> String {
+        let Some(run) = &mut self.run else { return digest_of(body) };
+        if let Some((digest, _)) = run.bodies.iter().find(|(_, known)| Arc::ptr_eq(known, body)) {
+            return digest.clone();
+        }
+        let digest = digest_of(body);
+        let known = run.bodies.iter().any(|(known, _)| *known == digest);
+        if !known && run.has_room(body.len() as u64, self.shared.settings.per_run_bytes) {
+            run.bodies.push((digest.clone(), Arc::clone(body)));
+        }
+        digest
+    }
+
+    /// Whether anything is kept: where not, making events is a waste.
+    pub fn is_on(&self) -> bool {
+        self.run.as_ref().is_some_and(|run| run.complete)
+    }
+
+    /// Hands the trace over to be written. Never waits: where too many wait already, this one is dropped.
+    pub fn finish(mut self) {
+        if let Some(run) = self.run.take() {
+            self.shared.send(run);
+        }
+    }
+}
+
+impl Drop for TraceBuilder {
+    fn drop(&mut self) {
+        self.push(Event::Failed { how: FailedHow::Cancelled, message: "the host stopped the run".to_owned() });
+        if let Some(run) = self.run.take() {
+            self.shared.send(run);
+        }
+    }
+}
+
+/// A finished run, before it is text.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) name: String,
+    pub(super) events: Vec<Event>,
+    /// OCR responses with their digests.
+    pub(super) bodies: Vec<(String, Arc<[u8]>)>,
+    pub(super) bytes: u64,
+    pub(super) complete: bool,
+}
+
+impl Run {
+    pub(super) fn new(name: String, header: Header) -> Self {
+        Self { name, events: vec![Event::Header(header)], bodies: Vec::new(), bytes: 0, complete: true }
+    }
+
+    /// Takes the room, if it is there. The first thing that has none ends the trace: one with holes replays wrongly.
+    fn has_room(&mut self, bytes: u64, most: u64) -> bool {
+        self.complete = self.complete && self.bytes + bytes <= most;
+        self.bytes += if self.complete { bytes } else { 0 };
+        self.complete
+    }
+}
+
+fn size(event: &Event) -> u64 {
+    let texts = match event {
+        Event::Enter { args, .. } => args.as_str().len(),
+        Event::Call { args, result, .. } => args.as_str().len() + result.as_str().len(),
+        Event::Return { result, .. } => result.as_str().len(),
+        Event::Failed { message, .. } => message.len(),
+        Event::Header(_) | Event::Masked { .. } | Event::End { .. } => 0,
+    };
+    EVENT_BYTES + texts as u64
+}

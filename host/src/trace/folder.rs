@@ -1,0 +1,321 @@
+//! The folder that traces are recorded into: whole files only, readable by their owner only, within bounds.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::record::{RecordError, RecordSettings};
+use super::time::stamp;
+use super::{RESPONSES, SUFFIX};
+
+/// How the names of unfinished files begin; one that is found at the start was left by a crash.
+const UNFINISHED: &str = ".unfinished-";
+
+/// Held while a process records into the folder.
+const LOCK: &str = ".lock";
+
+/// How stale the time of a response's last use may be on disk. It is only read by the next process.
+const TOUCH: Duration = Duration::from_secs(10);
+
+/// How much older than the oldest trace a response from an earlier process must be: more than `TOUCH`.
+const SLACK: Duration = Duration::from_secs(60);
+
+pub(super) struct Folder {
+    path: PathBuf,
+    max_bytes: u64,
+    max_age: Duration,
+    /// Name and bytes; the first is the oldest.
+    traces: BTreeMap<String, u64>,
+    responses: HashMap<String, Response>,
+    /// Last use and digest; the first can go first.
+    by_use: BTreeSet<(String, String)>,
+    bytes: u64,
+    _lock: File,
+}
+
+struct Response {
+    bytes: u64,
+    /// Name of the newest trace that refers to it, or a time that is later than that.
+    last_use: String,
+    touched: Option<Instant>,
+}
+
+impl Folder {
+    /// Makes the folder, makes sure that it can be written, and looks at what is there.
+    pub(super) fn open(settings: &RecordSettings) -> Result<Self, RecordError> {
+        let path = settings.folder.clone();
+        let problem = |source| RecordError::Io { path: path.clone(), source };
+        // What people bought is nobody else's business.
+        DirBuilder::new().recursive(true).mode(0o700).create(path.join(RESPONSES)).map_err(problem)?;
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join(LOCK)).map_err(problem)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RecordError::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(problem(source)),
+        }
+        let mut folder = Self {
+            path: path.clone(),
+            max_bytes: settings.max_bytes,
+            max_age: settings.max_age,
+            traces: BTreeMap::new(),
+            responses: HashMap::new(),
+            by_use: BTreeSet::new(),
+            bytes: 0,
+            _lock: lock,
+        };
+        folder.look().map_err(problem)?;
+        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&path).map_err(problem)?;
+        folder.enforce(SystemTime::now())?;
+        Ok(folder)
+    }
+
+    /// Bytes of all traces and responses.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Stores a response that the trace of that name refers to.
+    pub(super) fn put_response(&mut self, digest: &str, body: &[u8], trace: &str) -> Result<(), RecordError> {
+        let path = self.path.join(RESPONSES).join(format!("{digest}.json"));
+        let known = self.responses.get(digest);
+        let stale = known.is_none_or(|known| known.touched.is_none_or(|touched| touched.elapsed() >= TOUCH));
+        // Whoever deleted it by hand gets it back.
+        if known.is_none() || stale && !touch(&path) {
+            write(&path, body).map_err(|source| RecordError::Io { path, source })?;
+        }
+        let before = self.responses.remove(digest);
+        if let Some(before) = &before {
+            self.bytes = self.bytes.saturating_sub(before.bytes);
+            self.by_use.remove(&(before.last_use.clone(), digest.to_owned()));
+        }
+        // A run that began earlier may end later.
+        let last_use = before.as_ref().map(|before| before.last_use.clone()).unwrap_or_default().max(trace.to_owned());
+        let touched = if stale { Some(Instant::now()) } else { before.and_then(|before| before.touched) };
+        self.add_response(digest.to_owned(), Response { bytes: body.len() as u64, last_use, touched });
+        Ok(())
+    }
+
+    /// Stores a trace. Its responses must be there.
+    pub(super) fn put_trace(&mut self, name: &str, text: &str) -> Result<(), RecordError> {
+        let path = self.path.join(format!("{name}{SUFFIX}"));
+        write(&path, text.as_bytes()).map_err(|source| RecordError::Io { path, source })?;
+        let bytes = text.len() as u64;
+        let before = self.traces.insert(name.to_owned(), bytes).unwrap_or_default();
+        self.bytes = (self.bytes + bytes).saturating_sub(before);
+        Ok(())
+    }
+
+    /// Deletes the oldest traces, and the responses that were last used by them, until the bounds are kept.
+    pub(super) fn enforce(&mut self, now: SystemTime) -> Result<(), RecordError> {
+        let too_old = now.checked_sub(self.max_age).map(stamp).unwrap_or_default();
+        while let Some((oldest, _)) = self.traces.first_key_value()
+            && (self.bytes > self.max_bytes || *oldest < too_old)
+            && let Some((name, bytes)) = self.traces.pop_first()
+        {
+            remove(self.path.join(format!("{name}{SUFFIX}")))?;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.remove_unused()?;
+        }
+        Ok(())
+    }
+
+    fn remove_unused(&mut self) -> Result<(), RecordError> {
+        while let Some((last_use, _)) = self.by_use.first()
+            && self.traces.first_key_value().is_none_or(|(oldest, _)| last_use < oldest)
+            && let Some((_, digest)) = self.by_use.pop_first()
+        {
+            remove(self.path.join(RESPONSES).join(format!("{digest}.json")))?;
+            let response = self.responses.remove(&digest);
+            self.bytes = self.bytes.saturating_sub(response.map_or(0, |response| response.bytes));
+        }
+        Ok(())
+    }
+
+    fn add_response(&mut self, digest: String, response: Response) {
+        self.bytes += response.bytes;
+        self.by_use.insert((response.last_use.clone(), digest.clone()));
+        self.responses.insert(digest, response);
+    }
+
+    /// Names and sizes only. What others put there is left alone.
+    fn look(&mut self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            if file.starts_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            } else if let Some(name) = file.strip_suffix(SUFFIX).filter(|name| is_ours(name)) {
+                let bytes = entry.metadata()?.len();
+                self.bytes += bytes;
+                self.traces.insert(name.to_owned(), bytes);
+            }
+        }
+        for entry in fs::read_dir(self.path.join(RESPONSES))? {
+            let entry = entry?;
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let metadata = entry.metadata()?;
+            if file.starts_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            } else if let Some(digest) = file.strip_suffix(".json").filter(|digest| digest.len() == 64)
+                // A crash of the machine leaves such: it is written again.
+                && metadata.len() > 0
+            {
+                let last_use = stamp(metadata.modified()? + SLACK);
+                self.add_response(digest.to_owned(), Response { bytes: metadata.len(), last_use, touched: None });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `20261124T005145.123456Z-000042`.
+fn is_ours(name: &str) -> bool {
+    let shape: String = name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    shape.strip_prefix("00000000T000000.000000Z-").is_some_and(|count| count.chars().all(|c| c == '0'))
+}
+
+/// Whole or not at all: a reader never sees half of a file. No fsync: a trace is worth no wait for the disk.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Notes that the response is in use. False where it is gone.
+fn touch(path: &Path) -> bool {
+    OpenOptions::new().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
+}
+
+fn remove(path: PathBuf) -> Result<(), RecordError> {
+    match fs::remove_file(&path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RecordError::Io { path, source }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn settings(folder: &Path, max_bytes: u64) -> RecordSettings {
+        RecordSettings { max_bytes, max_age: Duration::MAX, ..RecordSettings::new(folder) }
+    }
+
+    fn name(second: u64) -> String {
+        format!("{}-000001", stamp(UNIX_EPOCH + Duration::from_secs(second)))
+    }
+
+    fn digest(letter: char) -> String {
+        String::from(letter).repeat(64)
+    }
+
+    /// The files below it, but for the lock.
+    fn files(folder: &Path) -> Vec<String> {
+        let mut files = Vec::new();
+        for folder in [folder.to_owned(), folder.join(RESPONSES)] {
+            for entry in fs::read_dir(folder).unwrap() {
+                let entry = entry.unwrap();
+                let file = entry.file_name().into_string().unwrap();
+                if file != LOCK && entry.file_type().unwrap().is_file() {
+                    files.push(file.trim_end_matches(SUFFIX).trim_end_matches(".json").to_owned());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_responses_with_the_last_trace_that_needs_them() {
+        let home = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(&settings(home.path(), 100)).unwrap();
+        for (second, letters) in [(1, "ab"), (2, "bc"), (3, "c")] {
+            for letter in letters.chars() {
+                folder.put_response(&digest(letter), &[b' '; 10], &name(second)).unwrap();
+            }
+            folder.put_trace(&name(second), &" ".repeat(20)).unwrap();
+        }
+        folder.enforce(SystemTime::now()).unwrap();
+        assert_eq!(folder.bytes(), 90);
+        assert_eq!(files(home.path()).len(), 6);
+        folder.put_trace(&name(4), &" ".repeat(20)).unwrap();
+        folder.enforce(SystemTime::now()).unwrap();
+        assert_eq!(files(home.path()), [name(2), name(3), name(4), digest('b'), digest('c')]);
+        assert_eq!(folder.bytes(), 80);
+        // A run that began long ago brings nothing back that is older than the bound.
+        folder.put_response(&digest('d'), &[b' '; 15], &name(0)).unwrap();
+        folder.put_trace(&name(0), &" ".repeat(20)).unwrap();
+        folder.enforce(SystemTime::now()).unwrap();
+        assert_eq!(files(home.path()), [name(2), name(3), name(4), digest('b'), digest('c')]);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_whatever_its_size() {
+        let home = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(&settings(home.path(), u64::MAX)).unwrap();
+        for second in [100, 200] {
+            folder.put_trace(&name(second), "x").unwrap();
+        }
+        folder.max_age = Duration::from_secs(50);
+        folder.enforce(UNIX_EPOCH + Duration::from_secs(200)).unwrap();
+        assert_eq!(files(home.path()), [name(200)]);
+    }
+
+    #[test]
+    fn the_next_process_goes_on_where_the_last_one_ended() {
+        let home = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let at = |ago: u64| format!("{}-000001", stamp(now - Duration::from_secs(ago)));
+        let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
+        for (letter, ago) in [('a', 500), ('b', 300), ('c', 0)] {
+            folder.put_response(&digest(letter), &[b' '; 10], &at(ago)).unwrap();
+            folder.put_trace(&at(ago), &" ".repeat(10)).unwrap();
+            let file = File::options().append(true).open(home.path().join(RESPONSES).join(digest(letter) + ".json"));
+            file.unwrap().set_modified(now - Duration::from_secs(ago)).unwrap();
+        }
+        drop(folder);
+        for left in ["mine.trace.jsonl", "notes.txt", ".unfinished-1", "responses/.unfinished-2"] {
+            fs::write(home.path().join(left), "x").unwrap();
+        }
+        let folder = Folder::open(&settings(home.path(), 50)).unwrap();
+        assert_eq!(folder.bytes(), 40);
+        assert_eq!(files(home.path()), [at(300), at(0), digest('b'), digest('c'), "mine".into(), "notes.txt".into()]);
+    }
+
+    #[test]
+    fn one_process_at_a_time_and_nobody_else_reads() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("deep/traces");
+        let mut folder = Folder::open(&settings(&path, 1000)).unwrap();
+        assert!(matches!(Folder::open(&settings(&path, 1000)), Err(RecordError::InUse { .. })));
+        folder.put_response(&digest('a'), b"{}", &name(1)).unwrap();
+        folder.put_trace(&name(1), "x").unwrap();
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(path.clone()), 0o700);
+        assert_eq!(mode(path.join(RESPONSES)), 0o700);
+        assert_eq!(mode(path.join(RESPONSES).join(digest('a') + ".json")), 0o600);
+        assert_eq!(mode(path.join(name(1) + SUFFIX)), 0o600);
+    }
+
+    #[test]
+    fn a_response_that_was_deleted_by_hand_is_written_again() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(RESPONSES).join(digest('a') + ".json");
+        let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
+        folder.put_response(&digest('a'), b"{}", &name(1)).unwrap();
+        fs::remove_file(&file).unwrap();
+        drop(folder);
+        let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
+        folder.put_response(&digest('a'), b"{}", &name(2)).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"{}");
+    }
+}

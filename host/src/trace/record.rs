@@ -1,0 +1,354 @@
+//! Records runs: cheap where the work is done, all else on a thread of its own. Recording never stops the work.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::build::{Run, TraceBuilder};
+use super::event::Header;
+use super::folder::Folder;
+use super::time::file_stamp;
+use super::write::Writer;
+
+/// Runs that may wait to be written.
+const WAITING_RUNS: usize = 256;
+
+/// Bytes that may wait to be written: what recording may cost in memory.
+const WAITING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// How often age is looked at when nothing is recorded, and how often a warning may be repeated.
+pub(super) const MINUTE: Duration = Duration::from_secs(60);
+
+/// How long the end of the process waits for the last traces.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// Where and how much to record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordSettings {
+    /// The folder; made where it is missing. One process records into it at a time.
+    pub folder: PathBuf,
+    /// Bytes of all traces and responses together.
+    pub max_bytes: u64,
+    /// Age of the oldest trace.
+    pub max_age: Duration,
+    /// Bytes of one run, with its responses. What comes after that is left out, and the trace says so.
+    pub per_run_bytes: u64,
+    /// Whether card and phone numbers are masked.
+    pub redact: bool,
+}
+
+impl RecordSettings {
+    /// The usual bounds: 256 MiB, 7 days, 16 MiB a run; nothing is masked.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self {
+            folder: folder.into(),
+            max_bytes: 256 * 1024 * 1024,
+            max_age: Duration::from_secs(7 * 24 * 60 * 60),
+            per_run_bytes: 16 * 1024 * 1024,
+            redact: false,
+        }
+    }
+}
+
+/// Why nothing can be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The folder or a file in it cannot be used.
+    #[error("cannot record traces: {}: {source}", path.display())]
+    Io {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process records there.
+    #[error("cannot record traces: another host records into {}; give each a folder of its own", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+/// What was recorded since the start.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordStats {
+    /// Traces written.
+    pub written: u64,
+    /// Runs that were not recorded: too many waited, or recording is off.
+    pub dropped: u64,
+    /// Bytes that traces and responses take up now.
+    pub bytes: u64,
+    /// Why recording went off; none while it is on.
+    pub off: Option<String>,
+}
+
+/// Records runs into a folder. Dropping it waits, for seconds at most, until what was finished is written.
+#[derive(Debug)]
+pub struct Recorder {
+    shared: Arc<Shared>,
+    done: Mutex<Receiver<()>>,
+}
+
+impl Recorder {
+    /// Makes the folder and starts the thread that writes.
+    ///
+    /// Fails where the folder cannot be written, or another process records into it.
+    pub fn start(settings: RecordSettings) -> Result<Self, RecordError> {
+        let folder = Folder::open(&settings)?;
+        let (sender, receiver) = mpsc::sync_channel(WAITING_RUNS);
+        let (done_sender, done) = mpsc::channel();
+        let shared = Arc::new(Shared {
+            sender,
+            stopping: AtomicBool::new(false),
+            off: OnceLock::new(),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            bytes: AtomicU64::new(folder.bytes()),
+            waiting: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            warned: Mutex::new(None),
+            settings,
+        });
+        let thread = Writer::new(folder, Arc::clone(&shared), done_sender);
+        let path = shared.settings.folder.clone();
+        std::thread::Builder::new()
+            .name("recorder".to_owned())
+            .spawn(move || thread.work(&receiver))
+            .map_err(|source| RecordError::Io { path, source })?;
+        Ok(Self { shared, done: Mutex::new(done) })
+    }
+
+    /// Begins the trace of a run. Free of cost where recording went off.
+    pub fn builder(&self, header: Header) -> TraceBuilder {
+        let run = self.shared.off.get().is_none().then(|| {
+            let count = self.shared.runs.fetch_add(1, Ordering::Relaxed);
+            let name = format!("{}-{count:06}", file_stamp(&header.started));
+            Run::new(name, Header { redacted: self.shared.settings.redact, ..header })
+        });
+        TraceBuilder::new(run, Arc::clone(&self.shared))
+    }
+
+    /// What was recorded since the start.
+    pub fn stats(&self) -> RecordStats {
+        RecordStats {
+            written: self.shared.written.load(Ordering::Relaxed),
+            dropped: self.shared.dropped.load(Ordering::Relaxed),
+            bytes: self.shared.bytes.load(Ordering::Relaxed),
+            off: self.shared.off.get().cloned(),
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.shared.stopping.store(true, Ordering::Release);
+        // A full channel wakes the thread as well.
+        let _ = self.shared.sender.try_send(Message::Wake);
+        let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if done.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!(folder = %self.shared.settings.folder.display(), "the last traces were not written in time");
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: RecordSettings,
+    sender: SyncSender<Message>,
+    pub(super) stopping: AtomicBool,
+    pub(super) off: OnceLock<String>,
+    pub(super) written: AtomicU64,
+    pub(super) dropped: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    /// Bytes of the runs in the channel.
+    pub(super) waiting: AtomicU64,
+    /// Runs begun.
+    runs: AtomicU64,
+    warned: Mutex<Option<Instant>>,
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    Run(Run),
+    /// Look whether to stop.
+    Wake,
+}
+
+impl Shared {
+    pub(super) fn send(&self, run: Run) {
+        let bytes = run.bytes;
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        // One that is too large by itself may still go alone.
+        let room = before == 0 || before + bytes <= WAITING_BYTES;
+        if room && self.off.get().is_none() && self.sender.try_send(Message::Run(run)).is_ok() {
+            return;
+        }
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.off.get().is_none() && warned.is_none_or(|at| at.elapsed() >= MINUTE) {
+            *warned = Some(Instant::now());
+            let folder = self.settings.folder.display();
+            tracing::warn!(dropped, %folder, "runs end faster than they can be recorded; some are not");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
+    use std::path::Path;
+
+    use serde_json::json;
+
+    use super::super::event::{Effect, Event, FailedHow, Json, Settings};
+    use super::super::{Trace, traces_in};
+    use super::*;
+    use crate::storage::digest_of;
+
+    fn header() -> Header {
+        Header::new(&"c".repeat(64), "0.1.0", 1, Settings::default())
+    }
+
+    fn enter() -> Event {
+        Event::Enter { export: "worker.run".into(), args: Json::of(&json!({"limit": 1})) }
+    }
+
+    fn answer(builder: &mut TraceBuilder, body: &Arc<[u8]>) {
+        let digest = builder.attach(body);
+        let result = Ok::<_, ()>(json!({"response": digest, "bytes": body.len()}));
+        builder.push(Event::call("textract.response.json", Effect::None, &json!({"response": 3}), &result));
+    }
+
+    fn recorded(folder: &Path) -> Vec<Trace> {
+        let paths = traces_in(&[folder.to_owned()]).unwrap();
+        paths.iter().map(|path| Trace::read(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_finished_run_is_read_as_it_was_recorded() {
+        let home = tempfile::tempdir().unwrap();
+        let recorder = Recorder::start(RecordSettings::new(home.path())).unwrap();
+        let body: Arc<[u8]> = Arc::from(&b"{\"Blocks\":[]}"[..]);
+        let mut events = Vec::new();
+        for _ in 0..3 {
+            let mut builder = recorder.builder(header());
+            builder.push(enter());
+            answer(&mut builder, &body);
+            answer(&mut builder, &Arc::from(body.to_vec()));
+            events.push(builder.run.as_ref().unwrap().events.clone());
+            builder.finish();
+        }
+        drop(recorder);
+        let traces = recorded(home.path());
+        assert_eq!(traces.len(), 3);
+        for (trace, events) in traces.iter().zip(&events) {
+            assert_eq!(trace.events, events[1..]);
+            assert_eq!(Event::Header(trace.header.clone()), events[0]);
+            assert!(trace.complete);
+            assert_eq!(trace.response(&digest_of(&body)).unwrap().as_bytes(), &body[..]);
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_dropped_is_one_that_was_stopped() {
+        let home = tempfile::tempdir().unwrap();
+        let recorder = Recorder::start(RecordSettings::new(home.path())).unwrap();
+        let mut builder = recorder.builder(header());
+        builder.push(enter());
+        drop(builder);
+        drop(recorder);
+        let events = &recorded(home.path())[0].events;
+        assert!(matches!(&events[1], Event::Failed { how: FailedHow::Cancelled, .. }), "{events:?}");
+    }
+
+    #[test]
+    fn a_run_that_is_too_long_loses_its_tail_and_says_so() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = RecordSettings { per_run_bytes: 1000, ..RecordSettings::new(home.path()) };
+        let recorder = Recorder::start(settings).unwrap();
+        let mut builder = recorder.builder(header());
+        builder.push(enter());
+        assert!(builder.is_on());
+        answer(&mut builder, &Arc::from(vec![b' '; 2000]));
+        builder.push(enter());
+        assert!(!builder.is_on());
+        builder.finish();
+        drop(recorder);
+        let trace = &recorded(home.path())[0];
+        assert_eq!(trace.events, [enter()]);
+        assert!(!trace.complete);
+        assert_eq!(std::fs::read_dir(home.path().join("responses")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_error_turns_recording_off_and_nothing_else() {
+        let home = tempfile::tempdir().unwrap();
+        let folder = home.path().join("traces");
+        let recorder = Recorder::start(RecordSettings::new(&folder)).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        let before = recorder.builder(header());
+        recorder.builder(header()).finish();
+        // The thread ends.
+        assert_eq!(recorder.done.lock().unwrap().recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
+        before.finish();
+        let mut after = recorder.builder(header());
+        assert!(!after.is_on());
+        after.push(enter());
+        after.finish();
+        let stats = recorder.stats();
+        assert_eq!((stats.written, stats.dropped), (0, 2));
+        let reason = stats.off.unwrap();
+        assert!(reason.contains(&folder.display().to_string()), "{reason}");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_used_is_an_error_at_the_start() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let error = Recorder::start(RecordSettings::new(&file)).unwrap_err().to_string();
+        assert!(error.contains(&file.display().to_string()), "{error}");
+        let _recorder = Recorder::start(RecordSettings::new(home.path())).unwrap();
+        let error = Recorder::start(RecordSettings::new(home.path())).unwrap_err().to_string();
+        assert!(error.contains("another host records into"), "{error}");
+    }
+
+    /// A recorder whose thread never gets its turn.
+    #[test]
+    fn nothing_waits_for_a_recorder_that_cannot_keep_up() {
+        let (sender, receiver) = mpsc::sync_channel(2);
+        let shared = Arc::new(Shared {
+            sender,
+            stopping: AtomicBool::new(false),
+            off: OnceLock::new(),
+            written: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            waiting: AtomicU64::new(0),
+            runs: AtomicU64::new(0),
+            warned: Mutex::new(None),
+            settings: RecordSettings { per_run_bytes: u64::MAX, ..RecordSettings::new("") },
+        });
+        let recorder = Recorder { shared: Arc::clone(&shared), done: Mutex::new(mpsc::channel().1) };
+        let run = |bytes: u64| {
+            let mut builder = recorder.builder(header());
+            builder.run.as_mut().unwrap().bytes = bytes;
+            builder.finish();
+        };
+        run(WAITING_BYTES - 10);
+        run(20);
+        assert_eq!(recorder.stats().dropped, 1);
+        run(10);
+        run(0);
+        assert_eq!(recorder.stats().dropped, 2);
+        assert_eq!(shared.waiting.load(Ordering::Relaxed), WAITING_BYTES);
+        assert_eq!(receiver.try_iter().count(), 2);
+        shared.waiting.store(0, Ordering::Relaxed);
+        run(WAITING_BYTES + 1);
+        assert_eq!(recorder.stats().dropped, 2);
+    }
+}
