@@ -24,7 +24,7 @@ pub fn locate(text: Option<&str>, source_bucket: &str) -> Result<Location, Failu
         Some(_) => {
             return Err(bad(
                 "UnsupportedUrl",
-                format!("{text:?}: only a key, s3://bucket/key or an https S3 URL is read"),
+                format!("{:?}: only a key, s3://bucket/key or an https S3 URL is read", shown(text)),
             ));
         }
         None if text.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("data:")) => {
@@ -33,14 +33,15 @@ pub fn locate(text: Option<&str>, source_bucket: &str) -> Result<Location, Failu
         None => text.to_owned(),
     };
     if key.is_empty() {
-        return Err(bad("NoKey", format!("{text:?} names no object")));
+        return Err(bad("NoKey", format!("{:?} names no object", shown(text))));
     }
     if key.len() > LONGEST_KEY || key.chars().any(char::is_control) {
-        return Err(bad("BadKey", format!("{text:?} is no S3 key (over {LONGEST_KEY} bytes, or control characters)")));
+        let why = format!("over {LONGEST_KEY} bytes, or control characters");
+        return Err(bad("BadKey", format!("{:?} is no S3 key ({why})", shown(text))));
     }
     // The URL is normalised on the way: such a key would name another object than it says.
     if key.split('/').any(|part| part == "." || part == "..") {
-        return Err(bad("BadKey", format!("{text:?}: \".\" and \"..\" are not followed")));
+        return Err(bad("BadKey", format!("{:?}: \".\" and \"..\" are not followed", shown(text))));
     }
     Ok(Location { key })
 }
@@ -55,11 +56,11 @@ fn https_url(text: &str, rest: &str, source_bucket: &str) -> Result<String, Fail
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     let host = host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
-    let foreign = || bad("ForeignHost", format!("{text:?} is no S3 URL; nothing is fetched from other hosts"));
+    let foreign = || bad("ForeignHost", format!("{:?} is no S3 URL; nothing is fetched from other hosts", shown(text)));
     let prefix =
         host.strip_suffix(".amazonaws.com").or_else(|| host.strip_suffix(".amazonaws.com.cn")).ok_or_else(foreign)?;
-    let path =
-        percent_decode(path).ok_or_else(|| bad("BadUrl", format!("{text:?} is not properly percent-encoded")))?;
+    let path = percent_decode(path)
+        .ok_or_else(|| bad("BadUrl", format!("{:?} is not properly percent-encoded", shown(text))))?;
     if is_s3_endpoint(prefix) {
         let (bucket, key) = path.split_once('/').unwrap_or((&path, ""));
         own_bucket(bucket, source_bucket)?;
@@ -92,7 +93,22 @@ fn own_bucket(bucket: &str, source_bucket: &str) -> Result<(), Failure> {
     if bucket == source_bucket {
         return Ok(());
     }
+    let bucket = shown(bucket);
     Err(bad("ForeignBucket", format!("the image is in bucket {bucket:?}; this worker reads {source_bucket:?} only")))
+}
+
+/// What the app wrote, fit for a message: messages reach logs, the database and traces, and a pre-signed URL's query is
+/// a credential, as is what stands before an `@`.
+fn shown(text: &str) -> String {
+    let (scheme, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), text),
+    };
+    let cut = rest.find(['?', '#']).unwrap_or(rest.len());
+    let rest = rest.get(..cut).unwrap_or_default();
+    let authority = rest.find('/').unwrap_or(rest.len());
+    let start = rest.get(..authority).and_then(|authority| authority.rfind('@')).map_or(0, |at| at + 1);
+    format!("{scheme}{}", rest.get(start..).unwrap_or_default())
 }
 
 fn percent_decode(text: &str) -> Option<String> {
@@ -164,5 +180,32 @@ mod tests {
         }
         assert_eq!(key(&"k".repeat(1025)), Err("image.BadKey".to_owned()));
         assert!(locate(None, "b").is_err());
+    }
+
+    #[test]
+    fn no_message_holds_a_credential() {
+        let long = "k".repeat(1025);
+        for text in [
+            "https://evil.example/a.jpg?X-Amz-Signature=SECRET",
+            "https://evil.example/a.jpg#SECRET",
+            "https://evil.example?SECRET/a.jpg",
+            "https://me:SECRET@evil.example/a.jpg",
+            "https://me:SECRET@my.receipts.s3.amazonaws.com/a.jpg",
+            "https://other.s3.amazonaws.com/a.jpg?X-Amz-Security-Token=SECRET",
+            "https://my.receipts.s3.amazonaws.com/%zz?SECRET",
+            "https://my.receipts.s3.amazonaws.com/?SECRET",
+            "https://my.receipts.s3.amazonaws.com/../a.jpg?SECRET",
+            "http://me:SECRET@SECRET@my.receipts.s3.amazonaws.com/a.jpg?SECRET",
+            "ftp://host/a@b.jpg?x=SECRET",
+            "s3://me:SECRET@my.receipts/a.jpg",
+            "s3://other?SECRET/a.jpg",
+            "//my.receipts.s3.amazonaws.com/../a.jpg?X-Amz-Signature=SECRET",
+            &format!("{long}?X-Amz-Signature=SECRET"),
+        ] {
+            let failure = locate(Some(text), "my.receipts").unwrap_err();
+            assert!(!failure.message.contains("SECRET"), "{}", failure.message);
+        }
+        assert_eq!(shown("https://me:pw@host/a@b.jpg?q#f"), "https://host/a@b.jpg");
+        assert_eq!(shown("receipts/a@b.jpg"), "receipts/a@b.jpg");
     }
 }
