@@ -7,6 +7,7 @@ mod folder;
 mod line;
 mod read;
 mod record;
+mod redact;
 mod time;
 mod write;
 

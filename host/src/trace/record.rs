@@ -204,7 +204,7 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::event::{Effect, Event, FailedHow, Json, Settings};
+    use super::super::event::{Effect, Event, FailedHow, Json, MaskedIn, Settings};
     use super::super::{Trace, traces_in};
     use super::*;
     use crate::storage::digest_of;
@@ -263,6 +263,45 @@ mod tests {
         drop(recorder);
         let events = &recorded(home.path())[0].events;
         assert!(matches!(&events[1], Event::Failed { how: FailedHow::Cancelled, .. }), "{events:?}");
+    }
+
+    #[test]
+    fn numbers_are_masked_in_the_response_and_in_events() {
+        let home = tempfile::tempdir().unwrap();
+        let settings = RecordSettings { redact: true, ..RecordSettings::new(home.path()) };
+        let recorder = Recorder::start(settings).unwrap();
+        let mut builder = recorder.builder(header());
+        let body = |number: &str| json!({"Blocks": [{"BlockType": "LINE", "Id": "a", "Text": number}]}).to_string();
+        let before = body("TEL 03-1234 5678");
+        answer(&mut builder, &Arc::from(before.clone().into_bytes()));
+        let args = |number: &str| json!({"job": 1, "receipt": {"vendor": {"value": format!("SHOP {number}")}}});
+        builder.push(Event::call("queue.job.complete", Effect::Write, &args("0312345678"), &Ok::<_, ()>(())));
+        builder.push(Event::Failed { how: FailedHow::Trap, message: "4111 1111 1111 1111".to_owned() });
+        builder.finish();
+        drop(recorder);
+        let trace = &recorded(home.path())[0];
+        assert!(trace.header.redacted);
+        let (after, old) = (body("TEL 00-0000 0000"), digest_of(before.as_bytes()));
+        let digest = digest_of(after.as_bytes());
+        assert_eq!(trace.response(&digest).unwrap(), after);
+        assert!(trace.response(&old).is_err());
+        let masked = |place, field: &str, what: &'static str| Event::Masked {
+            place,
+            field: field.to_owned(),
+            what: what.into(),
+        };
+        let result = Ok::<_, ()>(json!({"response": digest, "bytes": before.len()}));
+        assert_eq!(
+            trace.events,
+            [
+                Event::call("textract.response.json", Effect::None, &json!({"response": 3}), &result),
+                Event::call("queue.job.complete", Effect::Write, &args("0000000000"), &Ok::<_, ()>(())),
+                Event::Failed { how: FailedHow::Trap, message: "0000 0000 0000 0000".to_owned() },
+                masked(MaskedIn::Response(digest), "Blocks[0].Text", "phone number"),
+                masked(MaskedIn::Line(2), "args.receipt.vendor.value", "phone number"),
+                masked(MaskedIn::Line(3), "message", "card number"),
+            ]
+        );
     }
 
     #[test]
