@@ -11,3 +11,4 @@ pub mod queue;
 pub mod sandbox;
 pub mod schedule;
 pub mod storage;
+pub mod swap;
