@@ -11,4 +11,5 @@ pub mod queue;
 pub mod sandbox;
 pub mod schedule;
 pub mod storage;
+pub mod swap;
 pub mod trace;
