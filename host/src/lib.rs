@@ -8,6 +8,8 @@ pub mod dev;
 pub mod failure;
 pub mod ocr;
 pub mod queue;
+pub mod reading;
+pub mod replay;
 pub mod sandbox;
 pub mod schedule;
 pub mod storage;
