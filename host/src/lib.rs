@@ -1,6 +1,7 @@
 //! The receipt worker's host: grants a sandboxed component the queue (Postgres), the objects (S3) and the OCR
 //! (Textract) that it needs, and nothing else.
 
+pub mod admin;
 pub mod aws;
 pub mod backoff;
 pub mod cli;
@@ -14,4 +15,5 @@ pub mod sandbox;
 pub mod schedule;
 pub mod storage;
 pub mod swap;
+pub mod telemetry;
 pub mod trace;

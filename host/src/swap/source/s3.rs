@@ -174,3 +174,137 @@ impl std::fmt::Display for Object {
         write!(f, "s3://{}/{}", self.bucket, self.key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::aws::{self, AwsOverrides};
+    use crate::dev::s3::{LocalS3, Settings};
+    use tempfile::TempDir;
+    use tokio::time::timeout;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+    const POLL: Duration = Duration::from_millis(20);
+    /// Many polls.
+    const A_WHILE: Duration = Duration::from_millis(400);
+
+    struct World {
+        s3: LocalS3,
+        client: Client,
+        root: TempDir,
+    }
+
+    impl World {
+        async fn new() -> Self {
+            let root = TempDir::new().unwrap();
+            let mut settings = Settings::new(root.path());
+            settings.buckets = vec!["components".to_owned()];
+            let s3 = LocalS3::start(settings).await.unwrap();
+            let overrides = AwsOverrides {
+                region: Some("us-east-1".to_owned()),
+                credentials: Some((s3.access_key().to_owned(), s3.secret_key().to_owned())),
+                s3_endpoint: Some(s3.endpoint()),
+                textract_endpoint: None,
+            };
+            let client = aws::load(&overrides).await.unwrap().s3;
+            Self { s3, client, root }
+        }
+
+        async fn put(&self, key: &str, bytes: &'static [u8]) {
+            let body = ByteStream::from_static(bytes);
+            self.client.put_object().bucket("components").key(key).body(body).send().await.unwrap();
+        }
+
+        fn source(&self, loaded: Option<&[u8]>) -> S3Source {
+            S3Source::new(self.client.clone(), "components", "w.wasm", POLL, loaded.map(digest_of))
+        }
+    }
+
+    async fn offers(source: &mut S3Source, bytes: &[u8], signature: Option<&str>) {
+        let candidate = timeout(PATIENCE, source.next()).await.unwrap();
+        let name = "s3://components/w.wasm".to_owned();
+        assert_eq!(candidate, Candidate { name, bytes: bytes.to_vec(), signature: signature.map(str::to_owned) });
+    }
+
+    async fn offers_nothing(source: &mut S3Source) {
+        assert!(timeout(A_WHILE, source.next()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_offered_once() {
+        let world = World::new().await;
+        world.put("w.wasm", b"one").await;
+        let mut source = world.source(Some(b"one"));
+        offers_nothing(&mut source).await;
+        world.put("w.wasm", b"two").await;
+        offers(&mut source, b"two", None).await;
+        // The same bytes once more.
+        world.put("w.wasm", b"two").await;
+        offers_nothing(&mut source).await;
+        source.recheck();
+        offers(&mut source, b"two", None).await;
+    }
+
+    #[tokio::test]
+    async fn a_signature_that_comes_later_is_noticed() {
+        let world = World::new().await;
+        world.put("w.wasm", b"one").await;
+        let mut source = world.source(None);
+        offers(&mut source, b"one", None).await;
+        world.put("w.wasm.minisig", b"signed").await;
+        offers(&mut source, b"one", Some("signed")).await;
+        offers_nothing(&mut source).await;
+    }
+
+    #[tokio::test]
+    async fn what_a_host_starts_with_is_not_offered_again() {
+        let world = World::new().await;
+        let mut source = world.source(None);
+        let failure = source.first().await.unwrap_err();
+        assert!(failure.message.contains("s3://components/w.wasm"), "{}", failure.message);
+        world.put("w.wasm", b"one").await;
+        assert_eq!(source.first().await.unwrap().bytes, b"one");
+        offers_nothing(&mut source).await;
+    }
+
+    #[tokio::test]
+    async fn an_object_that_is_not_there_is_waited_for() {
+        let world = World::new().await;
+        let mut source = world.source(Some(b"one"));
+        offers_nothing(&mut source).await;
+        assert_eq!(source.problem.as_deref(), Some("s3.NoSuchKey"));
+        world.put("w.wasm", b"two").await;
+        offers(&mut source, b"two", None).await;
+        assert_eq!(source.problem, None);
+    }
+
+    #[tokio::test]
+    async fn an_s3_that_is_down_is_waited_for() {
+        let world = World::new().await;
+        world.put("w.wasm", b"one").await;
+        let mut source = world.source(None);
+        let address = world.s3.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
+        world.s3.stop().await;
+        assert!(source.look().await.is_err());
+        let mut settings = Settings::new(world.root.path());
+        settings.listen = address;
+        let restart = async {
+            // In the middle of a few polls that fail.
+            tokio::time::sleep(A_WHILE).await;
+            LocalS3::start(settings).await.unwrap()
+        };
+        let (_s3, ()) = tokio::join!(restart, offers(&mut source, b"one", None));
+    }
+
+    #[tokio::test]
+    async fn what_is_too_large_or_too_long_is_not_taken_whole() {
+        let world = World::new().await;
+        world.put("w.wasm", b"four").await;
+        let etag = world.source(None).component.etag().await.unwrap().unwrap();
+        let object = world.source(None).component;
+        assert_eq!(object.read(&etag, 4).await.unwrap().unwrap(), b"four");
+        assert_eq!(object.read(&etag, 3).await.unwrap_err().code, "s3.TooLarge");
+        assert_eq!(object.read("\"another\"", 4).await.unwrap(), None);
+    }
+}
