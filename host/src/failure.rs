@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The kinds of the contract's `failure-kind`, with the same meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum FailureKind {
     /// Asked to call less often.
     Throttled,
@@ -36,7 +39,8 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    const ALL: [Self; 14] = [
+    /// All of them.
+    pub const ALL: [Self; 14] = [
         Self::Throttled,
         Self::TimedOut,
         Self::Unavailable,
@@ -86,7 +90,7 @@ impl fmt::Display for FailureKind {
 }
 
 /// One classified failure.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{kind} ({code}): {message}")]
 pub struct Failure {
     /// What to decide on.

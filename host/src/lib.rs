@@ -1,6 +1,7 @@
 //! The receipt worker's host: grants a sandboxed component the queue (Postgres), the objects (S3) and the OCR
 //! (Textract) that it needs, and nothing else.
 
+pub mod admin;
 pub mod aws;
 pub mod backoff;
 pub mod cli;
@@ -8,7 +9,11 @@ pub mod dev;
 pub mod failure;
 pub mod ocr;
 pub mod queue;
+pub mod reading;
+pub mod replay;
 pub mod sandbox;
 pub mod schedule;
 pub mod storage;
+pub mod swap;
+pub mod telemetry;
 pub mod trace;

@@ -1,11 +1,13 @@
 //! Flags that several verbs share, and how their values are read.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
+use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
 use crate::dev::user_cache;
 use crate::queue::Database;
@@ -148,6 +150,36 @@ impl SandboxArgs {
             Some(folder) => Some(folder.clone()),
             None => user_cache().map(|cache| cache.join("compiled")),
         }
+    }
+}
+
+/// The admin endpoint: where a host listens, and where verbs find it.
+#[derive(Debug, Clone, Args)]
+pub(super) struct AdminArgs {
+    /// Loopback address of the admin endpoint (host swap, host shadow, metrics), or `off` [default: 127.0.0.1:9464]
+    #[arg(long, env = "WORKER_ADMIN", value_name = "ADDRESS")]
+    admin: Option<AdminAddress>,
+}
+
+impl AdminArgs {
+    /// How a host starts its endpoint.
+    #[expect(dead_code, reason = "host run does not start one yet")]
+    pub(super) fn settings(&self) -> AdminSettings {
+        AdminSettings { address: self.admin, folder: user_cache() }
+    }
+
+    /// The host that runs on this machine.
+    pub(super) async fn client(&self) -> anyhow::Result<AdminClient> {
+        let address: SocketAddr = match self.admin {
+            None => DEFAULT_ADDRESS,
+            Some(AdminAddress::At(address)) => address,
+            Some(AdminAddress::Off) => {
+                anyhow::bail!("the admin endpoint is off (WORKER_ADMIN); name the host's address with --admin")
+            }
+        };
+        let folder = user_cache()
+            .ok_or_else(|| anyhow::anyhow!("no folder to look for the host's token: set HOME or XDG_CACHE_HOME"))?;
+        Ok(AdminClient::find(address, &folder).await?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::output::{self, plain};
+use super::output::{self, plain, short};
 use super::target::TargetArgs;
 use crate::queue::dead_letters::{self, DeadLetter, Which};
 
@@ -170,6 +170,11 @@ fn show(letter: &DeadLetter) -> anyhow::Result<()> {
         ("component", or_none(&letter.component)),
     ] {
         output::line(format!("{name:<12}{}", plain(&value)))?;
+    }
+    for past in &letter.history {
+        let component = past.component.as_deref().map_or("-", short);
+        let text = format!("{} {} {} {} by {component}", past.at, past.outcome, past.kind, past.code);
+        output::line(format!("{:<12}{}", format!("attempt {}", past.attempt), plain(&text)))?;
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ mod parse;
 mod reading;
 mod replay;
 mod run;
+mod shadow;
 mod status;
+mod swap;
 mod target;
 
 use std::io;
@@ -61,6 +63,8 @@ enum Verb {
     Dlq(dlq::Dlq),
     Parse(parse::Parse),
     Replay(replay::Replay),
+    Swap(swap::Swap),
+    Shadow(shadow::Shadow),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
@@ -104,6 +108,8 @@ impl Verb {
             Self::Dlq(verb) => verb.execute().await,
             Self::Parse(verb) => verb.execute().await,
             Self::Replay(verb) => verb.execute().await,
+            Self::Swap(verb) => verb.execute().await,
+            Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),
             Self::Doctor(verb) => verb.execute().await,
             Self::Completions(verb) => verb.execute(),

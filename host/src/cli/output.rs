@@ -31,3 +31,8 @@ pub(super) fn colour_stderr() -> bool {
 pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
+
+/// The beginning of a digest: enough for people to tell it from another, and for `host components allow`.
+pub(super) fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}

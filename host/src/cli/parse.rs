@@ -7,8 +7,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{SandboxArgs, at_least_one};
-use super::reading::{Reading, default_jobs, read_all, recordings};
+use super::reading::{default_jobs, read_all, recordings};
 use super::{output, run};
+use crate::reading::Reading;
 
 /// Reads recorded Textract responses with the component's parser, in the sandbox.
 ///

@@ -1,57 +1,14 @@
-//! What a component read from a recorded response, as `parse` prints it and `replay` compares it.
+//! Reading recorded responses with a component, as `parse` and `replay` do it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::sandbox::{ParseError, Program, Sandbox, decimal, iso_date, types};
-
-/// One reading, without what it was read from.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Reading {
-    /// Who was paid.
-    pub(super) vendor: Option<String>,
-    /// A decimal number, as text.
-    pub(super) total: Option<String>,
-    /// ISO 4217.
-    pub(super) currency: Option<String>,
-    /// ISO 8601.
-    pub(super) date: Option<String>,
-    /// 0 to 100, to two decimals.
-    pub(super) confidence: f64,
-}
-
-impl From<types::Receipt> for Reading {
-    fn from(receipt: types::Receipt) -> Self {
-        let total = receipt.total.map(|field| field.value);
-        Self {
-            vendor: receipt.vendor.map(|field| field.value),
-            currency: total.as_ref().and_then(|money| money.currency.clone()),
-            total: total.as_ref().map(decimal),
-            date: receipt.date.map(|field| iso_date(&field.value)),
-            confidence: (f64::from(receipt.confidence) * 100.0).round() / 100.0,
-        }
-    }
-}
-
-impl Reading {
-    /// Fields in which two readings differ: name, expected, found.
-    pub(super) fn differences(&self, found: &Self) -> Vec<(&'static str, Value, Value)> {
-        let fields = [
-            ("vendor", Value::from(self.vendor.clone()), Value::from(found.vendor.clone())),
-            ("total", Value::from(self.total.clone()), Value::from(found.total.clone())),
-            ("currency", Value::from(self.currency.clone()), Value::from(found.currency.clone())),
-            ("date", Value::from(self.date.clone()), Value::from(found.date.clone())),
-            ("confidence", Value::from(self.confidence), Value::from(found.confidence)),
-        ];
-        fields.into_iter().filter(|(_, expected, found)| expected != found).collect()
-    }
-}
+use crate::reading::Reading;
+use crate::sandbox::{ParseError, Program, Sandbox};
 
 /// The recorded responses that these paths name: files as they are, folders searched for `*.json`, in a stable order.
 /// Expectations, and `labels` of a data set, are none.

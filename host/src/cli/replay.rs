@@ -1,34 +1,47 @@
-//! `host replay`: recorded responses against what is expected of them.
+//! `host replay`: recorded runs and recorded responses, against what was recorded and what is expected.
 
-use std::path::{Path, PathBuf};
+mod responses;
+mod step;
+mod traces;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::args::{SandboxArgs, at_least_one};
-use super::output::plain;
-use super::reading::{Reading, default_jobs, read_all, recordings};
-use super::{output, run};
+use super::reading::{default_jobs, recordings};
+use crate::trace::{SUFFIX, traces_in};
 
-/// Reads recorded Textract responses with the component's parser and compares with what is expected.
+/// Replays recorded runs (*.trace.jsonl, from `host run --record`) and reads recorded responses (*.json), with no database,
+/// no S3 and no AWS.
 ///
-/// The expectation of NAME.json is NAME.expected.json beside it. Prints every difference, field by field; exit code 1 on
-/// any, and on a response without an expectation.
+/// A run on the component that was recorded must be the same, byte for byte: the first event that differs is shown, with
+/// what was expected and what came. On another component (--component) the decisions that differ are shown, field by
+/// field. A response is read and compared with NAME.expected.json beside it. Exit code 1 on any difference, and on a trace
+/// that is cut off or edited.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  host replay tests/recordings
-  host replay tests/recordings --component new.wasm
+  host replay traces/                         every run again, on the built-in component
+  host replay traces/ --component new.wasm    what a new component would have decided
+  host replay one.trace.jsonl --step          event by event; Enter for the next one
+  host replay tests/recordings                recorded responses against their expectations
   host replay tests/recordings --bless        what it reads now is what is expected from now on")]
 pub(crate) struct Replay {
-    /// Responses with their expectations, or folders of them.
-    #[arg(required = true, value_name = "DIR|FILE")]
+    /// Traces, responses with their expectations, or folders of them.
+    #[arg(required = true, value_name = "TRACE|DIR|FILE")]
     paths: Vec<PathBuf>,
-    /// Write what is read now as the expectation.
+    /// Show the events of a run one by one, as they are replayed; on a terminal, Enter goes on.
+    #[arg(long, conflicts_with = "bless")]
+    step: bool,
+    /// Write what is read from responses now as the expectation.
     #[arg(long)]
     bless: bool,
-    /// Files read at the same time; as many as there are cores, if not given.
+    /// One JSON object a run in place of text (for traces).
+    #[arg(long, conflicts_with = "step")]
+    json: bool,
+    /// Responses read at the same time; as many as there are cores, if not given.
     #[arg(long, short, env = "WORKER_JOBS", value_parser = at_least_one, value_name = "N")]
     jobs: Option<usize>,
     #[command(flatten)]
@@ -37,64 +50,32 @@ pub(crate) struct Replay {
 
 impl Replay {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let paths = recordings(&self.paths)?;
-        anyhow::ensure!(!paths.is_empty(), "there is no recorded response (*.json) in what was named");
-        let jobs = self.jobs.unwrap_or_else(default_jobs);
-        let (sandbox, program) = run::load(&self.sandbox, jobs)?;
-        let (mut same, mut other) = (0_usize, 0_usize);
-        for (path, reading) in paths.iter().zip(read_all(&sandbox, &program, &paths, jobs)) {
-            let reading = reading.await?;
-            let agrees = if self.bless { bless(path, reading)? } else { compare(path, reading)? };
-            if agrees { same += 1 } else { other += 1 }
+        let (traces, responses) = self.sort()?;
+        anyhow::ensure!(
+            !traces.is_empty() || !responses.is_empty(),
+            "there is neither a recorded run (*{SUFFIX}) nor a recorded response (*.json) in what was named"
+        );
+        let mut good = true;
+        if !traces.is_empty() {
+            good &= traces::replay(&traces, &self.sandbox, self.step, self.json).await?;
         }
-        let verb = if self.bless { "unchanged" } else { "as expected" };
-        output::line(format!("{same} {verb}, {other} not ({})", program.digest()))?;
-        Ok(if other == 0 || self.bless { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-fn compare(path: &Path, reading: Result<Reading, String>) -> anyhow::Result<bool> {
-    let name = path.display();
-    let Some(expected) = expectation(path)? else {
-        output::line(format!("{name}: no expectation (--bless writes one)"))?;
-        return Ok(false);
-    };
-    let found = match reading {
-        Ok(found) => found,
-        Err(error) => {
-            output::line(format!("{name}: {}", plain(&error)))?;
-            return Ok(false);
+        if !responses.is_empty() {
+            let jobs = self.jobs.unwrap_or_else(default_jobs);
+            good &= responses::replay(&responses, &self.sandbox, self.bless, jobs).await?;
         }
-    };
-    let differences = expected.differences(&found);
-    for (field, expected, found) in &differences {
-        output::line(format!("{name}: {field}: expected {expected}, found {found}"))?;
+        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
-    Ok(differences.is_empty())
-}
 
-fn bless(path: &Path, reading: Result<Reading, String>) -> anyhow::Result<bool> {
-    let reading = reading.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-    if expectation(path).ok().flatten().as_ref() == Some(&reading) {
-        return Ok(true);
+    /// Traces, and responses. What lies in a folder of traces as the responses of its runs is no recording of its own.
+    fn sort(&self) -> anyhow::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+        let is_trace = |path: &PathBuf| path.to_string_lossy().ends_with(SUFFIX);
+        let named: Vec<PathBuf> = self.paths.iter().filter(|path| path.is_dir() || is_trace(path)).cloned().collect();
+        let traces = traces_in(&named)?;
+        let others: Vec<PathBuf> = self.paths.iter().filter(|path| !is_trace(path)).cloned().collect();
+        let of_runs: Vec<PathBuf> =
+            traces.iter().filter_map(|trace| Some(trace.parent()?.join(crate::trace::RESPONSES))).collect();
+        let mut responses = recordings(&others)?;
+        responses.retain(|path| path.parent().is_none_or(|parent| !of_runs.iter().any(|folder| folder == parent)));
+        Ok((traces, responses))
     }
-    let file = expectation_file(path);
-    let text = format!("{}\n", serde_json::to_string(&reading)?);
-    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-    output::line(format!("{}: written", file.display()))?;
-    Ok(false)
-}
-
-fn expectation(path: &Path) -> anyhow::Result<Option<Reading>> {
-    let file = expectation_file(path);
-    let text = match std::fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
-    };
-    serde_json::from_str(&text).map(Some).with_context(|| format!("{} is no expectation", file.display()))
-}
-
-fn expectation_file(path: &Path) -> PathBuf {
-    path.with_extension("expected.json")
 }

@@ -160,6 +160,8 @@ impl Worker {
             artifacts: Artifacts::new(self.aws.s3.clone(), self.artifact.clone()),
             ocr: Textract::new(self.aws.textract.clone(), work.textract_source, work.textract_tps),
             api: work.ocr_api,
+            recorder: None,
+            observer: None,
         });
         tracing::info!(
             component = self.program.digest(),

@@ -1,4 +1,5 @@
-//! The HTTP/1 server under the local S3 and the local Textract: loopback only, and a stop that lets requests finish.
+//! The HTTP/1 server under the local S3, the local Textract and the admin endpoint: loopback only, and a stop that lets
+//! requests finish.
 
 use std::error::Error as StdError;
 use std::io;
@@ -44,6 +45,10 @@ impl Server {
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, service, stopped));
         Ok(Self { address, stop, accepting })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn endpoint(&self) -> String {

@@ -10,12 +10,17 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{QueueError, describe, migrate, tls};
 
+/// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
+pub(super) const SESSION_NAME: &str = "receipt-worker";
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the queue is. Parsed and checked, not yet connected.
 #[derive(Clone)]
 pub struct Database {
     config: Config,
+    /// The operator gave the sessions a name of their own.
+    named: bool,
     connector: MakeRustlsConnect,
 }
 
@@ -43,10 +48,20 @@ impl Database {
         }
         config.ssl_mode(settings.mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
         config.tcp_user_timeout(Duration::from_secs(30));
-        if config.get_application_name().is_none() {
-            config.application_name("receipt-worker");
+        let named = config.get_application_name().is_some();
+        if !named {
+            config.application_name(SESSION_NAME);
         }
-        Ok(Self { config, connector: tls::connector(&settings)? })
+        Ok(Self { config, named, connector: tls::connector(&settings)? })
+    }
+
+    /// The same database, with sessions that show which worker's they are; a name that the operator chose stays.
+    pub fn of_worker(mut self, worker: &str) -> Self {
+        if !self.named {
+            // Postgres cuts off what is longer than 63 bytes; a worker's id is 16.
+            self.config.application_name(format!("{SESSION_NAME} {worker}"));
+        }
+        self
     }
 
     /// Whether the server is on this machine.

@@ -1,13 +1,13 @@
 //! The dead letters: listing, retrying and discarding them.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, Row};
 
 use super::QueueError;
 
 const SELECT: &str = "
     SELECT
-        receipt_id::text, s3_key, error_kind, error_code, error_message, attempts, claims, component, notes, deaths,
+        receipt_id::text, s3_key, error_kind, error_code, error_message, attempts, claims, component, notes, deaths, history::text,
         to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
         to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
     FROM public.receipt_queue_dlq";
@@ -29,10 +29,29 @@ pub struct DeadLetter {
     pub notes: Option<String>,
     /// How often it has died, this time included.
     pub deaths: i32,
+    /// The last attempts that did not complete, oldest first.
+    pub history: Vec<Attempt>,
     /// ISO 8601, UTC.
     pub enqueued_at: String,
     /// ISO 8601, UTC.
     pub failed_at: String,
+}
+
+/// An attempt that did not complete.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Attempt {
+    /// From 1; the same number again after one that was not charged.
+    pub attempt: i32,
+    /// SHA-256 of the component that decided; none where the host did.
+    pub component: Option<String>,
+    /// ISO 8601, UTC.
+    pub at: String,
+    /// `retry`, `uncharged` or `dead-letter`.
+    pub outcome: String,
+    /// Why: the failure's kind …
+    pub kind: String,
+    /// … and its code.
+    pub code: String,
 }
 
 /// Which dead letters are meant.
@@ -135,7 +154,9 @@ fn dead_letter(row: &Row) -> Result<DeadLetter, tokio_postgres::Error> {
         component: row.try_get(7)?,
         notes: row.try_get(8)?,
         deaths: row.try_get(9)?,
-        enqueued_at: row.try_get(10)?,
-        failed_at: row.try_get(11)?,
+        // What a later host writes differently is not shown.
+        history: serde_json::from_str(row.try_get(10)?).unwrap_or_default(),
+        enqueued_at: row.try_get(11)?,
+        failed_at: row.try_get(12)?,
     })
 }

@@ -13,7 +13,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 20_261_101_000_000,
         name: "20261101000000_receipt_queue",
@@ -23,6 +23,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 20_261_101_000_001,
         name: "20261101000001_receipt_queue_backfill",
         sql: include_str!("../../../migrations/20261101000001_receipt_queue_backfill.sql"),
+    },
+    Migration {
+        version: 20_261_124_000_000,
+        name: "20261124000000_receipt_components",
+        sql: include_str!("../../../migrations/20261124000000_receipt_components.sql"),
     },
 ];
 

@@ -3,6 +3,7 @@
 
 mod claim;
 mod claimer;
+pub mod components;
 mod connect;
 pub mod dead_letters;
 mod listen;
@@ -12,6 +13,7 @@ pub mod receipts;
 mod settle;
 mod settler;
 pub mod status;
+mod take_back;
 pub mod tls;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ pub use listen::listen;
 pub use pump::{Pump, PumpSettings};
 pub use settle::{Completion, Counts, Outcome};
 pub use settler::Settlement;
+pub use take_back::take_back;
 
 use crate::failure::{Failure, chain};
 

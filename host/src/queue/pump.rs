@@ -83,13 +83,15 @@ impl Pump {
     /// Connects (errors here are errors of configuration) and starts claiming.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
         drop(database.connect_checked().await?);
+        let worker = random_id();
+        let database = database.of_worker(&worker);
         // Prepared now: a receipts table that a settle cannot write to is an error of configuration, to be told before
         // anything is paid for.
         let (claimer, writer) = tokio::try_join!(Claimer::connect(&database), Writer::connect(&database))?;
         let (confirm, confirms) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             settings,
-            worker: random_id(),
+            worker,
             state: Mutex::default(),
             ready: watch::Sender::new(0),
             wake,
@@ -104,6 +106,11 @@ impl Pump {
             tokio::spawn(claimer::run(database, claimer, confirms, settler.clone().downgrade(), Arc::clone(&shared))),
         ];
         Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(tasks) })
+    }
+
+    /// This worker's id: random for each process, and a part of its database sessions' names.
+    pub fn worker(&self) -> &str {
+        &self.shared.worker
     }
 
     /// How many claimed jobs wait for an instance.

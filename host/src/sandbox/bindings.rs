@@ -13,5 +13,5 @@ wasmtime::component::bindgen!({
         "snapceit:receipts/objects.artifact": super::state::ArtifactHandle,
         "snapceit:receipts/textract.response": super::state::ResponseHandle,
     },
-    additional_derives: [PartialEq],
+    additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
 });

@@ -7,9 +7,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
+
+/// Compiled components that are kept. A host that changes its component often would fill the disk with them.
+const KEPT: usize = 32;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -37,7 +41,11 @@ impl CompileCache {
         // SAFETY: the folder is this user's alone (mode 0700, checked when it was opened), and only `store` writes to it.
         // wasmtime checks that the file was made by the same version with the same settings.
         match unsafe { Component::deserialize(engine, bytes) } {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                // What is in use is new, however long ago it was made.
+                let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                Some(component)
+            }
             Err(error) => {
                 tracing::warn!(file = %path.display(), %error, "compiling anew: the cached file does not fit");
                 None
@@ -54,7 +62,31 @@ impl CompileCache {
         });
         if let Err(error) = stored {
             tracing::warn!(folder = %self.folder.display(), %error, "cannot cache the compiled component");
+            return;
         }
+        if let Err(error) = self.prune() {
+            tracing::warn!(folder = %self.folder.display(), %error, "cannot delete old compiled components");
+        }
+    }
+
+    /// Deletes all but the [`KEPT`] files that were used last. Another host may be doing the same.
+    fn prune(&self) -> std::io::Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let path = entry?.path();
+            let Ok(used) = fs::symlink_metadata(&path).and_then(|found| found.modified()) else { continue };
+            if path.extension().is_some_and(|extension| extension == "cwasm") {
+                files.push((used, path));
+            }
+        }
+        files.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
+        for (_, path) in files.into_iter().skip(KEPT) {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
@@ -93,5 +125,27 @@ mod tests {
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(CompileCache::open(&open).is_none());
         assert!(CompileCache::open(&folder.path().join("new/own")).is_some());
+    }
+    #[test]
+    fn what_was_used_last_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CompileCache::open(&folder.path().join("compiled")).unwrap();
+        let engine = Engine::default();
+        let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        let age = |number: usize, days: u64| {
+            let file = fs::File::open(cache.path(&engine, &number.to_string())).unwrap();
+            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(days * 86_400)).unwrap();
+        };
+        for number in 0..KEPT {
+            cache.store(&engine, &number.to_string(), &component);
+            age(number, 100 - number as u64);
+        }
+        fs::write(cache.folder.join("notes.txt"), "not ours").unwrap();
+        // The oldest is used: it is not the oldest any more.
+        assert!(cache.load(&engine, "0").is_some());
+        cache.store(&engine, "one-more", &component);
+        let there = |digest: &str| cache.path(&engine, digest).exists();
+        assert!(there("0") && there("one-more") && !there("1") && there("2"));
+        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), KEPT + 1);
     }
 }

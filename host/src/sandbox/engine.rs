@@ -23,25 +23,44 @@ pub struct Sandbox {
     pub(super) linker: Linker<RunState>,
     pub(super) limits: Limits,
     pub(super) cache: Option<CompileCache>,
+    /// Whether instructions are counted, in place of time.
+    pub(super) metered: bool,
 }
 
 impl Sandbox {
     /// Makes a sandbox for `concurrency` runs side by side. `cache` is the folder for compiled components.
     pub fn new(limits: Limits, concurrency: usize, cache: Option<&Path>) -> Result<Self, SandboxError> {
-        let problem = |error: wasmtime::Error| SandboxError(format!("{error:#}"));
         let engine = pooling_or_not(&limits, concurrency).map_err(problem)?;
-        let mut linker = Linker::new(&engine);
-        wasi::add_to_linker(&mut linker).map_err(problem)?;
-        ReceiptWorker::add_to_linker::<_, wasmtime::component::HasSelf<RunState>>(&mut linker, |state| state)
-            .map_err(problem)?;
         tick(&engine)?;
-        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
+        let linker = linker(&engine).map_err(problem)?;
+        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open), metered: false })
+    }
+
+    /// Makes one that counts instructions in place of time, so that a limit is hit at the same place on every machine.
+    /// Slower than the other; for replaying.
+    pub(super) fn metered(limits: Limits, cache: Option<&Path>) -> Result<Self, SandboxError> {
+        let mut config = config();
+        config.consume_fuel(true);
+        let engine = on_demand(config, &limits).map_err(problem)?;
+        let linker = linker(&engine).map_err(problem)?;
+        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open), metered: true })
     }
 }
 
+fn problem(error: wasmtime::Error) -> SandboxError {
+    SandboxError(format!("{error:#}"))
+}
+
+fn linker(engine: &Engine) -> wasmtime::Result<Linker<RunState>> {
+    let mut linker = Linker::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    ReceiptWorker::add_to_linker::<_, wasmtime::component::HasSelf<RunState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// What both kinds of engine have in common.
 fn config() -> Config {
     let mut config = Config::new();
-    config.epoch_interruption(true);
     // Same component, same input, same output: on every machine.
     config.cranelift_nan_canonicalization(true);
     config.relaxed_simd_deterministic(true);
@@ -69,7 +88,9 @@ fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engin
         // What a run of the built-in component touches: kept and zeroed, which is cheaper than giving it back.
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(1 << 16);
-    let mut pooling = config();
+    let mut timed = config();
+    timed.epoch_interruption(true);
+    let mut pooling = timed.clone();
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     match Engine::new(&pooling) {
         Ok(engine) => {
@@ -78,12 +99,16 @@ fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engin
         }
         Err(error) => {
             tracing::warn!(slots, error = %format!("{error:#}"), "no pooling allocator; instances are made on demand");
-            let mut on_demand = config();
-            // Address space was short for the pool: no more than the limit for each memory, in place of 4 GiB.
-            on_demand.memory_reservation(limits.memory as u64).memory_guard_size(1 << 16);
-            Engine::new(&on_demand)
+            // Address space was short for the pool.
+            on_demand(timed, limits)
         }
     }
+}
+
+/// Reserves no more than the limit for each memory, in place of 4 GiB.
+fn on_demand(mut config: Config, limits: &Limits) -> wasmtime::Result<Engine> {
+    config.memory_reservation(limits.memory as u64).memory_guard_size(1 << 16);
+    Engine::new(&config)
 }
 
 /// One ticker an engine; it ends with it.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::trace::Settings;
+
 /// The limits of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -39,6 +41,42 @@ impl Default for Limits {
             deadline: Duration::from_secs(5),
             run_timeout: Duration::from_secs(15 * 60),
             log_bytes: 64 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// As a trace's header has them.
+    pub fn settings(&self) -> Settings {
+        let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Settings {
+            memory: self.memory as u64,
+            instances: self.instances as u64,
+            tables: self.tables as u64,
+            table_elements: self.table_elements as u64,
+            handles: self.handles as u64,
+            host_call_bytes: self.host_call_bytes as u64,
+            deadline_ms: milliseconds(self.deadline),
+            run_timeout_ms: milliseconds(self.run_timeout),
+            log_bytes: self.log_bytes as u64,
+        }
+    }
+}
+
+impl From<&Settings> for Limits {
+    /// As a run had them that is replayed.
+    fn from(settings: &Settings) -> Self {
+        let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self {
+            memory: count(settings.memory),
+            instances: count(settings.instances),
+            tables: count(settings.tables),
+            table_elements: count(settings.table_elements),
+            handles: count(settings.handles),
+            host_call_bytes: count(settings.host_call_bytes),
+            deadline: Duration::from_millis(settings.deadline_ms),
+            run_timeout: Duration::from_millis(settings.run_timeout_ms),
+            log_bytes: count(settings.log_bytes),
         }
     }
 }

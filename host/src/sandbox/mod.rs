@@ -3,22 +3,30 @@
 
 mod bindings;
 mod cache;
+mod call;
 mod deadline;
 mod engine;
 mod imports;
 mod inspect;
 mod limits;
+mod meter;
 mod program;
 mod run;
 mod state;
+mod tally;
 mod wasi;
 
 pub use bindings::exports::snapceit::receipts::parser::ParseError;
+pub use bindings::exports::snapceit::receipts::policy::Decision;
+pub use bindings::exports::snapceit::receipts::worker::Summary;
 pub use bindings::snapceit::receipts::types;
+pub use call::{Call, NoAnswer, Oracle};
 pub use engine::{Sandbox, SandboxError};
 pub use imports::{decimal, iso_date};
 pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, Refusal, inspect};
 pub use limits::Limits;
+pub use meter::{Meter, Metered};
 pub use program::{EMBEDDED, LoadError, Program};
 pub use run::{RunEnd, RunError};
-pub use state::Services;
+pub use state::{Observer, Services};
+pub use tally::{JobCounts, Standing, Tally};

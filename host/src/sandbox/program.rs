@@ -1,6 +1,7 @@
 //! A component that was checked, compiled and linked: ready to be run.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
@@ -14,6 +15,7 @@ use super::engine::Sandbox;
 use super::inspect::{Inspection, Refusal, contract_interface, inspect};
 use super::limits;
 use super::state::RunState;
+use super::tally::Tally;
 
 /// The component that was built together with this host.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("WORKER_WASM"));
@@ -35,6 +37,8 @@ pub enum LoadError {
 pub struct Program {
     /// What it is.
     pub inspection: Inspection,
+    /// What became of its jobs.
+    pub tally: Arc<Tally>,
     pub(super) pre: ReceiptWorkerPre<RunState>,
 }
 
@@ -79,7 +83,7 @@ impl Sandbox {
             .and_then(ReceiptWorkerPre::new)
             .and_then(|pre| check_signatures(&component).map(|()| pre))
             .map_err(|error| LoadError::Link { name: name.to_owned(), reason: reason(&error) })?;
-        Ok(Program { inspection, pre })
+        Ok(Program { inspection, tally: Arc::default(), pre })
     }
 }
 

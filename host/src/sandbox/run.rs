@@ -1,33 +1,52 @@
 //! Running a component: each run in a fresh instance, and what becomes of its jobs when it fails.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use serde_json::json;
 use wasmtime::{Store, Trap};
 
 use super::bindings::ReceiptWorker;
 use super::bindings::exports::snapceit::receipts::parser::ParseError;
 use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
+use super::call::NoAnswer;
 use super::deadline::{self, DeadlineExceeded};
 use super::engine::Sandbox;
 use super::limits;
 use super::program::Program;
-use super::state::{RunState, Services};
+use super::state::{Live, RunState, Services};
+use super::tally::Standing;
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Job, Outcome};
+use crate::trace::{Event, FailedHow, Header, Json};
 
 /// How a run failed: the component's fault, not the receipt's and not the host's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RunError {
     #[error("the component trapped: {0}")]
     Trap(String),
+    /// A limit that is hit at the same place in every repetition: memory, handles, stack.
     #[error("the component hit a limit of the sandbox: {0}")]
     Limit(String),
+    /// Its computing time is used up.
+    #[error("the component hit a limit of the sandbox: {0}")]
+    Deadline(String),
+    /// The time by the clock on the wall is used up.
+    #[error("the component hit a limit of the sandbox: {0}")]
+    Timeout(String),
+    /// The instructions that were granted are used up; only where they are counted.
+    #[error("the component hit a limit of the sandbox: instructions: more than {0}")]
+    Fuel(u64),
     #[error("the component reported: {0}")]
-    Reported(String),
+    Reported(Failure),
+    /// An oracle had no answer.
+    #[error("{0}")]
+    NoAnswer(String),
 }
 
 impl RunError {
@@ -35,8 +54,12 @@ impl RunError {
     fn failure(&self) -> Failure {
         match self {
             Self::Trap(_) => Failure::new(FailureKind::Internal, "component.Trap", self.to_string()),
-            Self::Limit(_) => Failure::new(FailureKind::LimitExceeded, "component.Limit", self.to_string()),
-            Self::Reported(_) => Failure::new(FailureKind::Internal, "component.Error", self.to_string()),
+            Self::Limit(_) | Self::Deadline(_) | Self::Timeout(_) | Self::Fuel(_) => {
+                Failure::new(FailureKind::LimitExceeded, "component.Limit", self.to_string())
+            }
+            Self::Reported(_) | Self::NoAnswer(_) => {
+                Failure::new(FailureKind::Internal, "component.Error", self.to_string())
+            }
         }
     }
 }
@@ -73,61 +96,143 @@ impl Sandbox {
         let limit = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
         // Each job has its time: waiting for S3, for OCR or for a turn at it is not the fault of the one that is last.
         let timeout = self.limits.run_timeout.saturating_mul(limit.max(1));
-        let mut store = self.store(program, Some(Arc::clone(services)), jobs);
-        let result = self
-            .within_limits(&mut store, timeout, async |store| {
-                let instance = program.pre.instantiate_async(&mut *store).await?;
-                instance.snapceit_receipts_worker().call_run(store, limit).await
-            })
-            .await;
-        let result = result
-            .and_then(|outcome| outcome.map_err(|failure| RunError::Reported(Failure::from(failure).to_string())));
+        let seed = random_seed();
+        let mut store = self.store(program, seed);
+        let state = store.data_mut();
+        state.live = Some(Live::new(Arc::clone(services), Arc::clone(&program.tally), jobs));
+        state.tape = services.recorder.as_ref().map(|recorder| recorder.builder(self.header(program, seed)));
+        let result = self.call_run(&mut store, program, limit, timeout).await;
         let state = store.into_data();
         let computed = state.clock.used();
-        match &result {
-            Ok(_) => give_back(state, services),
-            Err(error) => after_failure(state, services, error).await,
+        if let Some(live) = state.live {
+            match &result {
+                Ok(_) => give_back(live),
+                Err(error) => after_failure(live, program.digest(), error).await,
+            }
         }
         RunEnd { result, computed }
     }
 
+    /// Calls `worker.run`, on record.
+    pub(super) async fn call_run(
+        &self,
+        store: &mut Store<RunState>,
+        program: &Program,
+        limit: u32,
+        timeout: Duration,
+    ) -> Result<Summary, RunError> {
+        if let Some(tape) = &mut store.data_mut().tape {
+            tape.push(Event::Enter { export: RUN.into(), args: Json::of(&json!({ "limit": limit })) });
+        }
+        let called = self
+            .within_limits(store, timeout, async |store| {
+                let instance = program.pre.instantiate_async(&mut *store).await?;
+                instance.snapceit_receipts_worker().call_run(store, limit).await
+            })
+            .await;
+        let returned = called.map(|outcome| outcome.map_err(Failure::from));
+        if let Some(mut tape) = store.data_mut().tape.take() {
+            tape.push(last_event(&returned));
+            tape.finish();
+        }
+        returned.and_then(|outcome| outcome.map_err(RunError::Reported))
+    }
+
     /// Reads an OCR response with the component's parser.
     pub async fn parse(&self, program: &Program, json: &str) -> Result<Result<wit::Receipt, ParseError>, RunError> {
-        let mut store = self.store(program, None, Vec::new());
-        self.within_limits(&mut store, self.limits.run_timeout, async |store| {
+        let mut store = self.store(program, random_seed());
+        self.call_parse(&mut store, program, json).await
+    }
+
+    pub(super) async fn call_parse(
+        &self,
+        store: &mut Store<RunState>,
+        program: &Program,
+        json: &str,
+    ) -> Result<Result<wit::Receipt, ParseError>, RunError> {
+        self.within_limits(store, self.limits.run_timeout, async |store| {
             let instance: ReceiptWorker = program.pre.instantiate_async(&mut *store).await?;
             instance.snapceit_receipts_parser().call_parse(store, json).await
         })
         .await
     }
 
-    fn store(&self, program: &Program, services: Option<Arc<Services>>, jobs: Vec<Job>) -> Store<RunState> {
-        let state = RunState::new(&self.limits, program.digest(), random_seed(), services, jobs);
-        let mut store = Store::new(&self.engine, state);
+    pub(super) fn store(&self, program: &Program, seed: u64) -> Store<RunState> {
+        let mut store = Store::new(&self.engine, RunState::new(&self.limits, program.digest(), seed));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.host_call_bytes);
         store.set_max_component_handles(self.limits.handles);
-        deadline::arm(&mut store);
+        if !self.metered {
+            deadline::arm(&mut store);
+        }
         store
     }
 
-    async fn within_limits<T>(
+    pub(super) fn header(&self, program: &Program, seed: u64) -> Header {
+        let contract = program.inspection.contract.as_deref().unwrap_or_default();
+        Header::new(program.digest(), contract, seed, self.limits.settings())
+    }
+
+    pub(super) async fn within_limits<T>(
         &self,
         store: &mut Store<RunState>,
         timeout: Duration,
         call: impl AsyncFnOnce(&mut Store<RunState>) -> wasmtime::Result<T>,
     ) -> Result<T, RunError> {
-        match tokio::time::timeout(timeout, call(store)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) => Err(explain(&error, store.data())),
-            Err(_) => Err(RunError::Limit(format!("the run took longer than {timeout:?} (--run-timeout a job)"))),
+        let ended = match self.metered {
+            false => tokio::time::timeout(timeout, call(store)).await.ok(),
+            true => while_not_idle(call(store)).await,
+        };
+        match ended {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(error)) => Err(explain(&error, store.data())),
+            None if self.metered => {
+                Err(RunError::Timeout("the component waits for a clock that stands still".to_owned()))
+            }
+            None => Err(RunError::Timeout(format!("the run took longer than {timeout:?} (--run-timeout a job)"))),
         }
     }
 }
 
+/// A component whose instructions are counted may compute for as long as they last, however slow the machine is. But it
+/// may also wait, for a clock that stands still; that would be for ever.
+async fn while_not_idle<T>(work: impl Future<Output = T>) -> Option<T> {
+    const IDLE: Duration = Duration::from_secs(2);
+    let (mut work, mut idle) = (pin!(work), pin!(tokio::time::sleep(IDLE)));
+    std::future::poll_fn(|context| {
+        let was_idle = idle.as_mut().poll(context).is_ready();
+        match work.as_mut().poll(context) {
+            Poll::Ready(value) => return Poll::Ready(Some(value)),
+            Poll::Pending if was_idle => return Poll::Ready(None),
+            Poll::Pending => {}
+        }
+        idle.as_mut().reset(tokio::time::Instant::now() + IDLE);
+        match idle.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+const RUN: &str = "worker.run";
+
+fn last_event(returned: &Result<Result<Summary, Failure>, RunError>) -> Event {
+    let how = match returned {
+        Ok(result) => return Event::Return { export: RUN.into(), result: Json::of(result) },
+        Err(RunError::Trap(_) | RunError::Reported(_)) => FailedHow::Trap,
+        Err(RunError::Limit(_) | RunError::Fuel(_)) => FailedHow::Limit,
+        Err(RunError::Deadline(_)) => FailedHow::Deadline,
+        Err(RunError::Timeout(_)) => FailedHow::Timeout,
+        Err(RunError::NoAnswer(_)) => FailedHow::Cancelled,
+    };
+    let message = returned.as_ref().err().map(ToString::to_string).unwrap_or_default();
+    Event::Failed { how, message }
+}
+
 /// Jobs that the component neither settled nor failed on go back, after a pause and uncharged.
-fn give_back(state: RunState, services: &Services) {
-    let RunState { open, assigned, .. } = state;
+fn give_back(live: Live) {
+    let Live { open, assigned, services, .. } = live;
     for job in open.into_values().chain(assigned) {
         tracing::warn!(
             job = job.lease.job,
@@ -140,8 +245,9 @@ fn give_back(state: RunState, services: &Services) {
 
 /// The job that the component was working on is charged; the others are taken up again by themselves. Where it is not
 /// clear which one it was, each is worked alone, so that it becomes clear.
-async fn after_failure(state: RunState, services: &Services, error: &RunError) {
-    let RunState { mut open, assigned, current, component, claimed, .. } = state;
+async fn after_failure(live: Live, component: &str, error: &RunError) {
+    let Live { mut open, assigned, current, claimed, services, tally, .. } = live;
+    tally.crashed();
     let culprit = match current.and_then(|current| open.remove(&current)) {
         Some(job) => Some(job),
         // The only one that it ever had. One that is left over when others were settled may be innocent.
@@ -163,9 +269,19 @@ async fn after_failure(state: RunState, services: &Services, error: &RunError) {
     services.pump.put_back(open.into_values().chain(assigned).collect());
     let failure = error.failure();
     tracing::error!(%component, receipt = job.receipt_id, attempt = job.attempt, %error, "the component failed on a job");
+    let outcome = match tally.standing() {
+        Standing::Trusted => charged(&job, failure),
+        // A component that has yet to prove itself kills at nobody's cost.
+        Standing::OnProbation | Standing::TakenBack => {
+            Outcome::Retry { delay: AFTER_PROBATION_CRASH, charge: false, failure: Some(failure) }
+        }
+    };
     // Lost or unreachable: the pump has logged it, and the lease will end.
-    let _ = services.pump.settle(&job, charged(&job, failure), Some(component.to_string())).await;
+    let _ = services.pump.settle(&job, outcome, Some(component.to_owned())).await;
 }
+
+/// Time enough for a component that crashes on everything to be taken back.
+const AFTER_PROBATION_CRASH: Duration = Duration::from_millis(500);
 
 /// What becomes of a job whose attempt nobody lived to decide on.
 pub(crate) fn charged(job: &Job, failure: Failure) -> Outcome {
@@ -177,8 +293,11 @@ pub(crate) fn charged(job: &Job, failure: Failure) -> Outcome {
 }
 
 fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
+    if let Some(NoAnswer(why)) = error.downcast_ref() {
+        return RunError::NoAnswer(why.clone());
+    }
     if let Some(exceeded) = error.downcast_ref::<DeadlineExceeded>() {
-        return RunError::Limit(exceeded.to_string());
+        return RunError::Deadline(exceeded.to_string());
     }
     // A refused growth shows up as whatever the component does without the memory; the limit is the reason.
     if let Some(hit) = state.limiter.hit() {
@@ -189,6 +308,7 @@ fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {
+            Trap::OutOfFuel => RunError::Fuel(state.fuel),
             Trap::StackOverflow => RunError::Limit("stack: the component's calls nest too deeply".to_owned()),
             trap => RunError::Trap(trap.to_string()),
         };

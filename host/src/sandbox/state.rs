@@ -3,15 +3,20 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use super::bindings::snapceit::receipts::types as wit;
+use super::call::Oracle;
 use super::deadline::ComputeClock;
 use super::limits::{Limiter, Limits};
+use super::tally::Tally;
 use super::wasi;
 use crate::ocr::{OcrApi, Textract};
 use crate::queue::{Job, Pump};
 use crate::storage::{Artifacts, Image, Images};
+use crate::trace::{Recorder, TraceBuilder};
 
 /// What the imports reach: one set for all runs of a host.
 pub struct Services {
@@ -25,6 +30,16 @@ pub struct Services {
     pub ocr: Textract,
     /// The OCR call that the operator prefers.
     pub api: OcrApi,
+    /// Where runs are recorded, if they are.
+    pub recorder: Option<Arc<Recorder>>,
+    /// Who else wants to see what is read, if anybody.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// Sees what was read from each response, while the work goes on.
+pub trait Observer: Send + Sync {
+    /// A job was completed with this reading of this response. Must not block.
+    fn completed(&self, receipt_id: &str, response: Arc<str>, reading: &wit::Receipt);
 }
 
 /// The data of a store.
@@ -33,9 +48,23 @@ pub struct RunState {
     pub(super) table: ResourceTable,
     pub(super) limiter: Limiter,
     pub(super) clock: ComputeClock,
-    /// None while a pure function is called: there is no queue to reach then.
-    pub(super) services: Option<Arc<Services>>,
+    /// None while a pure function is called, and while an oracle answers: there is no queue to reach then.
+    pub(super) live: Option<Live>,
+    /// Answers in place of the world.
+    pub(super) oracle: Option<Box<dyn Oracle>>,
+    /// Where the run is recorded.
+    pub(super) tape: Option<TraceBuilder>,
     pub(super) component: Arc<str>,
+    /// Handles given so far.
+    pub(super) handles: u32,
+    /// Instructions granted, where they are counted.
+    pub(super) fuel: u64,
+}
+
+/// The world of a run that works the queue.
+pub(super) struct Live {
+    pub(super) services: Arc<Services>,
+    pub(super) tally: Arc<Tally>,
     /// Jobs meant for this run that the component has not claimed yet.
     pub(super) assigned: VecDeque<Job>,
     /// Jobs that it has claimed and not settled.
@@ -45,41 +74,90 @@ pub struct RunState {
     pub(super) claimed: u32,
     /// OCR calls for each job: they cost money, and no component needs many of them.
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
+    /// The response that the component read last, for the observer.
+    pub(super) last_response: Option<Arc<str>>,
+}
+
+impl Live {
+    pub(super) fn new(services: Arc<Services>, tally: Arc<Tally>, jobs: Vec<Job>) -> Self {
+        Self {
+            services,
+            tally,
+            assigned: jobs.into(),
+            open: BTreeMap::new(),
+            current: None,
+            claimed: 0,
+            ocr_calls: BTreeMap::new(),
+            last_response: None,
+        }
+    }
+}
+
+/// What a component can know of a job, as a claim's result has it in a trace.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct JobInfo {
+    /// The handle's number.
+    pub(super) job: u32,
+    pub(super) id: u64,
+    pub(super) receipt_id: String,
+    pub(super) attempt: u32,
+    pub(super) max_attempts: u32,
+    pub(super) seed: u64,
+    pub(super) has_artifact: bool,
 }
 
 /// A job in the component's hands.
 #[derive(Debug)]
 pub struct JobHandle {
-    pub(super) job: Job,
-    pub(super) seed: u64,
+    pub(super) info: JobInfo,
+    /// None where an oracle answers.
+    pub(super) job: Option<Job>,
+}
+
+/// What a component can know of an image.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ImageInfo {
+    /// The handle's number.
+    pub(super) image: u32,
+    pub(super) size: u64,
+    pub(super) content_type: String,
+    pub(super) digest: String,
 }
 
 /// An image in the component's hands.
 #[derive(Debug, Clone)]
-pub struct ImageHandle(pub(super) Arc<Image>);
+pub struct ImageHandle {
+    pub(super) info: ImageInfo,
+    /// None where an oracle answers.
+    pub(super) held: Option<Arc<Image>>,
+}
 
-/// An artifact in the component's hands.
-#[derive(Debug, Clone)]
+/// An artifact in the component's hands, and what a component can know of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ArtifactHandle {
+    /// The handle's number.
+    pub(super) artifact: u32,
     pub(super) key: String,
 }
 
 /// An OCR answer in the component's hands.
 #[derive(Debug)]
 pub struct ResponseHandle {
-    pub(super) body: Vec<u8>,
+    pub(super) number: u32,
+    /// None where an oracle answers.
+    pub(super) held: Option<HeldResponse>,
+}
+
+/// An OCR answer that the host holds.
+#[derive(Debug, Clone)]
+pub(super) struct HeldResponse {
+    pub(super) body: Arc<[u8]>,
     pub(super) image: Arc<Image>,
     pub(super) api: OcrApi,
 }
 
 impl RunState {
-    pub(super) fn new(
-        limits: &Limits,
-        component: &str,
-        seed: u64,
-        services: Option<Arc<Services>>,
-        jobs: Vec<Job>,
-    ) -> Self {
+    pub(super) fn new(limits: &Limits, component: &str, seed: u64) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
@@ -87,13 +165,12 @@ impl RunState {
             table,
             limiter: Limiter::new(limits.clone()),
             clock: ComputeClock::new(limits.deadline),
-            services,
+            live: None,
+            oracle: None,
+            tape: None,
             component: Arc::from(component),
-            assigned: jobs.into(),
-            open: BTreeMap::new(),
-            current: None,
-            claimed: 0,
-            ocr_calls: BTreeMap::new(),
+            handles: 0,
+            fuel: 0,
         }
     }
 }

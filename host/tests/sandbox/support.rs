@@ -123,6 +123,8 @@ impl World {
             artifacts: Artifacts::new(aws.s3, "artifacts".to_owned()),
             ocr: Textract::new(aws.textract, OcrSource::Bytes, None),
             api: OcrApi::Detect,
+            recorder: None,
+            observer: None,
         }
     }
 

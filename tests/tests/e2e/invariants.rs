@@ -468,7 +468,7 @@ async fn crash_after_storing(world: &World, receipt: &str, photo: &Photo) {
     eventually("the artifact", async || world.aws.s3.head_object().bucket(ARTIFACTS).key(&key).send().await.ok()).await;
     host.kill().await;
     // What the host sent last is still being answered: the lock goes when nobody is left who could use it.
-    let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name = 'receipt-worker'";
+    let sessions = "pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'receipt-worker%'";
     eventually("the host's sessions end", async || (world.count(sessions).await == 0).then_some(())).await;
     app.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(world.status_of(receipt).await, "pending");

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use tests::{World, eventually};
 
 const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND application_name = 'receipt-worker' AND query ILIKE 'LISTEN%'";
+    WHERE datname = current_database() AND application_name LIKE 'receipt-worker%' AND query ILIKE 'LISTEN%'";
 
 /// Waits until a host listens, so that the next insert is announced to it.
 async fn listening(world: &World) {
@@ -267,7 +267,7 @@ async fn a_database_that_goes_away_and_comes_back_is_no_end() {
     admin.batch_execute(&format!("ALTER DATABASE {name} CONNECTION LIMIT 0")).await.unwrap();
     let (during, _) = world.receipt("during.jpg").await;
     let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
-        WHERE datname = current_database() AND application_name = 'receipt-worker'";
+        WHERE datname = current_database() AND application_name LIKE 'receipt-worker%'";
     world.client.query_one(cut, &[]).await.unwrap();
     admin.batch_execute(&format!("ALTER DATABASE {name} CONNECTION LIMIT -1")).await.unwrap();
     world.becomes(&during, "ocr_done").await;

@@ -38,7 +38,14 @@ settled AS (
     FROM locked l
     JOIN outcome o ON o.job_id = l.job_id AND o.token = l.token
     WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
-    RETURNING q.id, l.token, q.receipt_id, l.status, l.fields IS NOT DISTINCT FROM q.receipt_before AS untouched
+    RETURNING
+        q.id,
+        l.token,
+        q.receipt_id,
+        -- A dead letter that was put back by hand is waited for like any other.
+        l.status IN ('pending', 'ocr_failed') AS waits,
+        -- A row that was inserted by hand remembers nothing; then there is nothing but emptiness to overwrite.
+        l.fields IS NOT DISTINCT FROM coalesce(q.receipt_before, '[null, null, null, null]') AS untouched
 ),
 written AS (
     UPDATE public.receipts r
@@ -48,13 +55,15 @@ written AS (
         currency = o.currency,
         receipt_date = o.day::date,
         ocr_confidence = o.confidence::numeric,
-        ocr_s3_key = o.artifact_key
+        ocr_s3_key = o.artifact_key,
+        ocr_component = o.component
     FROM settled s
     JOIN outcome o ON o.job_id = s.id AND o.token = s.token
-    WHERE r.id = s.receipt_id AND s.status = 'pending' AND s.untouched
+    WHERE r.id = s.receipt_id AND s.waits AND s.untouched
     RETURNING r.id
 ),
--- A person edited it meanwhile: what the person wrote stays, and the receipt still ends as done.
+-- A person edited it meanwhile: what the person wrote stays and is no component's reading, and the receipt still ends as
+-- done.
 kept AS (
     UPDATE public.receipts r
     SET status = 'ocr_done',
@@ -62,7 +71,7 @@ kept AS (
         ocr_s3_key = o.artifact_key
     FROM settled s
     JOIN outcome o ON o.job_id = s.id AND o.token = s.token
-    WHERE r.id = s.receipt_id AND s.status = 'pending' AND NOT s.untouched
+    WHERE r.id = s.receipt_id AND s.waits AND NOT s.untouched
     RETURNING r.id
 )
 SELECT

@@ -17,17 +17,29 @@ settled AS (
     DELETE FROM public.receipt_queue q
     USING locked l
     WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, l.token, l.status
+    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, q.history, l.token, l.status
 ),
 buried AS (
     INSERT INTO public.receipt_queue_dlq (
         receipt_id, s3_key, error_kind, error_code, error_message, attempts, claims, enqueued_at, settled_token, component,
-        notes, deaths
+        notes, deaths, history
     )
     SELECT
         s.receipt_id, s.s3_key, o.kind, o.code, o.message, s.attempts, s.claims, s.enqueued_at, o.token, o.component,
         o.notes || CASE s.deaths WHEN 0 THEN '' ELSE format('; was dead %s time(s) before', s.deaths) END,
-        s.deaths + 1
+        s.deaths + 1,
+        jsonb_path_query_array(
+            s.history || jsonb_build_object(
+                'attempt', s.attempts,
+                'component', o.component,
+                'at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                'outcome', 'dead-letter',
+                'kind', o.kind,
+                'code', o.code,
+                'token', o.token
+            ),
+            '$[last - 19 to last]'
+        )
     FROM settled s
     JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     -- A person finished it by hand meanwhile: it is done, and nothing is left to be told.

@@ -23,7 +23,23 @@ settled AS (
         last_error_kind = coalesce(o.kind, q.last_error_kind),
         last_error_code = coalesce(o.code, q.last_error_code),
         last_error = coalesce(o.message, q.last_error),
-        component = coalesce(o.component, q.component)
+        component = coalesce(o.component, q.component),
+        history = CASE
+            -- Given back unworked: no attempt to tell of.
+            WHEN o.kind IS NULL THEN q.history
+            ELSE jsonb_path_query_array(
+                q.history || jsonb_build_object(
+                    'attempt', q.attempts,
+                    'component', o.component,
+                    'at', to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                    'outcome', CASE WHEN o.charge THEN 'retry' ELSE 'uncharged' END,
+                    'kind', o.kind,
+                    'code', o.code,
+                    'token', o.token
+                ),
+                '$[last - 19 to last]'
+            )
+        END
     FROM locked l
     JOIN outcome o ON o.job_id = l.job_id AND o.token = l.token
     WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token

@@ -9,7 +9,9 @@ FROM (
         ('public.receipt_queue', 'DELETE'),
         ('public.receipt_queue_dlq', 'SELECT'),
         ('public.receipt_queue_dlq', 'INSERT'),
-        ('public.receipt_queue_dlq', 'DELETE')
+        ('public.receipt_queue_dlq', 'DELETE'),
+        ('public.receipt_component_changes', 'SELECT'),
+        ('public.receipt_component_changes', 'INSERT')
 ) AS wanted (object, privilege)
 WHERE NOT has_table_privilege(wanted.object, wanted.privilege)
 GROUP BY wanted.object
@@ -18,7 +20,9 @@ SELECT 'grant USAGE on sequence public.receipt_queue_token'
 WHERE NOT has_sequence_privilege('public.receipt_queue_token', 'USAGE')
 UNION ALL
 SELECT format('row-level security hides %s from this role: make it the owner, give it BYPASSRLS, or add a policy', hidden.object)
-FROM (VALUES ('public.receipts'), ('public.receipt_queue'), ('public.receipt_queue_dlq')) AS hidden (object)
+FROM (
+    VALUES ('public.receipts'), ('public.receipt_queue'), ('public.receipt_queue_dlq'), ('public.receipt_component_changes')
+) AS hidden (object)
 WHERE row_security_active(hidden.object)
   AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = hidden.object::regclass)
 UNION ALL

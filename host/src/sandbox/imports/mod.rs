@@ -6,20 +6,26 @@ mod queue;
 mod textract;
 mod types;
 
-pub use queue::{decimal, iso_date};
-
-use super::bindings::snapceit::receipts::types as wit;
-use super::state::{RunState, Services};
-use crate::failure::{Failure, FailureKind};
-
 use std::sync::Arc;
 
+pub use queue::{decimal, iso_date};
+
+use super::state::{Live, RunState, Services};
+use crate::failure::{Failure, FailureKind};
+
 impl RunState {
-    /// What the imports reach; a failure while a pure function runs.
-    fn services(&self) -> Result<Arc<Services>, wit::Failure> {
-        self.services.clone().ok_or_else(|| {
-            let message = "parse and decide are pure: there is no queue, storage or OCR to reach from them";
-            Failure::new(FailureKind::AccessDenied, "host.PureCall", message).into()
-        })
+    /// What the world consists of; a failure while a pure function runs.
+    fn services(&self) -> Result<Arc<Services>, Failure> {
+        self.live.as_ref().map(|live| Arc::clone(&live.services)).ok_or_else(pure_call)
     }
+
+    /// The world of this run.
+    fn live_mut(&mut self) -> Result<&mut Live, Failure> {
+        self.live.as_mut().ok_or_else(pure_call)
+    }
+}
+
+fn pure_call() -> Failure {
+    let message = "parse and decide are pure: there is no queue, storage or OCR to reach from them";
+    Failure::new(FailureKind::AccessDenied, "host.PureCall", message)
 }

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+use serde_json::json;
 use wasmtime::component::Resource;
 
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Completion, Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
+use crate::sandbox::call::Call;
 use crate::sandbox::run::random_seed;
-use crate::sandbox::state::{ArtifactHandle, ImageHandle, JobHandle, RunState};
-use crate::storage::Artifacts;
+use crate::sandbox::state::{ArtifactHandle, ImageHandle, ImageInfo, JobHandle, JobInfo, Live, RunState};
+use crate::storage::{Artifacts, Image};
+use crate::trace::Effect;
 
 /// No component may put a job away for longer than this.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -25,58 +29,69 @@ const LONGEST_VENDOR: usize = 500;
 
 impl Host for RunState {
     async fn claim(&mut self, limit: u32) -> wasmtime::Result<Result<Vec<Resource<JobHandle>>, wit::Failure>> {
-        if let Err(failure) = self.services() {
-            return Ok(Err(failure));
-        }
-        let count = usize::try_from(limit).unwrap_or(usize::MAX).min(self.assigned.len());
-        let mut handles = Vec::with_capacity(count);
-        for job in self.assigned.drain(..count) {
-            self.open.insert(job.lease.job, job.clone());
-            self.claimed += 1;
-            handles.push(self.table.push(JobHandle { job, seed: random_seed() })?);
-        }
-        Ok(Ok(handles))
+        let call = self.call("queue.claim", Effect::Write, json!({ "limit": limit }));
+        let mut jobs = Vec::new();
+        let answer: Result<Vec<JobInfo>, Failure> = match self.answered(call.as_ref())? {
+            Some(answer) => answer,
+            None => self.live_mut().map(|live| live.claim(limit)).map(|claimed| {
+                let infos = claimed.iter().map(|job| self.job_info(job)).collect();
+                jobs = claimed;
+                infos
+            }),
+        };
+        self.returned(call, &answer);
+        let infos = match answer {
+            Ok(infos) => infos,
+            Err(failure) => return Ok(Err(failure.into())),
+        };
+        let mut jobs = jobs.into_iter();
+        let push = |info| self.table.push(JobHandle { info, job: jobs.next() });
+        Ok(Ok(infos.into_iter().map(push).collect::<Result<_, _>>()?))
     }
 }
 
 impl HostJob for RunState {
     async fn id(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        Ok(u64::try_from(self.table.get(&this)?.job.lease.job).unwrap_or(0))
+        self.job_attribute("queue.job.id", &this, |info| info.id)
     }
 
     async fn receipt_id(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&this)?.job.receipt_id.clone())
+        self.job_attribute("queue.job.receipt-id", &this, |info| info.receipt_id.clone())
     }
 
     async fn attempt(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        Ok(self.table.get(&this)?.job.attempt)
+        self.job_attribute("queue.job.attempt", &this, |info| info.attempt)
     }
 
     async fn max_attempts(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        Ok(self.table.get(&this)?.job.max_attempts)
+        self.job_attribute("queue.job.max-attempts", &this, |info| info.max_attempts)
     }
 
     async fn seed(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        Ok(self.table.get(&this)?.seed)
+        self.job_attribute("queue.job.seed", &this, |info| info.seed)
     }
 
     async fn has_artifact(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<bool> {
-        Ok(self.table.get(&this)?.job.claimed_before())
+        self.job_attribute("queue.job.has-artifact", &this, |info| info.has_artifact)
     }
 
     async fn image(
         &mut self,
         this: Resource<JobHandle>,
     ) -> wasmtime::Result<Result<Resource<ImageHandle>, wit::Failure>> {
-        let job = self.begin(&this)?;
-        let fetched = match self.services() {
-            Ok(services) if !job.is_lost() => services.images.fetch(job.location.as_deref()).await.map_err(Into::into),
-            Ok(_) => Err(Failure::lease_lost().into()),
-            Err(failure) => Err(failure),
+        let info = self.begin(&this)?;
+        let call = self.call("queue.job.image", Effect::Read, json!({ "job": info.job }));
+        let (answer, held) = match self.answered::<Result<ImageInfo, Failure>>(call.as_ref())? {
+            Some(answer) => (answer, None),
+            None => match self.fetch(&this).await? {
+                Ok(image) => (Ok(self.image_info(&image)), Some(image)),
+                Err(failure) => (Err(failure), None),
+            },
         };
-        match fetched {
-            Ok(image) => Ok(Ok(self.table.push(ImageHandle(Arc::new(image)))?)),
-            Err(failure) => Ok(Err(failure)),
+        self.returned(call, &answer);
+        match answer {
+            Ok(info) => Ok(Ok(self.table.push(ImageHandle { info, held })?)),
+            Err(failure) => Ok(Err(failure.into())),
         }
     }
 
@@ -86,17 +101,19 @@ impl HostJob for RunState {
         image: Resource<ImageHandle>,
     ) -> wasmtime::Result<Result<Option<Resource<ArtifactHandle>>, wit::Failure>> {
         let job = self.begin(&this)?;
-        let image = Arc::clone(&self.table.get(&image)?.0);
-        if !job.claimed_before() {
-            return Ok(Ok(None));
-        }
-        let services = match self.services() {
-            Ok(services) => services,
-            Err(failure) => return Ok(Err(failure)),
+        let image = self.table.get(&image)?.info.clone();
+        let args = json!({ "job": job.job, "image": image.image });
+        let call = self.call("queue.job.stored-artifact", Effect::Read, args);
+        let answer: Result<Option<ArtifactHandle>, Failure> = match self.answered(call.as_ref())? {
+            Some(answer) => answer,
+            None => {
+                let found = self.find_artifact(&job, &image.digest).await;
+                found.map(|key| key.map(|key| ArtifactHandle { artifact: self.next_handle(), key }))
+            }
         };
-        let key = Artifacts::key(&job.receipt_id, &image.digest, services.api.as_str());
-        match services.artifacts.find(&key).await {
-            Ok(Some(artifact)) => Ok(Ok(Some(self.table.push(ArtifactHandle { key: artifact.key })?))),
+        self.returned(call, &answer);
+        match answer {
+            Ok(Some(artifact)) => Ok(Ok(Some(self.table.push(artifact)?))),
             Ok(None) => Ok(Ok(None)),
             Err(failure) => Ok(Err(failure.into())),
         }
@@ -108,15 +125,24 @@ impl HostJob for RunState {
         receipt: wit::Receipt,
         artifact: Resource<ArtifactHandle>,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
-        let artifact = self.table.delete(artifact)?;
-        let receipt_id = &self.table.get(&this)?.job.receipt_id;
-        if !Artifacts::belongs_to(&artifact.key, receipt_id) {
-            wasmtime::bail!(
-                "the component completed receipt {receipt_id} with the artifact {} of another",
-                artifact.key
-            );
+        #[derive(Serialize)]
+        struct Args<'a> {
+            job: u32,
+            receipt: &'a wit::Receipt,
+            artifact: u32,
         }
-        self.settle(this, Outcome::Complete(completion(receipt, artifact.key))).await
+        let ArtifactHandle { artifact, key } = self.table.delete(artifact)?;
+        let JobInfo { job, receipt_id, .. } = self.table.get(&this)?.info.clone();
+        if !Artifacts::belongs_to(&key, &receipt_id) {
+            wasmtime::bail!("the component completed receipt {receipt_id} with the artifact {key} of another");
+        }
+        let call = self.call("queue.job.complete", Effect::Write, Args { job, receipt: &receipt, artifact });
+        if let Some(live) = &mut self.live
+            && let (Some(observer), Some(text)) = (&live.services.observer, live.last_response.take())
+        {
+            observer.completed(&receipt_id, text, &receipt);
+        }
+        self.settle(this, call, |_| Outcome::Complete(completion(receipt, key))).await
     }
 
     async fn retry_after(
@@ -126,20 +152,11 @@ impl HostJob for RunState {
         failure: wit::Failure,
         charge: bool,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
-        let job = &self.table.get(&this)?.job;
         let failure = Failure::from(failure);
-        // What is never the receipt's fault is never charged; but an image that nobody can read must not go round for ever.
-        let charge = charge || (job.claims >= MOST_UNCHARGED_CLAIMS && failure.kind != FailureKind::Throttled);
-        let outcome = if charge && job.attempt >= job.max_attempts {
-            // The limit is the host's to keep, whatever the component decides.
-            Outcome::DeadLetter { failure, notes: "max attempts exceeded" }
-        } else {
-            let delay = Duration::from_millis(milliseconds).min(LONGEST_DELAY);
-            // What costs no attempt has no other end than its delay: never a busy loop.
-            let delay = if charge { delay } else { delay.max(SHORTEST_UNCHARGED) };
-            Outcome::Retry { delay, charge, failure: Some(failure) }
-        };
-        self.settle(this, outcome).await
+        let job = self.table.get(&this)?.info.job;
+        let args = json!({ "job": job, "milliseconds": milliseconds, "failure": failure, "charge": charge });
+        let call = self.call("queue.job.retry-after", Effect::Write, args);
+        self.settle(this, call, |job| retry(job, Duration::from_millis(milliseconds), failure, charge)).await
     }
 
     async fn dead_letter(
@@ -147,15 +164,24 @@ impl HostJob for RunState {
         this: Resource<JobHandle>,
         failure: wit::Failure,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
-        let job = &self.table.get(&this)?.job;
-        let notes = if job.attempt >= job.max_attempts { "max attempts exceeded" } else { "permanent failure" };
-        self.settle(this, Outcome::DeadLetter { failure: failure.into(), notes }).await
+        let failure = Failure::from(failure);
+        let job = self.table.get(&this)?.info.job;
+        let args = json!({ "job": job, "failure": failure });
+        let call = self.call("queue.job.dead-letter", Effect::Write, args);
+        self.settle(this, call, |job| {
+            let last = job.attempt >= job.max_attempts;
+            Outcome::DeadLetter { failure, notes: if last { "max attempts exceeded" } else { "permanent failure" } }
+        })
+        .await
     }
 
     async fn drop(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<()> {
-        let JobHandle { job, .. } = self.table.delete(this)?;
-        if self.open.remove(&job.lease.job).is_some()
-            && let Some(services) = &self.services
+        let JobHandle { info, job } = self.table.delete(this)?;
+        let call = self.call("queue.job.drop", Effect::Write, json!({ "job": info.job }));
+        self.answered::<()>(call.as_ref())?;
+        self.returned(call, &());
+        if let (Some(live), Some(job)) = (&mut self.live, job)
+            && live.open.remove(&job.lease.job).is_some()
         {
             if !job.is_lost() {
                 tracing::warn!(
@@ -164,7 +190,7 @@ impl HostJob for RunState {
                     "the component dropped the job unsettled; it goes back"
                 );
             }
-            services.pump.release(&job);
+            live.services.pump.release(&job);
         }
         Ok(())
     }
@@ -172,28 +198,123 @@ impl HostJob for RunState {
 
 impl RunState {
     /// Notes that the component works on this job now: it is the one to be charged if the component fails.
-    pub(super) fn begin(&mut self, this: &Resource<JobHandle>) -> wasmtime::Result<Job> {
-        let job = self.table.get(this)?.job.clone();
-        self.current = Some(job.lease.job);
-        Ok(job)
+    pub(super) fn begin(&mut self, this: &Resource<JobHandle>) -> wasmtime::Result<JobInfo> {
+        let JobHandle { info, job } = self.table.get(this)?;
+        if let (Some(live), Some(job)) = (&mut self.live, job) {
+            live.current = Some(job.lease.job);
+        }
+        Ok(info.clone())
+    }
+
+    fn job_info(&mut self, job: &Job) -> JobInfo {
+        JobInfo {
+            job: self.next_handle(),
+            id: u64::try_from(job.lease.job).unwrap_or(0),
+            receipt_id: job.receipt_id.clone(),
+            attempt: job.attempt,
+            max_attempts: job.max_attempts,
+            seed: random_seed(),
+            has_artifact: job.claimed_before(),
+        }
+    }
+
+    fn job_attribute<A: Serialize + serde::de::DeserializeOwned>(
+        &mut self,
+        import: &'static str,
+        this: &Resource<JobHandle>,
+        attribute: impl FnOnce(&JobInfo) -> A,
+    ) -> wasmtime::Result<A> {
+        let info = &self.table.get(this)?.info;
+        let (job, value) = (info.job, attribute(info));
+        self.attribute(import, json!({ "job": job }), value)
+    }
+
+    fn image_info(&mut self, image: &Image) -> ImageInfo {
+        ImageInfo {
+            image: self.next_handle(),
+            size: image.bytes.len() as u64,
+            content_type: image.content_type.to_owned(),
+            digest: image.digest.clone(),
+        }
+    }
+
+    async fn fetch(&mut self, this: &Resource<JobHandle>) -> wasmtime::Result<Result<Arc<Image>, Failure>> {
+        let location = match &self.table.get(this)?.job {
+            Some(job) if !job.is_lost() => job.location.clone(),
+            _ => return Ok(Err(Failure::lease_lost())),
+        };
+        let services = match self.services() {
+            Ok(services) => services,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        Ok(services.images.fetch(location.as_deref()).await.map(Arc::new))
+    }
+
+    async fn find_artifact(&mut self, job: &JobInfo, image_digest: &str) -> Result<Option<String>, Failure> {
+        if !job.has_artifact {
+            return Ok(None);
+        }
+        let services = self.services()?;
+        let key = Artifacts::key(&job.receipt_id, image_digest, services.api.as_str());
+        Ok(services.artifacts.find(&key).await?.map(|artifact| artifact.key))
     }
 
     async fn settle(
         &mut self,
         this: Resource<JobHandle>,
-        outcome: Outcome,
+        call: Option<Call>,
+        outcome: impl FnOnce(&Job) -> Outcome,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let JobHandle { job, .. } = self.table.delete(this)?;
-        let services = match self.services() {
-            Ok(services) => services,
-            Err(failure) => return Ok(Err(failure)),
+        let answer: Result<(), Failure> = match (self.answered(call.as_ref())?, job) {
+            (Some(answer), _) => answer,
+            (None, None) => Err(Failure::lease_lost()),
+            (None, Some(job)) => {
+                let component = self.component.to_string();
+                match self.live_mut() {
+                    Ok(live) => live.settle(&job, outcome(&job), component).await,
+                    Err(failure) => Err(failure),
+                }
+            }
         };
+        self.returned(call, &answer);
+        Ok(answer.map_err(Into::into))
+    }
+}
+
+impl Live {
+    fn claim(&mut self, limit: u32) -> Vec<Job> {
+        let count = usize::try_from(limit).unwrap_or(usize::MAX).min(self.assigned.len());
+        let jobs: Vec<Job> = self.assigned.drain(..count).collect();
+        self.claimed += u32::try_from(count).unwrap_or(u32::MAX);
+        self.open.extend(jobs.iter().map(|job| (job.lease.job, job.clone())));
+        jobs
+    }
+
+    async fn settle(&mut self, job: &Job, outcome: Outcome, component: String) -> Result<(), Failure> {
         self.open.remove(&job.lease.job);
         self.current = None;
-        log(&job, &outcome);
-        let component = Some(self.component.to_string());
-        Ok(services.pump.settle(&job, outcome, component).await.map_err(Into::into))
+        log(job, &outcome);
+        let settled = self.services.pump.settle(job, outcome.clone(), Some(component)).await;
+        if settled.is_ok() {
+            self.tally.decided(job.lease, &outcome);
+        }
+        settled
     }
+}
+
+/// A retry as the host grants it.
+fn retry(job: &Job, delay: Duration, failure: Failure, charge: bool) -> Outcome {
+    // What is never the receipt's fault is never charged; but an image that nobody can read must not go round for ever.
+    let charge = charge || (job.claims >= MOST_UNCHARGED_CLAIMS && failure.kind != FailureKind::Throttled);
+    if charge && job.attempt >= job.max_attempts {
+        // The limit is the host's to keep, whatever the component decides.
+        return Outcome::DeadLetter { failure, notes: "max attempts exceeded" };
+    }
+    let delay = delay.min(LONGEST_DELAY);
+    // What costs no attempt has no other end than its delay: never a busy loop.
+    let delay = if charge { delay } else { delay.max(SHORTEST_UNCHARGED) };
+    Outcome::Retry { delay, charge, failure: Some(failure) }
 }
 
 fn log(job: &Job, outcome: &Outcome) {

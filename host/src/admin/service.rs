@@ -1,0 +1,171 @@
+//! The routes, and who may use them.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Control, token};
+use crate::swap::{Candidate, LARGEST_COMPONENT};
+use crate::telemetry::metrics::{self, Metrics};
+
+/// For people: where the component came from.
+pub(super) const NAME_HEADER: &str = "x-component-name";
+/// Base64 of the signature file's text.
+pub(super) const SIGNATURE_HEADER: &str = "x-component-signature";
+
+pub(super) struct Service {
+    secret: String,
+    control: Arc<dyn Control>,
+    metrics: Arc<Metrics>,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Service {
+    pub(super) fn new(secret: String, control: Arc<dyn Control>, metrics: Arc<Metrics>) -> Self {
+        Self { secret, control, metrics }
+    }
+
+    async fn respond(&self, request: Request<Incoming>) -> Answer {
+        let (head, body) = request.into_parts();
+        // A client reads no answer before it has sent its request, so also what is refused is read to its end.
+        let body = receive(body).await;
+        let route = (&head.method, head.uri.path());
+        if let Err(refusal) = self.admit(route, &head.headers) {
+            return refusal.response();
+        }
+        match route {
+            (&Method::GET, "/healthz") => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
+            (&Method::GET, "/metrics") => answer(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.encode()),
+            (&Method::GET, "/components") => json_answer(StatusCode::OK, &self.control.components()),
+            (&Method::GET, "/shadow") => json_answer(StatusCode::OK, &self.control.shadow()),
+            (&Method::POST, "/swap") => match body.and_then(|bytes| candidate(&head.headers, bytes)) {
+                Ok(candidate) => self.swap(candidate).await,
+                Err(refusal) => refusal.response(),
+            },
+            (_, "/healthz" | "/metrics" | "/components" | "/shadow") => wrong_method("GET"),
+            (_, "/swap") => wrong_method("POST"),
+            (_, path) => Refusal(StatusCode::NOT_FOUND, format!("there is nothing at {path}")).response(),
+        }
+    }
+
+    /// Nobody but those who can read the token, and no browser, whatever page it shows.
+    fn admit(&self, route: (&Method, &str), headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.contains_key(ORIGIN) {
+            return Err(Refusal(StatusCode::FORBIDDEN, "requests from web pages are not answered".to_owned()));
+        }
+        if !headers.get(HOST).is_none_or(names_this_machine) {
+            // A name that somebody made point here.
+            return Err(Refusal(StatusCode::FORBIDDEN, "only requests to a loopback address are answered".to_owned()));
+        }
+        if matches!(route, (&Method::GET, "/healthz" | "/metrics")) {
+            return Ok(());
+        }
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        match given.is_some_and(|given| token::same(&self.secret, given)) {
+            true => Ok(()),
+            false => Err(Refusal(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong".to_owned())),
+        }
+    }
+
+    async fn swap(&self, candidate: Candidate) -> Answer {
+        let control = Arc::clone(&self.control);
+        // A task of its own: a swap that has begun is not abandoned when the one who asked goes away.
+        match tokio::spawn(async move { control.swap(candidate).await }).await {
+            Ok(verdict) => match serde_json::to_value(&verdict) {
+                Ok(verdict) => json_answer(StatusCode::OK, &verdict),
+                Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).response(),
+            },
+            Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the swap failed: {error}")).response(),
+        }
+    }
+}
+
+/// The service as hyper wants it.
+#[derive(Clone)]
+pub(super) struct Handler(pub(super) Arc<Service>);
+
+impl hyper::service::Service<Request<Incoming>> for Handler {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = Arc::clone(&self.0);
+        Box::pin(async move { Ok(service.respond(request).await) })
+    }
+}
+
+/// An error as a client gets it.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn response(self) -> Answer {
+        let mut answer = json_answer(self.0, &json!({ "error": self.1 }));
+        if self.0 == StatusCode::UNAUTHORIZED {
+            answer.headers_mut().insert("www-authenticate", HeaderValue::from_static("Bearer"));
+        }
+        answer
+    }
+}
+
+async fn receive(body: Incoming) -> Result<Bytes, Refusal> {
+    let limit = usize::try_from(LARGEST_COMPONENT).unwrap_or(usize::MAX);
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a component may have {LARGEST_COMPONENT} bytes")))
+        }
+        Err(error) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the request broke off: {error}"))),
+    }
+}
+
+fn candidate(headers: &HeaderMap, bytes: Bytes) -> Result<Candidate, Refusal> {
+    let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let signature = match text(SIGNATURE_HEADER) {
+        None => None,
+        Some(encoded) => {
+            let decoded = STANDARD.decode(&encoded).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let wrong = || Refusal(StatusCode::BAD_REQUEST, format!("{SIGNATURE_HEADER} is no Base64 of a text"));
+            Some(decoded.ok_or_else(wrong)?)
+        }
+    };
+    let name = text(NAME_HEADER).unwrap_or_else(|| "POST /swap".to_owned());
+    Ok(Candidate { name, bytes: bytes.into(), signature })
+}
+
+fn names_this_machine(host: &HeaderValue) -> bool {
+    let Ok(host) = host.to_str() else { return false };
+    let name = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => host.split(':').next(),
+    };
+    name.is_some_and(|name| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+}
+
+fn wrong_method(allowed: &'static str) -> Answer {
+    let mut answer = Refusal(StatusCode::METHOD_NOT_ALLOWED, format!("this is for {allowed}")).response();
+    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Answer {
+    answer(status, "application/json", value.to_string())
+}
+
+fn answer(status: StatusCode, content_type: &'static str, body: String) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    answer
+}

@@ -1,0 +1,62 @@
+//! A replay event by event.
+
+use std::io::{self, BufRead, IsTerminal};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cli::output::{self, plain};
+use crate::replay::{Exact, Replayed, exactly_by};
+use crate::sandbox::{Call, Meter, NoAnswer, Oracle, Program};
+use crate::trace::{Json, Trace};
+
+/// Replays a trace and shows each event as the component comes to it.
+pub(super) async fn by_step(meter: &Meter, program: &Program, trace: Arc<Trace>) -> anyhow::Result<Replayed> {
+    output::line(format!("{}  component {}", trace.path.display(), trace.header.component))?;
+    let exact = Arc::new(Mutex::new(Exact::new(Arc::clone(&trace))));
+    let stepping = Stepping { exact: Arc::clone(&exact), wait: io::stdin().is_terminal() };
+    let replayed = exactly_by(meter, program, trace, exact, stepping).await;
+    match &replayed.mismatch {
+        None => output::line(format!("the end is as recorded, after {} instructions", replayed.work))?,
+        Some(_) => output::line("the replay ends here")?,
+    }
+    Ok(replayed)
+}
+
+struct Stepping {
+    exact: Arc<Mutex<Exact>>,
+    wait: bool,
+}
+
+impl Oracle for Stepping {
+    fn answer(&mut self, call: &Call) -> Result<Option<Json>, NoAnswer> {
+        let mut exact = self.exact.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = exact.position() + 1;
+        let answer = exact.answer(call);
+        let shown = match &answer {
+            Ok(Some(result)) => {
+                format!("{number:>4}  {} {}\n        → {}", call.import, call.args, short(result.as_str()))
+            }
+            Ok(None) => format!("{number:>4}  {} {}", call.import, call.args),
+            Err(why) => format!("{number:>4}  {} {}\n        ✗ {why}", call.import, call.args),
+        };
+        let lines: Vec<String> = shown.lines().map(plain).collect();
+        output::line(lines.join("\n")).map_err(|error| NoAnswer(format!("cannot write: {error}")))?;
+        if self.wait {
+            let mut line = String::new();
+            io::stdin().lock().read_line(&mut line).map_err(|error| NoAnswer(format!("cannot read: {error}")))?;
+        }
+        answer
+    }
+
+    fn response(&mut self, digest: &str) -> Result<String, NoAnswer> {
+        self.exact.lock().unwrap_or_else(PoisonError::into_inner).response(digest)
+    }
+}
+
+/// One line is enough to know what it was.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 300;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}

@@ -1,0 +1,140 @@
+//! Recorded runs, on the component that was recorded or on another one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use super::step;
+use crate::cli::args::SandboxArgs;
+use crate::cli::output::{self, plain};
+use crate::replay::{Differences, Loose, Replayed, decisions_of, exactly, with_another};
+use crate::sandbox::{EMBEDDED, Limits, Meter, Program};
+use crate::trace::{Settings, Trace};
+
+/// Instructions that another component may take for one run.
+const FUEL: u64 = 20_000_000_000;
+
+/// Replays all of them; returns whether each is as recorded.
+pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, step: bool, json: bool) -> anyhow::Result<bool> {
+    let (name, bytes) = args.read_component()?;
+    let mut machine: Option<(Settings, Meter, Program)> = None;
+    let (mut same, mut other, mut work) = (0_usize, 0_usize, 0_u64);
+    let started = std::time::Instant::now();
+    for path in paths {
+        let trace = match Trace::read(path) {
+            Ok(trace) => Arc::new(trace),
+            Err(error) => {
+                report(path, json, &json!({ "error": error.to_string() }), &[plain(&error.to_string())])?;
+                other += 1;
+                continue;
+            }
+        };
+        // Limits are those of the recorded run; few folders hold more than one kind.
+        if machine.as_ref().is_none_or(|(settings, ..)| *settings != trace.header.settings) {
+            let meter = Meter::new(Limits::from(&trace.header.settings), args.cache_dir().as_deref())?;
+            let program = meter.load_bytes(&name, &bytes)?;
+            machine = Some((trace.header.settings.clone(), meter, program));
+        }
+        let Some((_, meter, program)) = &machine else { continue };
+        let (as_recorded, took) = if program.digest() == trace.header.component {
+            let replayed = match step {
+                true => step::by_step(meter, program, Arc::clone(&trace)).await?,
+                false => exactly(meter, program, Arc::clone(&trace), None).await,
+            };
+            (report_exact(path, &trace, &replayed, json)?, replayed.work)
+        } else {
+            report_another(path, meter, program, &trace, json).await?
+        };
+        work += took;
+        if as_recorded { same += 1 } else { other += 1 }
+    }
+    if !json {
+        let seconds = started.elapsed().as_secs_f64();
+        let digest = machine.as_ref().map_or("no component", |(_, _, program)| program.digest());
+        output::line(format!("{same} runs as recorded, {other} not ({digest})"))?;
+        tracing::info!(runs = paths.len(), seconds, instructions = work, "replayed");
+    }
+    Ok(other == 0)
+}
+
+fn report_exact(path: &Path, trace: &Trace, replayed: &Replayed, json: bool) -> anyhow::Result<bool> {
+    let Some(mismatch) = &replayed.mismatch else {
+        let events = replayed.events;
+        report(path, json, &json!({ "same": true, "events": events, "instructions": replayed.work }), &[])?;
+        return Ok(true);
+    };
+    let mut lines = vec![
+        format!("event {} differs", mismatch.event),
+        format!("  expected {}", plain(&mismatch.expected)),
+        format!("  found    {}", plain(&mismatch.found)),
+    ];
+    if trace.header.redacted {
+        lines.push("  (numbers are masked in this trace, which may be why)".to_owned());
+    }
+    report(path, json, &json!({ "same": false, "mismatch": mismatch, "redacted": trace.header.redacted }), &lines)?;
+    Ok(false)
+}
+
+async fn report_another(
+    path: &Path,
+    meter: &Meter,
+    program: &Program,
+    trace: &Arc<Trace>,
+    json: bool,
+) -> anyhow::Result<(bool, u64)> {
+    let replayed = with_another(meter, program, Loose::new(Arc::clone(trace)), FUEL).await;
+    let mut differences = Differences::default();
+    if let Err(error) = &replayed.result {
+        differences.failure("the run", error);
+    }
+    if replayed.unrecorded.is_empty() {
+        differences.decisions(&decisions_of(&trace.events), &replayed.decisions);
+    } else {
+        let asked: Vec<&str> = replayed.unrecorded.iter().map(String::as_str).collect();
+        differences.unrecorded("the run", &asked.join(", "));
+    }
+    let same = differences.is_empty();
+    let mut value = json!({ "same": same, "recorded": trace.header.component, "instructions": replayed.work });
+    if let (Some(value), Value::Object(found)) = (value.as_object_mut(), serde_json::to_value(&differences)?) {
+        value.extend(found);
+    }
+    report(path, json, &value, &in_lines(&differences))?;
+    Ok((same, replayed.work))
+}
+
+fn in_lines(differences: &Differences) -> Vec<String> {
+    let Differences { failures, decisions, lost, changed, gained, unrecorded } = differences;
+    let remarks = failures.iter().chain(decisions).map(|remark| format!("{}: {}", remark.item, remark.what));
+    let missing =
+        unrecorded.iter().map(|remark| format!("{}: asks for what was not recorded: {}", remark.item, remark.what));
+    let fields = lost.iter().chain(changed).chain(gained);
+    let fields = fields.map(|field| format!("{}: {}: {} → {}", field.item, field.field, field.before, field.after));
+    remarks.chain(missing).chain(fields).map(|line| plain(&line)).collect()
+}
+
+fn report(path: &Path, json: bool, value: &Value, lines: &[String]) -> anyhow::Result<()> {
+    if json {
+        let mut value = value.clone();
+        if let Some(members) = value.as_object_mut() {
+            members.insert("trace".to_owned(), Value::from(path.to_string_lossy()));
+        }
+        return output::json(&value);
+    }
+    for line in lines {
+        output::line(format!("{}: {line}", path.display()))?;
+    }
+    Ok(())
+}
+
+impl SandboxArgs {
+    /// The component's name and bytes.
+    fn read_component(&self) -> anyhow::Result<(String, Vec<u8>)> {
+        let Some(path) = self.component.as_deref() else {
+            return Ok(("the built-in component".to_owned(), EMBEDDED.to_vec()));
+        };
+        let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
+        Ok((path.display().to_string(), bytes))
+    }
+}

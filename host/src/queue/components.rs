@@ -1,0 +1,239 @@
+//! The ledger of components: what ran on which worker, and why it changed. Shared by all hosts of a database, so that what
+//! one of them rolled back is distrusted by all.
+
+use std::fmt;
+
+use serde::Serialize;
+use tokio_postgres::{Client, Row};
+
+use super::QueueError;
+use super::connect::SESSION_NAME;
+
+const DISTRUSTED: &str = include_str!("sql/distrusted.sql");
+const LAST_CONFIRMED: &str = include_str!("sql/last_confirmed.sql");
+const RUNNING: &str = include_str!("sql/running.sql");
+
+/// What happened to a component.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Change {
+    /// A worker began with it.
+    Started,
+    /// A worker went over to it; it is on probation.
+    Switched,
+    /// It passed its probation.
+    Confirmed,
+    /// A worker went back from it; it is distrusted from then on.
+    RolledBack,
+    /// It was not let in.
+    Refused,
+    /// A person trusts it again.
+    Allowed,
+    /// A worker ended with it.
+    Stopped,
+}
+
+impl Change {
+    const ALL: [Self; 7] =
+        [Self::Started, Self::Switched, Self::Confirmed, Self::RolledBack, Self::Refused, Self::Allowed, Self::Stopped];
+
+    /// The name that the ledger has for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Switched => "switched",
+            Self::Confirmed => "confirmed",
+            Self::RolledBack => "rolled-back",
+            Self::Refused => "refused",
+            Self::Allowed => "allowed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|change| change.as_str() == name)
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A change to be recorded.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The worker's id (see [`super::Pump::worker`]).
+    pub worker: String,
+    pub change: Change,
+    /// SHA-256 of the component that the change is about: in a roll-back the bad one.
+    pub digest: String,
+    /// SHA-256 of the one before; in a roll-back the one that runs again.
+    pub previous: Option<String>,
+    /// Why, for people.
+    pub reason: Option<String>,
+    /// Where the component came from: a file, an S3 object, "built in".
+    pub source: Option<String>,
+}
+
+/// A recorded change.
+#[derive(Debug, Clone, Serialize)]
+pub struct Recorded {
+    /// ISO 8601, UTC.
+    pub at: String,
+    pub worker: String,
+    pub change: Change,
+    /// See [`Entry`].
+    pub digest: String,
+    /// See [`Entry`].
+    pub previous: Option<String>,
+    pub reason: Option<String>,
+    pub source: Option<String>,
+    pub host_version: Option<String>,
+}
+
+/// Why a digest is distrusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Distrust {
+    /// When it was rolled back: ISO 8601, UTC.
+    pub at: String,
+    /// Who did.
+    pub worker: String,
+    pub reason: Option<String>,
+}
+
+/// What a worker runs.
+#[derive(Debug, Clone, Serialize)]
+pub struct Running {
+    pub worker: String,
+    /// SHA-256 of what runs.
+    pub digest: String,
+    /// How it came to run: started, switched or rolled back (to it).
+    pub change: Change,
+    /// ISO 8601, UTC.
+    pub since: String,
+    /// What ran before; after a roll-back the bad one.
+    pub previous: Option<String>,
+    /// Why it changed.
+    pub why: Option<String>,
+    /// Whether it has a session in the database; none where that cannot be told, because the operator gave the sessions
+    /// a name of their own.
+    pub alive: Option<bool>,
+}
+
+/// Writes a change into the ledger.
+pub async fn record(client: &Client, entry: &Entry) -> Result<(), QueueError> {
+    let sql = "INSERT INTO public.receipt_component_changes
+                   (worker, change, digest, previous, reason, source, host_version)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    // Postgres takes no NUL, and a reason may quote a component.
+    let plain = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
+    let change = entry.change.as_str();
+    client
+        .execute(
+            sql,
+            &[
+                &entry.worker,
+                &change,
+                &entry.digest,
+                &entry.previous,
+                &plain(&entry.reason),
+                &plain(&entry.source),
+                &env!("CARGO_PKG_VERSION"),
+            ],
+        )
+        .await
+        .map_err(|error| QueueError::query("to record a change of component", &error))?;
+    Ok(())
+}
+
+/// The last `limit` changes, newest first.
+pub async fn history(client: &Client, limit: i64) -> Result<Vec<Recorded>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to list the changes of components", &error);
+    let sql = "SELECT
+                   to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at,
+                   worker, change, digest, previous, reason, source, host_version
+               FROM public.receipt_component_changes
+               ORDER BY id DESC
+               LIMIT $1";
+    let rows = client.query(sql, &[&limit]).await.map_err(problem)?;
+    let recorded = |row: &Row| {
+        Ok(Recorded {
+            at: row.try_get("at")?,
+            worker: row.try_get("worker")?,
+            change: change(row)?,
+            digest: row.try_get("digest")?,
+            previous: row.try_get("previous")?,
+            reason: row.try_get("reason")?,
+            source: row.try_get("source")?,
+            host_version: row.try_get("host_version")?,
+        })
+    };
+    rows.iter().map(recorded).collect::<Result<_, _>>().map_err(problem)
+}
+
+/// Why this digest must not run: it was rolled back, and nobody allowed it since.
+pub async fn distrusted(client: &Client, digest: &str) -> Result<Option<Distrust>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is trusted", &error);
+    let row = client.query_opt(DISTRUSTED, &[&digest]).await.map_err(problem)?;
+    let distrust = |row: Row| {
+        Ok(Distrust { at: row.try_get("at")?, worker: row.try_get("worker")?, reason: row.try_get("reason")? })
+    };
+    row.map(distrust).transpose().map_err(problem)
+}
+
+/// The digest that any worker confirmed last, and that is not distrusted since.
+pub async fn last_confirmed(client: &Client) -> Result<Option<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look for the last good component", &error);
+    let row = client.query_opt(LAST_CONFIRMED, &[]).await.map_err(problem)?;
+    row.map(|row| row.try_get(0)).transpose().map_err(problem)
+}
+
+/// What runs now, the newest change first: of each worker that has a session. Where the sessions' names cannot tell, all
+/// workers that did not say that they stopped.
+pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("to list what is running", &error);
+    let own = client.query_one("SELECT current_setting('application_name')", &[]).await.map_err(problem)?;
+    // Our own name was made from the same connection string as theirs.
+    let named = own.try_get::<_, String>(0).map_err(problem)?.starts_with(SESSION_NAME);
+    let rows = client.query(RUNNING, &[&named]).await.map_err(problem)?;
+    let running = |row: &Row| {
+        let alive: bool = row.try_get("alive")?;
+        Ok(Running {
+            worker: row.try_get("worker")?,
+            digest: row.try_get::<_, Option<String>>("digest")?.unwrap_or_default(),
+            change: change(row)?,
+            since: row.try_get("since")?,
+            previous: row.try_get("previous")?,
+            why: row.try_get("reason")?,
+            alive: (alive || named).then_some(alive),
+        })
+    };
+    rows.iter().map(running).collect::<Result<_, _>>().map_err(problem)
+}
+
+/// The digests in the ledger that begin with `prefix`, at most two: enough to see whether it is one.
+pub async fn known(client: &Client, prefix: &str) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look for a component", &error);
+    let sql = "SELECT DISTINCT digest FROM public.receipt_component_changes WHERE starts_with(digest, $1) LIMIT 2";
+    let rows = client.query(sql, &[&prefix]).await.map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
+}
+
+/// The column's check knows these names only; one of a later host's is shown as what it is nearest to: no change here.
+fn change(row: &Row) -> Result<Change, tokio_postgres::Error> {
+    Ok(Change::named(row.try_get("change")?).unwrap_or(Change::Refused))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_change_is_found_by_its_name() {
+        for change in Change::ALL {
+            assert_eq!(Change::named(change.as_str()), Some(change));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+-- What each worker runs, as far as its own changes and its sessions tell. $1: whether the sessions' names tell (they do not
+-- where the operator chose a name of their own).
+SELECT
+    w.worker,
+    CASE l.change WHEN 'rolled-back' THEN l.previous ELSE l.digest END AS digest,
+    l.change,
+    l.at,
+    to_char(l.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
+    CASE l.change WHEN 'rolled-back' THEN l.digest ELSE l.previous END AS previous,
+    l.reason,
+    alive.alive
+FROM (SELECT DISTINCT worker FROM public.receipt_component_changes) AS w
+CROSS JOIN LATERAL (
+    SELECT c.change, c.digest, c.previous, c.reason, c.at, c.id
+    FROM public.receipt_component_changes c
+    WHERE c.worker = w.worker AND c.change IN ('started', 'switched', 'rolled-back', 'stopped')
+    ORDER BY c.id DESC
+    LIMIT 1
+) AS l
+CROSS JOIN LATERAL (
+    SELECT EXISTS (
+        SELECT
+        FROM pg_stat_activity s
+        WHERE s.datname = current_database() AND s.application_name = 'receipt-worker ' || w.worker
+    ) AS alive
+) AS alive
+WHERE l.change <> 'stopped' AND (alive.alive OR NOT $1)
+ORDER BY l.id DESC

@@ -1,0 +1,53 @@
+//! Taking back what a bad component decided: its jobs are due again, uncharged, and what it buried is alive.
+
+use tokio_postgres::{Client, Transaction};
+
+use super::{CHANNEL, Lease, QueueError};
+
+const LOCK: &str = include_str!("sql/take_back_lock.sql");
+const TAKE_BACK: &str = include_str!("sql/take_back.sql");
+
+/// Takes back jobs by the leases under which they were put back or dead-lettered: what waits is due now and its attempt is
+/// given back, a dead letter is in the queue again as new and its receipt `pending`. What was completed, or claimed or
+/// settled by somebody since, is left alone. One transaction; hosts are woken. Returns how many were taken back.
+pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, QueueError> {
+    if leases.is_empty() {
+        return Ok(0);
+    }
+    let problem = |error: tokio_postgres::Error| QueueError::query("to take back what a component decided", &error);
+    let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
+    let transaction = client.transaction().await.map_err(problem)?;
+    transaction.query(LOCK, &[&ids, &tokens]).await.map_err(problem)?;
+    let dead = revive(&transaction, &tokens).await.map_err(problem)?;
+    let waiting = transaction.execute(TAKE_BACK, &[&ids, &tokens]).await.map_err(problem)?;
+    if waiting > 0 {
+        transaction.execute("SELECT pg_notify($1, '')", &[&CHANNEL]).await.map_err(problem)?;
+    }
+    transaction.commit().await.map_err(problem)?;
+    Ok(dead + waiting)
+}
+
+async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, tokio_postgres::Error> {
+    // Becoming pending is what queues a receipt (the trigger does it, and empties the dead letters) …
+    let marked = transaction
+        .execute(
+            "UPDATE public.receipts r
+             SET status = 'pending'
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id = r.id AND d.settled_token = ANY ($1) AND r.status::text = 'ocr_failed'",
+            &[&tokens],
+        )
+        .await?;
+    // … but for one that the app gave another status.
+    let others = transaction
+        .query_opt(
+            "SELECT public.receipt_queue_put(array_agg(d.receipt_id))
+             FROM public.receipt_queue_dlq d
+             WHERE d.settled_token = ANY ($1)
+             HAVING count(*) > 0",
+            &[&tokens],
+        )
+        .await?;
+    let others: i32 = others.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
+    Ok(marked + u64::try_from(others).unwrap_or(0))
+}

@@ -1,0 +1,30 @@
+//! Replaying recorded runs, with no database, no S3 and no AWS. The component that was recorded must make the same calls,
+//! byte for byte ([`exactly`]); of another one it is shown where it decides differently ([`with_another`]).
+
+mod compare;
+mod decision;
+mod exact;
+mod loose;
+
+pub use compare::{Differences, FieldDifference, Which};
+pub use decision::{Decision, decisions_of};
+pub use exact::{Exact, Mismatch, Replayed, exactly, exactly_by};
+pub use loose::{Improvised, Loose, with_another};
+
+use crate::trace::{Event, Trace};
+
+/// Instructions that a second of computing comes to, at most, on machines of today.
+const INSTRUCTIONS_A_SECOND: u64 = 2_000_000_000;
+
+/// What `worker.run` was called with.
+fn limit_of(trace: &Trace) -> u32 {
+    #[derive(serde::Deserialize)]
+    struct Args {
+        limit: u32,
+    }
+    let args = trace.events.iter().find_map(|event| match event {
+        Event::Enter { args, .. } => args.read::<Args>().ok(),
+        _ => None,
+    });
+    args.map_or(1, |args| args.limit)
+}

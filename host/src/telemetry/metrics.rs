@@ -1,0 +1,201 @@
+//! Counters for whoever watches over a fleet, in the text format that Prometheus reads.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Components that have counters of their own. Older ones lose theirs, or a host that swaps often would grow.
+const COMPONENTS: usize = 16;
+/// Digits of a digest that tell components apart in a dashboard.
+const SHORT: usize = 12;
+
+/// All metrics of a host. Their names begin with `receipt_worker_`.
+pub struct Metrics {
+    registry: Registry,
+    swap_stages: Family<Stage, Counter>,
+    runs: Family<Component, Counter>,
+    jobs: Family<Component, Counter>,
+    component_info: Family<Info, Gauge>,
+    shadow: Family<Outcome, Counter>,
+    traces: Family<Outcome, Counter>,
+    counted: Mutex<Counted>,
+}
+
+/// Label sets that exist: the library does not tell.
+#[derive(Default)]
+struct Counted {
+    /// Oldest first.
+    components: VecDeque<String>,
+    sets: HashSet<Component>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Component {
+    component: String,
+    outcome: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Info {
+    digest: String,
+    state: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: String,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("receipt_worker");
+        let swap_stages = Family::default();
+        registry.register("swap_stages", "Stages of component swaps that ended", swap_stages.clone());
+        let runs = Family::default();
+        registry.register("runs", "Runs of a component", runs.clone());
+        let jobs = Family::default();
+        registry.register("jobs", "Jobs that a component worked", jobs.clone());
+        let component_info = Family::default();
+        registry.register("component_info", "Components that this host has, and what they do", component_info.clone());
+        let shadow = Family::default();
+        registry.register("shadow", "Responses that a shadow component read beside the current one", shadow.clone());
+        let traces = Family::default();
+        registry.register("traces", "Runs that were recorded, or should have been", traces.clone());
+        let counted = Mutex::default();
+        Self { registry, swap_stages, runs, jobs, component_info, shadow, traces, counted }
+    }
+
+    /// A stage of a swap ended: `ok`, `refused`, `rolled-back`.
+    pub fn swap_stage(&self, stage: &str, outcome: &str) {
+        self.swap_stages.get_or_create(&Stage { stage: stage.to_owned(), outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A run of the component with this digest ended.
+    pub fn run(&self, digest: &str, outcome: &str) {
+        self.count(&self.runs, digest, outcome, 1);
+    }
+
+    /// The component with this digest worked jobs.
+    pub fn jobs(&self, digest: &str, outcome: &str, jobs: u64) {
+        self.count(&self.jobs, digest, outcome, jobs);
+    }
+
+    /// A shadow component read a response.
+    pub fn shadow(&self, outcome: &str) {
+        self.shadow.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A run was recorded, or could not be.
+    pub fn trace(&self, outcome: &str) {
+        self.traces.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    }
+
+    /// All components that the host has now: digest and state (`current`, `previous`, `shadow`, …).
+    pub fn components(&self, components: &[(&str, &str)]) {
+        self.component_info.clear();
+        for (digest, state) in components {
+            self.component_info
+                .get_or_create(&Info { digest: (*digest).to_owned(), state: (*state).to_owned() })
+                .set(1);
+        }
+    }
+
+    /// All of them as text (OpenMetrics 1.0).
+    pub fn encode(&self) -> String {
+        let mut encoded = String::new();
+        if let Err(error) = text::encode(&mut encoded, &self.registry) {
+            tracing::warn!(%error, "cannot write the metrics");
+        }
+        encoded
+    }
+
+    fn count(&self, family: &Family<Component, Counter>, digest: &str, outcome: &str, count: u64) {
+        let component = digest.get(..SHORT).unwrap_or(digest).to_owned();
+        let labels = Component { component, outcome: outcome.to_owned() };
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.sets.insert(labels.clone()) {
+            self.make_room(&mut counted, &labels.component);
+        }
+        family.get_or_create(&labels).inc_by(count);
+    }
+
+    fn make_room(&self, counted: &mut Counted, component: &String) {
+        if counted.components.contains(component) {
+            return;
+        }
+        counted.components.push_back(component.clone());
+        if counted.components.len() <= COMPONENTS {
+            return;
+        }
+        let Some(oldest) = counted.components.pop_front() else { return };
+        for old in counted.sets.extract_if(|labels| labels.component == oldest) {
+            self.runs.remove(&old);
+            self.jobs.remove(&old);
+        }
+    }
+}
+
+/// The media type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_named_and_labelled() {
+        let (metrics, digest) = (Metrics::new(), "0123456789abcdef");
+        metrics.swap_stage("gate", "refused");
+        metrics.run(digest, "ok");
+        metrics.jobs(digest, "processed", 7);
+        metrics.shadow("same");
+        metrics.trace("written");
+        metrics.components(&[("old", "current")]);
+        metrics.components(&[(digest, "current"), ("old", "previous")]);
+        let text = metrics.encode();
+        for line in [
+            "receipt_worker_swap_stages_total{stage=\"gate\",outcome=\"refused\"} 1",
+            "receipt_worker_runs_total{component=\"0123456789ab\",outcome=\"ok\"} 1",
+            "receipt_worker_jobs_total{component=\"0123456789ab\",outcome=\"processed\"} 7",
+            "receipt_worker_shadow_total{outcome=\"same\"} 1",
+            "receipt_worker_traces_total{outcome=\"written\"} 1",
+            "receipt_worker_component_info{digest=\"0123456789abcdef\",state=\"current\"} 1",
+            "receipt_worker_component_info{digest=\"old\",state=\"previous\"} 1",
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line}:\n{text}");
+        }
+        assert!(!text.contains("digest=\"old\",state=\"current\""), "{text}");
+    }
+
+    #[test]
+    fn many_components_do_not_make_it_grow() {
+        let metrics = Metrics::new();
+        for number in 0..200 {
+            let digest = format!("{number:064x}").chars().rev().collect::<String>();
+            metrics.run(&digest, "ok");
+            metrics.run(&digest, "trapped");
+            metrics.jobs(&digest, "processed", 1);
+        }
+        let text = metrics.encode();
+        assert_eq!(text.lines().filter(|line| line.contains("{component=")).count(), 3 * COMPONENTS, "{text}");
+    }
+}

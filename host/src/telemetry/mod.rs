@@ -1,0 +1,3 @@
+//! What the host tells about itself, beside its log.
+
+pub mod metrics;
