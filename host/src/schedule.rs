@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::queue::Pump;
-use crate::sandbox::{Program, RunEnd, Sandbox, Services};
+use crate::queue::{Job, Pump};
+use crate::sandbox::RunEnd;
 
 /// How long one pass waits for a queue that cannot be reached.
 const ONCE_PATIENCE: Duration = Duration::from_secs(60);
@@ -49,23 +49,21 @@ pub struct Runs {
     pub gave_up: Option<String>,
 }
 
-/// Runs until a stop is asked for, or (with `once`) until nothing is due.
-pub async fn run(
-    sandbox: Arc<Sandbox>,
-    program: Arc<Program>,
-    services: Arc<Services>,
+/// Calls `work` with jobs until a stop is asked for, or (with `once`) until nothing is due.
+pub async fn run<F>(
+    work: impl Fn(Vec<Job>) -> F,
+    pump: Arc<Pump>,
     settings: ScheduleSettings,
     mut stop: watch::Receiver<Stop>,
-) -> Runs {
-    let pump = Arc::clone(&services.pump);
+) -> Runs
+where
+    F: Future<Output = RunEnd> + Send + 'static,
+{
     let mut ready = pump.ready();
     let mut running = JoinSet::new();
     let mut report = Runs::default();
     while *stop.borrow_and_update() == Stop::No {
-        start_runs(&settings, &pump, &mut running, |jobs| {
-            let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
-            async move { sandbox.run(&program, &services, jobs).await }
-        });
+        start_runs(&settings, &pump, &mut running, &work);
         if settings.once && running.is_empty() && pump.is_exhausted() {
             break;
         }
@@ -85,12 +83,8 @@ pub async fn run(
 }
 
 /// Spreads what waits over the free instances.
-fn start_runs<F>(
-    settings: &ScheduleSettings,
-    pump: &Pump,
-    running: &mut JoinSet<RunEnd>,
-    run: impl Fn(Vec<crate::queue::Job>) -> F,
-) where
+fn start_runs<F>(settings: &ScheduleSettings, pump: &Pump, running: &mut JoinSet<RunEnd>, work: &impl Fn(Vec<Job>) -> F)
+where
     F: Future<Output = RunEnd> + Send + 'static,
 {
     loop {
@@ -103,7 +97,7 @@ fn start_runs<F>(
         if jobs.is_empty() {
             return;
         }
-        running.spawn(run(jobs));
+        running.spawn(work(jobs));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Flags that several verbs share, and how their values are read.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -12,6 +12,7 @@ use crate::aws::AwsOverrides;
 use crate::dev::user_cache;
 use crate::queue::Database;
 use crate::sandbox::Limits;
+use crate::swap::source::ComponentLocation;
 
 /// Where the queue is.
 #[derive(Debug, Clone, Args)]
@@ -94,9 +95,9 @@ fn named(bucket: Option<&String>, what: &str, variable: &str) -> anyhow::Result<
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sandbox")]
 pub(super) struct SandboxArgs {
-    /// Component to run; the one that is built in, if not given.
-    #[arg(long, env = "WORKER_COMPONENT", value_name = "FILE")]
-    pub(super) component: Option<PathBuf>,
+    /// Component to run: a file, or (host run) s3://bucket/key; the one that is built in, if not given.
+    #[arg(long, env = "WORKER_COMPONENT", value_name = "FILE|URL")]
+    pub(super) component: Option<ComponentLocation>,
     /// Folder for compiled components (mode 0700); the user's cache, if not given. Empty: compile at every start.
     #[arg(long, env = "WORKER_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FOLDER")]
     cache_dir: Option<PathBuf>,
@@ -144,6 +145,17 @@ impl SandboxArgs {
         }
     }
 
+    /// The component's file; none for the built-in one.
+    pub(super) fn component_file(&self) -> anyhow::Result<Option<&Path>> {
+        match &self.component {
+            None => Ok(None),
+            Some(ComponentLocation::File(path)) => Ok(Some(path)),
+            Some(ComponentLocation::S3 { bucket, key }) => anyhow::bail!(
+                "only `host run` reads a component from S3; fetch it first: aws s3 cp s3://{bucket}/{key} worker.wasm"
+            ),
+        }
+    }
+
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
             Some(folder) if folder.as_os_str().is_empty() => None,
@@ -163,7 +175,6 @@ pub(super) struct AdminArgs {
 
 impl AdminArgs {
     /// How a host starts its endpoint.
-    #[expect(dead_code, reason = "host run does not start one yet")]
     pub(super) fn settings(&self) -> AdminSettings {
         AdminSettings { address: self.admin, folder: user_cache() }
     }
@@ -183,7 +194,7 @@ impl AdminArgs {
     }
 }
 
-/// Reads `250ms`, `30s`, `15m`, `2h`; a bare number is seconds.
+/// Reads `250ms`, `30s`, `15m`, `2h`, `7d`; a bare number is seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
@@ -193,7 +204,8 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "s" | "" => number,
         "m" => number * 60.0,
         "h" => number * 3600.0,
-        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use ms, s, m or h")),
+        "d" => number * 86_400.0,
+        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use ms, s, m, h or d")),
     };
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),

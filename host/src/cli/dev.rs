@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use super::args::SandboxArgs;
 use super::enqueue::{Photo, show, upload};
 use super::output;
-use super::run::{WorkArgs, Worker, load, stop_on_signals};
+use super::run::{WorkArgs, Worker, sandbox, stop_on_signals};
+use super::swapping::{RecordArgs, SwapArgs};
 use crate::aws::{self, AwsOverrides};
 use crate::dev::postgres::{self, LocalPostgres};
 use crate::dev::s3::{self, LocalS3};
@@ -58,6 +59,10 @@ pub(crate) struct Dev {
     work: WorkArgs,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    swap: SwapArgs,
+    #[command(flatten)]
+    record: RecordArgs,
 }
 
 impl Dev {
@@ -65,20 +70,22 @@ impl Dev {
         // Before anything is started: Ctrl-C must find somebody who stops it all.
         let stop = stop_on_signals()?;
         let photos = photos(&self.receipts)?;
-        let (sandbox, program) = load(&self.sandbox, self.work.concurrency)?;
+        let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
         let servers = Servers::start(&self).await?;
         let worked = async {
             let database = Database::parse(&servers.state.database_url)?;
             migrate(&mut database.connect().await?).await?;
             let aws = aws::load(&servers.state.aws()).await?;
             servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
+            let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
             let worker = Worker {
                 database,
                 aws,
                 source: SOURCE_BUCKET.to_owned(),
                 artifact: ARTIFACT_BUCKET.to_owned(),
                 sandbox,
-                program,
+                swapping,
+                recorder: self.record.start()?,
             };
             self.work_and_stay(&servers.state, &worker, &photos, stop).await
         };

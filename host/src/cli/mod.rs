@@ -16,6 +16,7 @@ mod run;
 mod shadow;
 mod status;
 mod swap;
+mod swapping;
 mod target;
 
 use std::io;

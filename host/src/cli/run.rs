@@ -12,12 +12,16 @@ use tokio::sync::{Notify, watch};
 
 use super::args::{AwsArgs, BucketArgs, DatabaseArgs, SandboxArgs, at_least_one, duration, size};
 use super::output;
+use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
 use crate::ocr::{OcrApi, OcrSource, Textract};
 use crate::queue::{Counts, Database, Pump, PumpSettings, listen};
-use crate::sandbox::{Program, Sandbox, Services};
+use crate::sandbox::{Observer, Program, RunEnd, Sandbox, Services};
 use crate::schedule::{self, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
+use crate::swap::Swapper;
+use crate::telemetry::metrics::Metrics;
+use crate::trace::Recorder;
 
 /// Works the queue.
 ///
@@ -41,6 +45,10 @@ pub(crate) struct Run {
     work: WorkArgs,
     #[command(flatten)]
     sandbox: SandboxArgs,
+    #[command(flatten)]
+    swap: SwapArgs,
+    #[command(flatten)]
+    record: RecordArgs,
     /// One pass: work what is due now, print a JSON summary, exit.
     #[arg(long)]
     once: bool,
@@ -100,14 +108,16 @@ impl Run {
         let started = Instant::now();
         let database = self.database.parse()?;
         let (source, artifact) = (self.buckets.source()?, self.buckets.artifact()?);
-        let (sandbox, program) = load(&self.sandbox, self.work.concurrency)?;
         let aws = aws::load(&self.aws.overrides()).await?;
+        let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
+        let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
+        let recorder = self.record.start()?;
         let stop = stop_on_signals()?;
-        let worker = Worker { database, aws, source, artifact, sandbox, program };
+        let worker = Worker { database, aws, source, artifact, sandbox, swapping, recorder };
         let (counts, runs) = worker.run(&self.work, self.once, stop).await?;
         if self.once {
             let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let component = worker.program.digest().to_owned();
+            let component = worker.swapping.first.digest().to_owned();
             if let Some(why) = runs.gave_up {
                 anyhow::bail!(why);
             }
@@ -119,9 +129,14 @@ impl Run {
 
 /// Makes the sandbox and loads the component.
 pub(super) fn load(args: &SandboxArgs, concurrency: usize) -> anyhow::Result<(Arc<Sandbox>, Arc<Program>)> {
-    let sandbox = Sandbox::new(args.limits(), concurrency, args.cache_dir().as_deref())?;
-    let program = sandbox.load(args.component.as_deref())?;
-    Ok((Arc::new(sandbox), Arc::new(program)))
+    let sandbox = sandbox(args, concurrency)?;
+    let program = sandbox.load(args.component_file()?)?;
+    Ok((sandbox, Arc::new(program)))
+}
+
+/// Makes the sandbox.
+pub(super) fn sandbox(args: &SandboxArgs, concurrency: usize) -> anyhow::Result<Arc<Sandbox>> {
+    Ok(Arc::new(Sandbox::new(args.limits(), concurrency, args.cache_dir().as_deref())?))
 }
 
 /// Everything that a worker needs, configured and checked.
@@ -131,7 +146,8 @@ pub(super) struct Worker {
     pub(super) source: String,
     pub(super) artifact: String,
     pub(super) sandbox: Arc<Sandbox>,
-    pub(super) program: Arc<Program>,
+    pub(super) swapping: Swapping,
+    pub(super) recorder: Option<Arc<Recorder>>,
 }
 
 impl Worker {
@@ -160,11 +176,11 @@ impl Worker {
             artifacts: Artifacts::new(self.aws.s3.clone(), self.artifact.clone()),
             ocr: Textract::new(self.aws.textract.clone(), work.textract_source, work.textract_tps),
             api: work.ocr_api,
-            recorder: None,
-            observer: None,
+            recorder: self.recorder.clone(),
+            observer: self.swapping.shadow().map(|shadow| shadow as Arc<dyn Observer>),
         });
         tracing::info!(
-            component = self.program.digest(),
+            component = self.swapping.first.digest(),
             database = self.database.at(),
             source = self.source,
             artifacts = self.artifact,
@@ -179,8 +195,23 @@ impl Worker {
             once,
             drain_timeout: work.drain_timeout,
         };
-        let (sandbox, program) = (Arc::clone(&self.sandbox), Arc::clone(&self.program));
-        let runs = schedule::run(sandbox, program, services, settings, stop).await;
+        let of = (self.database.clone(), pump.worker().to_owned());
+        let swap = self.swapping.start(&self.sandbox, of, !once).await?;
+        tokio::spawn(no_swap_while_draining(Arc::clone(&swap.swapper), stop.clone()));
+        let (sandbox, swapper, metrics) =
+            (Arc::clone(&self.sandbox), Arc::clone(&swap.swapper), Arc::clone(&swap.metrics));
+        let run = move |jobs| {
+            let (sandbox, services, metrics) = (Arc::clone(&sandbox), Arc::clone(&services), Arc::clone(&metrics));
+            // What works at this moment; the run ends on it.
+            let program = Arc::clone(&swapper.current().program);
+            async move {
+                let end = sandbox.run(&program, &services, jobs).await;
+                count(&metrics, program.digest(), &end);
+                end
+            }
+        };
+        let runs = schedule::run(run, Arc::clone(&pump), settings, stop).await;
+        swap.stop().await;
         if let Some(listener) = listener {
             listener.abort();
         }
@@ -193,6 +224,30 @@ impl Worker {
             "stopped"
         );
         Ok((counts, runs))
+    }
+}
+
+fn count(metrics: &Metrics, component: &str, end: &RunEnd) {
+    match &end.result {
+        Ok(summary) => {
+            metrics.run(component, "ok");
+            let counts = [
+                ("processed", summary.processed),
+                ("retried", summary.retried),
+                ("dead", summary.dead),
+                ("lost", summary.lost),
+            ];
+            for (outcome, jobs) in counts.into_iter().filter(|(_, jobs)| *jobs > 0) {
+                metrics.jobs(component, outcome, jobs.into());
+            }
+        }
+        Err(error) => metrics.run(component, error.kind()),
+    }
+}
+
+async fn no_swap_while_draining(swapper: Arc<Swapper>, mut stop: watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        swapper.drain();
     }
 }
 

@@ -50,6 +50,17 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// In one word, for metrics.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Trap(_) => "trap",
+            Self::Limit(_) | Self::Fuel(_) => "limit",
+            Self::Deadline(_) => "deadline",
+            Self::Timeout(_) => "timeout",
+            Self::Reported(_) | Self::NoAnswer(_) => "error",
+        }
+    }
+
     /// As a job's failure.
     fn failure(&self) -> Failure {
         match self {

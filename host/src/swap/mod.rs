@@ -1,9 +1,24 @@
-//! Hot swap: where a new component comes from, and whether it may be looked at.
+//! Hot swap: where a new component comes from, whether it may be looked at, how it is compared with the one that works, and
+//! how it is watched once it works itself.
 
+mod deployed;
+pub mod gate;
+mod keep;
+mod ledger;
+mod probation;
+mod shadow;
 pub mod source;
+mod swapper;
 pub mod trust;
 
 use serde::{Deserialize, Serialize};
+
+pub use deployed::{Deployed, short};
+pub use keep::Keep;
+pub use ledger::in_words as distrust_in_words;
+pub use probation::ProbationSettings;
+pub use shadow::Shadow;
+pub use swapper::{SwapSettings, Swapper};
 
 /// A component that somebody offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +60,46 @@ pub enum SwapOutcome {
     Unchanged,
     /// It does not get to work.
     Refused,
+}
+
+/// What a candidate goes through, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Its bytes are there.
+    Read,
+    /// It is another one than the one that works, and none that was taken back.
+    Digest,
+    /// Pinned, or signed, where that is asked for.
+    Trust,
+    /// The contract's version, and no import that is not granted.
+    Contract,
+    /// Made native code, while the work goes on.
+    Compile,
+    /// Compared with the one that works.
+    Gate,
+    /// Put to work.
+    Switch,
+}
+
+impl Stage {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Digest => "digest",
+            Self::Trust => "trust",
+            Self::Contract => "contract",
+            Self::Compile => "compile",
+            Self::Gate => "gate",
+            Self::Switch => "switch",
+        }
+    }
+}
+
+impl std::fmt::Display for Stage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Larger components are not read.

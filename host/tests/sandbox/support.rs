@@ -103,7 +103,12 @@ impl World {
         let settings =
             ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);
-        let run = schedule::run(sandbox, program, services, settings, stop);
+        let source = Arc::clone(&pump);
+        let work = move |jobs| {
+            let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
+            async move { sandbox.run(&program, &services, jobs).await }
+        };
+        let run = schedule::run(work, source, settings, stop);
         let runs = tokio::time::timeout(PATIENCE, run).await.expect("the schedule hangs");
         assert!(runs.drained);
         (pump.counts(), runs)

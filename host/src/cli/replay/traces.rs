@@ -131,7 +131,7 @@ fn report(path: &Path, json: bool, value: &Value, lines: &[String]) -> anyhow::R
 impl SandboxArgs {
     /// The component's name and bytes.
     fn read_component(&self) -> anyhow::Result<(String, Vec<u8>)> {
-        let Some(path) = self.component.as_deref() else {
+        let Some(path) = self.component_file()? else {
             return Ok(("the built-in component".to_owned(), EMBEDDED.to_vec()));
         };
         let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;

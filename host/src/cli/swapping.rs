@@ -1,0 +1,312 @@
+//! How `host run` records its runs and swaps its component: the flags, and what is made of them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+
+use super::args::{AdminArgs, SandboxArgs, duration, size};
+use crate::admin::{Admin, AdminSettings};
+use crate::aws::Aws;
+use crate::queue::{Database, components};
+use crate::sandbox::{EMBEDDED, Meter, Sandbox};
+use crate::swap::gate::{GatePolicy, GateSettings};
+use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
+use crate::swap::trust::Trust;
+use crate::swap::{
+    Candidate, Deployed, Keep, ProbationSettings, SIGNATURE_SUFFIX, Shadow, SwapSettings, Swapper, distrust_in_words,
+};
+use crate::telemetry::metrics::Metrics;
+use crate::trace::{RecordSettings, Recorder};
+
+/// Changing the component while it works.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Hot swap")]
+pub(super) struct SwapArgs {
+    /// How often to look at a component in S3.
+    #[arg(long, env = "WORKER_COMPONENT_POLL", default_value = "5s", value_parser = duration, value_name = "TIME")]
+    component_poll: Duration,
+    /// Only components that this key signed (NEW.wasm.minisig): a minisign public key, or its file. More than one: any.
+    #[arg(long, env = "WORKER_TRUSTED_KEY", value_delimiter = ',', value_name = "KEY|FILE")]
+    trusted_key: Vec<String>,
+    /// Only components with this SHA-256. More than one: any.
+    #[arg(long, env = "WORKER_COMPONENT_SHA256", value_delimiter = ',', value_name = "HEX")]
+    component_sha256: Vec<String>,
+    /// Recorded responses and traces on which a new component is compared with the old one.
+    #[arg(long, env = "WORKER_GATE", value_delimiter = ',', value_name = "DIR")]
+    gate: Vec<PathBuf>,
+    /// …and so many of the runs that were recorded last (with --record).
+    #[arg(long, env = "WORKER_GATE_RUNS", default_value_t = 100, value_name = "N")]
+    gate_runs: usize,
+    /// What refuses a new component: any difference; a trap, an error, a lost field or more than twice the work; nothing.
+    #[arg(long, env = "WORKER_GATE_POLICY", default_value = "no-regressions")]
+    gate_policy: GatePolicy,
+    /// The comparison ends after this time, with whatever was compared by then.
+    #[arg(long, env = "WORKER_GATE_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    gate_timeout: Duration,
+    /// Jobs for which a new component is on probation; 0: none.
+    #[arg(long, env = "WORKER_PROBATION", default_value_t = 100, value_name = "N")]
+    probation: u64,
+    /// By how much its share of traps, failures or empty readings may exceed the old one's before it is taken back.
+    #[arg(long, env = "WORKER_PROBATION_MARGIN", default_value = "0.05", value_parser = share, value_name = "SHARE")]
+    probation_margin: f64,
+    /// A component that reads every response beside the one that works, and decides nothing (see host shadow).
+    #[arg(long, env = "WORKER_SHADOW", value_name = "FILE")]
+    shadow: Option<PathBuf>,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// Writing traces.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Recording")]
+pub(super) struct RecordArgs {
+    /// Record every run as a trace in this folder (host replay, host trace).
+    #[arg(long, env = "WORKER_RECORD", value_name = "DIR")]
+    record: Option<PathBuf>,
+    /// Bytes of all traces and their responses; the oldest go first.
+    #[arg(long, env = "WORKER_RECORD_MAX_SIZE", default_value = "256MiB", value_parser = size, value_name = "SIZE")]
+    record_max_size: usize,
+    /// Age of the oldest trace.
+    #[arg(long, env = "WORKER_RECORD_MAX_AGE", default_value = "7d", value_parser = duration, value_name = "TIME")]
+    record_max_age: Duration,
+    /// Traces of a run that gets longer than this end there.
+    #[arg(long, env = "WORKER_RECORD_MAX_RUN", default_value = "16MiB", value_parser = size, value_name = "SIZE")]
+    record_max_run: usize,
+    /// Mask card and phone numbers.
+    #[arg(long, env = "WORKER_RECORD_REDACT", value_parser = clap::builder::FalseyValueParser::new())]
+    record_redact: bool,
+}
+
+impl RecordArgs {
+    pub(super) fn start(&self) -> anyhow::Result<Option<Arc<Recorder>>> {
+        let Some(folder) = &self.record else { return Ok(None) };
+        let settings = RecordSettings {
+            folder: folder.clone(),
+            max_bytes: self.record_max_size as u64,
+            max_age: self.record_max_age,
+            per_run_bytes: self.record_max_run as u64,
+            redact: self.record_redact,
+        };
+        Ok(Some(Arc::new(Recorder::start(settings)?)))
+    }
+}
+
+/// What is known of swapping before the work starts.
+pub(super) struct Swapping {
+    /// The component that works first.
+    pub(super) first: Arc<Deployed>,
+    settings: SwapSettings,
+    meter: Arc<Meter>,
+    /// Taken when watching starts.
+    source: Mutex<Option<Source>>,
+    admin: AdminSettings,
+    shadow: Option<Arc<Shadow>>,
+    keep: Option<Keep>,
+}
+
+impl SwapArgs {
+    /// Loads what is to work first, and checks everything that can be wrong with the flags.
+    pub(super) async fn prepare(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        args: &SandboxArgs,
+        record: &RecordArgs,
+        (aws, database): (&Aws, &Database),
+    ) -> anyhow::Result<Swapping> {
+        let trust = Trust::new(&self.trusted_key, &self.component_sha256)?;
+        for folder in &self.gate {
+            std::fs::read_dir(folder).with_context(|| format!("--gate: cannot read {}", folder.display()))?;
+        }
+        let (candidate, source) = self.first(args.component.as_ref(), aws).await?;
+        let keep = args.cache_dir().map(|cache| Keep::new(cache.with_file_name("components")));
+        let first = load_first(sandbox, &trust, candidate, keep.as_ref(), database).await?;
+        let shadow = self.shadow.as_ref().map(|path| load_shadow(sandbox, path)).transpose()?;
+        let cache = args.cache_dir();
+        let meter = Arc::new(Meter::new(args.limits(), cache.as_deref())?);
+        let gate = GateSettings {
+            folders: self.gate.clone(),
+            recorded: record.record.clone(),
+            runs: self.gate_runs,
+            policy: self.gate_policy,
+            timeout: self.gate_timeout,
+        };
+        let probation = ProbationSettings { jobs: self.probation, margin: self.probation_margin };
+        let settings = SwapSettings { trust, gate, probation };
+        let admin = self.admin.settings();
+        Ok(Swapping { first: Arc::new(first), settings, meter, source: Mutex::new(source), admin, shadow, keep })
+    }
+
+    async fn first(
+        &self,
+        location: Option<&ComponentLocation>,
+        aws: &Aws,
+    ) -> anyhow::Result<(Candidate, Option<Source>)> {
+        match location {
+            None => {
+                let name = "the built-in component".to_owned();
+                Ok((Candidate { name, bytes: EMBEDDED.to_vec(), signature: None }, None))
+            }
+            Some(ComponentLocation::File(path)) => {
+                let candidate = read_candidate(path)?;
+                let digest = crate::storage::digest_of(&candidate.bytes);
+                let source = FileSource::new(path.clone(), Some(digest));
+                Ok((candidate, Some(Source::File(source))))
+            }
+            Some(ComponentLocation::S3 { bucket, key }) => {
+                let mut source = S3Source::new(aws.s3.clone(), bucket, key, self.component_poll, None);
+                let candidate =
+                    source.first().await.with_context(|| format!("cannot read the component s3://{bucket}/{key}"))?;
+                Ok((candidate, Some(Source::S3(source))))
+            }
+        }
+    }
+}
+
+impl Swapping {
+    /// Who else wants to see what is read.
+    pub(super) fn shadow(&self) -> Option<Arc<Shadow>> {
+        self.shadow.clone()
+    }
+
+    /// Starts watching, and the admin endpoint.
+    pub(super) async fn start(
+        &self,
+        sandbox: &Arc<Sandbox>,
+        (database, worker): (Database, String),
+        watching: bool,
+    ) -> anyhow::Result<Swap> {
+        let metrics = Arc::new(Metrics::new());
+        let (swapper, ledger) = Swapper::start(
+            (Arc::clone(sandbox), Arc::clone(&self.meter)),
+            self.settings.clone(),
+            Arc::clone(&self.first),
+            (database, worker),
+            Arc::clone(&metrics),
+            self.shadow.clone(),
+            self.keep.clone(),
+        );
+        if !watching {
+            return Ok(Swap { swapper, ledger, metrics, watcher: None, admin: None });
+        }
+        let admin = Admin::start(&self.admin, Arc::new(Arc::clone(&swapper)), Arc::clone(&metrics)).await?;
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watcher = match source {
+            Some(source) => Some(tokio::spawn(watch(Arc::clone(&swapper), source, hangups()?))),
+            None => None,
+        };
+        Ok(Swap { swapper, ledger, metrics, watcher, admin })
+    }
+}
+
+/// Swapping while the work goes on.
+pub(super) struct Swap {
+    pub(super) swapper: Arc<Swapper>,
+    pub(super) metrics: Arc<Metrics>,
+    ledger: JoinHandle<()>,
+    watcher: Option<JoinHandle<()>>,
+    admin: Option<Admin>,
+}
+
+impl Swap {
+    /// Ends it.
+    pub(super) async fn stop(self) {
+        let Self { swapper, ledger, watcher, admin, .. } = self;
+        if let Some(watcher) = watcher {
+            watcher.abort();
+        }
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
+        swapper.stop(ledger).await;
+    }
+}
+
+/// A hangup asks for another look at the component, also where nothing seems to have changed.
+async fn watch(swapper: Arc<Swapper>, mut source: Source, mut hangups: tokio::signal::unix::Signal) {
+    loop {
+        tokio::select! {
+            candidate = source.next() => {
+                swapper.offer(candidate).await;
+            }
+            _ = hangups.recv() => {
+                tracing::info!("SIGHUP: looking at the component again");
+                source.recheck();
+            }
+        }
+    }
+}
+
+fn hangups() -> anyhow::Result<tokio::signal::unix::Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
+}
+
+/// The first component has nobody to be compared with; all else is checked as for any other.
+async fn load_first(
+    sandbox: &Sandbox,
+    trust: &Trust,
+    candidate: Candidate,
+    keep: Option<&Keep>,
+    database: &Database,
+) -> anyhow::Result<Deployed> {
+    let Candidate { name, bytes, signature } = candidate;
+    let digest = crate::storage::digest_of(&bytes);
+    if bytes != EMBEDDED {
+        trust.check(&digest, &bytes, signature.as_deref()).with_context(|| format!("{name} is refused"))?;
+    }
+    let Some(why) = distrusted(database, &digest).await else {
+        let program = sandbox.load_bytes(&name, &bytes)?;
+        return Ok(Deployed::new(name, bytes, program));
+    };
+    let good = last_good(database, keep).await.with_context(|| {
+        format!(
+            "{name} ({digest}) is refused: {why}; give another --component, or `host components allow {digest}`. \
+             There is no earlier component on this machine to start with"
+        )
+    })?;
+    let before = format!("the component that was confirmed last ({name} is refused)");
+    tracing::error!("{name} is refused: {why}; starting with {before}");
+    let program = sandbox.load_bytes(&before, &good)?;
+    Ok(Deployed::new(before, good, program))
+}
+
+/// Where the database cannot say, the work itself will say so in a moment.
+async fn distrusted(database: &Database, digest: &str) -> Option<String> {
+    let client = database.connect().await.ok()?;
+    let distrust = components::distrusted(&client, digest).await.ok()??;
+    Some(distrust_in_words(&distrust))
+}
+
+async fn last_good(database: &Database, keep: Option<&Keep>) -> Option<Vec<u8>> {
+    let client = database.connect().await.ok()?;
+    let digest = components::last_confirmed(&client).await.ok()??;
+    if digest == crate::storage::digest_of(EMBEDDED) {
+        return Some(EMBEDDED.to_vec());
+    }
+    keep?.load(&digest)
+}
+
+fn load_shadow(sandbox: &Arc<Sandbox>, path: &std::path::Path) -> anyhow::Result<Arc<Shadow>> {
+    let Candidate { name, bytes, .. } = read_candidate(path)?;
+    let program = sandbox.load_bytes(&name, &bytes).context("--shadow")?;
+    Ok(Shadow::start(Arc::clone(sandbox), Deployed::new(name, bytes, program)))
+}
+
+fn read_candidate(path: &std::path::Path) -> anyhow::Result<Candidate> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
+    let mut signature = path.to_owned().into_os_string();
+    signature.push(SIGNATURE_SUFFIX);
+    let signature = std::fs::read_to_string(PathBuf::from(signature)).ok();
+    Ok(Candidate { name: path.display().to_string(), bytes, signature })
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err(format!("{text:?} is no share; write a number from 0 to 1, e.g. 0.05")),
+    }
+}

@@ -1,0 +1,82 @@
+//! The component that works: one pointer, changed in one step. A run in flight ends on the component it began with.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::OnceCell;
+
+use crate::sandbox::{LoadError, Meter, Program};
+
+/// A component that can be put to work.
+pub struct Deployed {
+    /// Where it came from, for people.
+    pub name: String,
+    /// As it was read.
+    pub bytes: Arc<[u8]>,
+    /// Compiled for work.
+    pub program: Arc<Program>,
+    /// Compiled for the gate, once it is needed there.
+    metered: OnceCell<Arc<Program>>,
+}
+
+impl Deployed {
+    /// A component that was loaded.
+    pub fn new(name: String, bytes: impl Into<Arc<[u8]>>, program: Program) -> Self {
+        Self { name, bytes: bytes.into(), program: Arc::new(program), metered: OnceCell::new() }
+    }
+
+    /// SHA-256, hexadecimal.
+    pub fn digest(&self) -> &str {
+        self.program.digest()
+    }
+
+    /// Its first digits, for people.
+    pub fn short(&self) -> &str {
+        short(self.digest())
+    }
+
+    /// Compiles it for the gate, beside the work.
+    pub(super) async fn metered(&self, meter: &Arc<Meter>) -> Result<Arc<Program>, LoadError> {
+        let compile = || async {
+            let (meter, name, bytes) = (Arc::clone(meter), self.name.clone(), Arc::clone(&self.bytes));
+            let (label, panicked) = (name.clone(), "the compiler panicked".to_owned());
+            tokio::task::spawn_blocking(move || meter.load_bytes(&name, &bytes))
+                .await
+                .unwrap_or(Err(LoadError::Compile { name: label, reason: panicked }))
+                .map(Arc::new)
+        };
+        self.metered.get_or_try_init(compile).await.cloned()
+    }
+}
+
+/// The first digits of a digest, enough for people.
+pub fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
+}
+
+/// The pointer.
+pub struct Current {
+    pointer: ArcSwap<Deployed>,
+}
+
+impl Current {
+    /// Points to what works first.
+    pub fn new(deployed: Arc<Deployed>) -> Self {
+        Self { pointer: ArcSwap::new(deployed) }
+    }
+
+    /// What works now.
+    pub fn load(&self) -> Arc<Deployed> {
+        self.pointer.load_full()
+    }
+
+    /// Puts another one to work; returns what worked before.
+    pub(super) fn switch(&self, to: Arc<Deployed>) -> Arc<Deployed> {
+        self.pointer.swap(to)
+    }
+
+    /// Puts `to` to work if `from` works still.
+    pub(super) fn switch_from(&self, from: &Arc<Deployed>, to: Arc<Deployed>) -> bool {
+        Arc::ptr_eq(&self.pointer.compare_and_swap(from, to), from)
+    }
+}

@@ -1,0 +1,147 @@
+//! What the gate replays: what is built in, the newest recorded runs, and the folders that the operator named.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::GateSettings;
+use crate::reading::Reading;
+use crate::sandbox::Limits;
+use crate::storage::digest_of;
+use crate::trace::{Effect, Event, Header, Json, SUFFIX, Trace, traces_in};
+
+/// A response that every gate has, so that a component that reads nothing, or fails on everything, does not pass for lack
+/// of recordings.
+const BUILT_IN: &str = include_str!("built_in.json");
+
+/// One thing that both components do.
+pub(super) enum Item {
+    Response { name: String, json: String, expected: Option<Reading> },
+    Trace { name: String, trace: Arc<Trace>, responses: BTreeMap<String, String> },
+}
+
+/// The names of all items; each is read when its turn comes.
+pub(super) struct Corpus {
+    traces: Vec<PathBuf>,
+    responses: Vec<PathBuf>,
+    /// Folders that could not be searched, and why.
+    pub(super) skipped: Vec<String>,
+}
+
+impl Corpus {
+    pub(super) fn gather(settings: &GateSettings) -> Self {
+        let mut corpus = Self { traces: Vec::new(), responses: Vec::new(), skipped: Vec::new() };
+        if let Some(folder) = &settings.recorded {
+            match traces_in(std::slice::from_ref(folder)) {
+                Ok(traces) => corpus.traces.extend(traces.into_iter().rev().take(settings.runs)),
+                Err(error) => corpus.skipped.push(error.to_string()),
+            }
+        }
+        for folder in &settings.folders {
+            if let Err(error) = corpus.search(folder) {
+                corpus.skipped.push(format!("cannot read {}: {error}", folder.display()));
+            }
+        }
+        corpus
+    }
+
+    fn search(&mut self, folder: &Path) -> std::io::Result<()> {
+        let mut entries =
+            std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        entries.sort();
+        for path in entries {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if path.is_dir() {
+                self.search(&path)?;
+            } else if name.ends_with(SUFFIX) {
+                self.traces.push(path);
+            } else if name.ends_with(".json") && !name.ends_with(".expected.json") {
+                self.responses.push(path);
+            }
+        }
+        Ok(())
+    }
+
+    /// All items, the built-in ones first.
+    pub(super) fn items(&self) -> impl Iterator<Item = Result<Item, String>> {
+        let built_in = [Ok(built_in_response()), Ok(idle_run()), Ok(built_in_run())];
+        built_in
+            .into_iter()
+            .chain(self.traces.iter().map(|path| trace(path)))
+            .chain(self.responses.iter().map(|path| response(path)))
+    }
+}
+
+fn trace(path: &Path) -> Result<Item, String> {
+    let trace = Trace::read(path).map_err(|error| error.to_string())?;
+    Ok(Item::Trace { name: path.display().to_string(), trace: Arc::new(trace), responses: BTreeMap::new() })
+}
+
+fn response(path: &Path) -> Result<Item, String> {
+    let read =
+        |path: &Path| std::fs::read_to_string(path).map_err(|error| format!("cannot read {}: {error}", path.display()));
+    let json = read(path)?;
+    let expectation = path.with_extension("expected.json");
+    let expected = match expectation.exists() {
+        true => {
+            let text = read(&expectation)?;
+            Some(
+                serde_json::from_str(&text)
+                    .map_err(|error| format!("{} is no expectation: {error}", expectation.display()))?,
+            )
+        }
+        false => None,
+    };
+    Ok(Item::Response { name: path.display().to_string(), json, expected })
+}
+
+fn built_in_response() -> Item {
+    Item::Response { name: "the built-in response".to_owned(), json: BUILT_IN.to_owned(), expected: None }
+}
+
+/// A run that finds nothing to do.
+fn idle_run() -> Item {
+    let claim = call("queue.claim", Effect::Write, json!({ "limit": 1 }), json!({ "Ok": [] }));
+    let responses = BTreeMap::new();
+    Item::Trace { name: "a run without work".to_owned(), trace: Arc::new(run(vec![claim])), responses }
+}
+
+/// A run with one receipt that goes well.
+fn built_in_run() -> Item {
+    let digest = digest_of(BUILT_IN.as_bytes());
+    let key = "ocr/gate/image.detect.json";
+    let claimed = json!([{
+        "job": 1, "id": 1, "receipt_id": "gate", "attempt": 1, "max_attempts": 5, "seed": 7, "has_artifact": false,
+    }]);
+    let image = json!({ "image": 2, "size": 1000, "content_type": "image/jpeg", "digest": digest_of(b"image") });
+    let text = json!({ "Ok": { "response": digest, "bytes": BUILT_IN.len() } });
+    let events = vec![
+        call("queue.claim", Effect::Write, json!({ "limit": 1 }), json!({ "Ok": claimed })),
+        call("queue.job.image", Effect::Read, json!({ "job": 1 }), json!({ "Ok": image })),
+        call("textract.detect-document-text", Effect::External, json!({ "image": 2 }), json!({ "Ok": 3 })),
+        call("textract.analyze-expense", Effect::External, json!({ "image": 2 }), json!({ "Ok": 3 })),
+        call(
+            "textract.response.store",
+            Effect::Write,
+            json!({ "response": 3, "job": 1 }),
+            json!({ "Ok": { "artifact": 4, "key": key } }),
+        ),
+        call("textract.response.json", Effect::None, json!({ "response": 3 }), text.clone()),
+        call("objects.artifact.json", Effect::Read, json!({ "artifact": 4 }), text),
+    ];
+    let responses = BTreeMap::from([(digest, BUILT_IN.to_owned())]);
+    Item::Trace { name: "the built-in run".to_owned(), trace: Arc::new(run(events)), responses }
+}
+
+fn call(import: &'static str, effect: Effect, args: serde_json::Value, result: serde_json::Value) -> Event {
+    Event::Call { import: import.into(), effect, args: Json::of(&args), result: Json::of(&result) }
+}
+
+fn run(mut events: Vec<Event>) -> Trace {
+    let enter = Event::Enter { export: "worker.run".into(), args: Json::of(&json!({ "limit": 1 })) };
+    events.insert(0, enter);
+    let header = Header::new("", "", 7, Limits::default().settings());
+    Trace { path: PathBuf::from("the gate"), header, events, complete: true }
+}

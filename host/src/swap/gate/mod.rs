@@ -1,0 +1,170 @@
+//! The gate: old and new component side by side on recorded runs, recorded responses and the policy's questions, in a
+//! sandbox that reaches nothing, bounded in time, memory and instructions.
+
+mod corpus;
+mod report;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub use report::{GatePolicy, GateReport, Work};
+
+use corpus::{Corpus, Item};
+
+use super::Deployed;
+use crate::failure::Failure;
+use crate::reading::Reading;
+use crate::replay::{Differences, Improvised, Loose, with_another};
+use crate::sandbox::{LoadError, Meter, Metered, ParseError, Program, types};
+
+/// Most instructions for one item: what the old component may take. (A parse takes some millions.)
+const MOST_WORK: u64 = 20_000_000_000;
+/// The new one may take this many times what the old one took before it is stopped; it is judged by less.
+const STOPPED_AT: u64 = 20;
+/// …and this many in any case.
+const LEAST_WORK: u64 = 200_000_000;
+
+/// What the gate looks at.
+#[derive(Debug, Clone)]
+pub struct GateSettings {
+    /// Folders of recorded responses (with or without expectations) and of traces.
+    pub folders: Vec<PathBuf>,
+    /// The folder that this host records to.
+    pub recorded: Option<PathBuf>,
+    /// The newest so many traces of it.
+    pub runs: usize,
+    /// What refuses a component.
+    pub policy: GatePolicy,
+    /// What is not looked at in this time is not looked at.
+    pub timeout: Duration,
+}
+
+/// Compares two components. Fails only where one of them cannot be compiled for it.
+pub async fn examine(
+    settings: &GateSettings,
+    meter: &Arc<Meter>,
+    old: &Deployed,
+    new: &Deployed,
+) -> Result<GateReport, LoadError> {
+    let gate = Gate { meter, old: old.metered(meter).await?, new: new.metered(meter).await? };
+    let corpus = Corpus::gather(settings);
+    let deadline = Instant::now() + settings.timeout;
+    let mut report = GateReport { skipped: corpus.skipped.clone(), ..GateReport::default() };
+    gate.ask_policies(&mut report).await;
+    for item in corpus.items() {
+        if Instant::now() >= deadline {
+            report.unfinished = true;
+            break;
+        }
+        match item {
+            Ok(Item::Response { name, json, expected }) => {
+                gate.read_both(&name, &json, expected.as_ref(), &mut report).await;
+                report.responses += 1;
+            }
+            Ok(Item::Trace { name, trace, responses }) => {
+                let world = || {
+                    responses
+                        .iter()
+                        .fold(Loose::new(Arc::clone(&trace)), |loose, (digest, text)| loose.with_response(digest, text))
+                };
+                gate.run_both(&name, world, &mut report).await;
+                report.traces += 1;
+            }
+            Err(problem) => report.skipped.push(problem),
+        }
+    }
+    report.judge(settings.policy);
+    Ok(report)
+}
+
+struct Gate<'a> {
+    meter: &'a Meter,
+    old: Arc<Program>,
+    new: Arc<Program>,
+}
+
+impl Gate<'_> {
+    /// Every kind of failure, early and late.
+    async fn ask_policies(&self, report: &mut GateReport) {
+        const MAX_ATTEMPTS: u32 = 5;
+        const SEED: u64 = 7;
+        for kind in crate::failure::FailureKind::ALL {
+            for attempt in [1, 3, MAX_ATTEMPTS] {
+                let failure = Failure::new(kind, "gate.Question", "what becomes of this?");
+                let name = format!("policy on {kind}, attempt {attempt} of {MAX_ATTEMPTS}");
+                let ask = async |program, fuel| {
+                    self.meter.decide(program, &failure, (attempt, MAX_ATTEMPTS), SEED, fuel).await
+                };
+                let before = ask(&self.old, MOST_WORK).await;
+                let after = ask(&self.new, allowed(before.work)).await;
+                report.policy += 1;
+                report.work.add(before.work, after.work, before.result.is_ok() && after.result.is_ok());
+                match (before.result, after.result) {
+                    (Ok(before), Ok(after)) if before != after => {
+                        report.differences.decision(&name, &format!("{before:?}"), &format!("{after:?}"));
+                    }
+                    (Ok(_), Err(error)) => report.differences.failure(&name, error),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    async fn read_both(&self, name: &str, json: &str, expected: Option<&Reading>, report: &mut GateReport) {
+        let before = self.meter.parse(&self.old, json, MOST_WORK).await;
+        let after = self.meter.parse(&self.new, json, allowed(before.work)).await;
+        report.work.add(before.work, after.work, before.result.is_ok() && after.result.is_ok());
+        let (before, after) = match (reading(before), reading(after)) {
+            (Ok(before), Ok(after)) => (before, after),
+            (Ok(_), Err(error)) => return report.differences.failure(name, error),
+            // The old one could not read it either.
+            (Err(_), _) => return,
+        };
+        let Some(expected) = expected else { return report.differences.readings(name, &before, &after) };
+        report.expect(expected, &before, &after);
+        let mut differences = Differences::default();
+        differences.readings(name, &before, &after);
+        report.add_expected(expected, differences);
+    }
+
+    async fn run_both(&self, name: &str, world: impl Fn() -> Loose, report: &mut GateReport) {
+        let before = with_another(self.meter, &self.old, world(), MOST_WORK).await;
+        let after = with_another(self.meter, &self.new, world(), allowed(before.work)).await;
+        report.work.add(before.work, after.work, before.result.is_ok() && after.result.is_ok());
+        compare_runs(name, &before, &after, &mut report.differences);
+    }
+}
+
+fn compare_runs(name: &str, before: &Improvised, after: &Improvised, differences: &mut Differences) {
+    match (&before.result, &after.result) {
+        (Ok(_), Err(error)) => return differences.failure(name, error),
+        // The old one fails on it too: nothing can be lost by that.
+        (Err(_), _) => return,
+        (Ok(_), Ok(_)) => {}
+    }
+    let unrecorded: Vec<&str> = after.unrecorded.difference(&before.unrecorded).map(String::as_str).collect();
+    if unrecorded.is_empty() {
+        return differences.decisions(&before.decisions, &after.decisions);
+    }
+    let asked = unrecorded.join(", ");
+    if unrecorded.iter().any(|import| matches!(*import, "textract.detect-document-text" | "textract.analyze-expense")) {
+        return differences.failure(name, format!("it asks for OCR that was not needed before ({asked})"));
+    }
+    differences.unrecorded(name, &asked);
+}
+
+/// Instructions for the new component, where the old one took so many.
+fn allowed(before: u64) -> u64 {
+    before.saturating_mul(STOPPED_AT).max(LEAST_WORK)
+}
+
+fn reading(parsed: Metered<Result<types::Receipt, ParseError>>) -> Result<Reading, String> {
+    match parsed.result {
+        Ok(Ok(receipt)) => Ok(receipt.into()),
+        Ok(Err(ParseError::NotJson(why) | ParseError::NotTextract(why))) => Err(format!("it cannot be read: {why}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
