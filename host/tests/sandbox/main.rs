@@ -6,6 +6,7 @@ mod cache;
 mod components;
 mod invariant_7;
 mod invariant_8;
+mod invariant_8_replay;
 mod limits;
 mod refusals;
 mod reproducible;
