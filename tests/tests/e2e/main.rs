@@ -2,6 +2,7 @@
 //! there is one cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admin;
 mod bad_input;
 mod candidates;
 mod failures;
