@@ -2,7 +2,9 @@
 //! there is one cluster.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod admin;
 mod bad_input;
+mod candidates;
 mod failures;
 mod guide;
 mod invariants;

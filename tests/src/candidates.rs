@@ -1,0 +1,114 @@
+//! Components that somebody might want to swap in: good ones, of which no two have the same digest, and bad ones of every
+//! kind. All but those that must differ as a whole are the built-in component, or one test component with its marker
+//! changed.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use host::sandbox::EMBEDDED;
+
+#[path = "../../host/build/component.rs"]
+mod build;
+
+/// The built-in component under another digest, one for each number.
+pub fn honest(number: u32) -> Vec<u8> {
+    numbered(EMBEDDED.to_vec(), number)
+}
+
+/// Any component under another digest: with a custom section behind it that says a number.
+pub fn numbered(mut component: Vec<u8>, number: u32) -> Vec<u8> {
+    let (name, data) = (b"number", number.to_le_bytes());
+    // Section id, size, size of the name; all of them are small enough for one byte of LEB128.
+    component.extend([0, u8::try_from(1 + name.len() + data.len()).unwrap(), u8::try_from(name.len()).unwrap()]);
+    component.extend(name);
+    component.extend(data);
+    component
+}
+
+/// Reads as the built-in component does, and has other code.
+pub fn rewritten() -> Vec<u8> {
+    behaving("honest")
+}
+
+/// Traps when it reads: in `run` on every receipt, after its OCR was paid for and stored, and in `parse`.
+pub fn traps() -> Vec<u8> {
+    behaving("traps")
+}
+
+/// Traps in `run` on receipts whose id ends in an even hexadecimal digit, before OCR; is right about all others, and in
+/// `parse`.
+pub fn traps_on_some() -> Vec<u8> {
+    behaving("traps-on-some")
+}
+
+/// Never comes back from reading.
+pub fn loops() -> Vec<u8> {
+    behaving("loops")
+}
+
+/// Takes memory until there is none.
+pub fn eats_memory() -> Vec<u8> {
+    behaving("eats-memory")
+}
+
+/// Is right, and takes some fifty times the instructions for it.
+pub fn slow() -> Vec<u8> {
+    behaving("slow")
+}
+
+/// The built-in component as if it were made for a contract to come.
+pub fn wrong_version() -> Vec<u8> {
+    replaced(EMBEDDED.to_vec(), b"@0.1.0", b"@0.2.0")
+}
+
+/// Connects to a server.
+pub fn wants_sockets() -> Vec<u8> {
+    std::fs::read(built("reaches_for_sockets")).unwrap()
+}
+
+/// WebAssembly, but no component.
+pub fn core_module() -> Vec<u8> {
+    b"\0asm\x01\0\0\0".to_vec()
+}
+
+/// Half of the built-in component.
+pub fn truncated() -> Vec<u8> {
+    EMBEDDED[..EMBEDDED.len() / 2].to_vec()
+}
+
+fn behaving(behaviour: &str) -> Vec<u8> {
+    let marker = |behaviour: &str| {
+        let mut marker = b"BEHAVIOUR:".to_vec();
+        marker.extend(behaviour.bytes());
+        assert!(marker.len() < 26, "{behaviour} is too long");
+        marker.resize(26, 0);
+        marker
+    };
+    replaced(std::fs::read(built("candidate")).unwrap(), &marker("honest"), &marker(behaviour))
+}
+
+fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
+    assert!(!places.is_empty(), "the component does not hold {:?}", String::from_utf8_lossy(from));
+    for place in places {
+        bytes[place..place + to.len()].copy_from_slice(to);
+    }
+    bytes
+}
+
+/// The file of a test component, built once a process and as the real one is.
+fn built(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        // TARGET/PROFILE/deps/TEST: where the build script has built the real one, they share what they are made of.
+        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("component");
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
+        let mut build = build::command(cargo, workspace, &target);
+        build.args(["--package", "test-components", "--example", "candidate", "--example", "reaches_for_sockets"]);
+        assert!(build.status().unwrap().success(), "the test components do not build");
+        target.join("wasm32-wasip2/component/examples")
+    });
+    folder.join(format!("{name}.wasm"))
+}
