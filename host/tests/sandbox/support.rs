@@ -268,7 +268,7 @@ pub(crate) fn sandbox(limits: Limits) -> Sandbox {
 }
 
 /// The tests' compile cache: kept from one run of the tests to the next.
-fn cache() -> std::path::PathBuf {
+pub(crate) fn cache() -> std::path::PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled")
 }
 
