@@ -16,8 +16,8 @@ use crate::components::{component, workspace};
 use crate::support::{RESPONSE, cache};
 
 /// Runs of the built-in component, and of one that misbehaves as receipts' ids tell it.
-const HONEST: u64 = 1_500;
-const WILD: u64 = 700;
+const HONEST: u64 = 2_000;
+const WILD: u64 = 1_000;
 const FUEL: u64 = 200_000_000;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +84,7 @@ async fn a_component_that_does_something_else_is_found_out() {
         assert!(replayed.mismatch.is_some() || empty, "{}", path.display());
         found += u32::from(replayed.mismatch.is_some());
     }
-    assert!(found > 50, "{found}");
+    assert!(found > 20, "{found}");
 }
 
 fn limits() -> Limits {
