@@ -3,6 +3,7 @@
 
 mod bindings;
 mod cache;
+mod completion;
 mod deadline;
 mod engine;
 mod imports;
@@ -15,8 +16,8 @@ mod wasi;
 
 pub use bindings::exports::snapceit::receipts::parser::ParseError;
 pub use bindings::snapceit::receipts::types;
+pub use completion::{completion, decimal, iso_date};
 pub use engine::{Sandbox, SandboxError};
-pub use imports::{decimal, iso_date};
 pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, Refusal, inspect};
 pub use limits::Limits;
 pub use program::{EMBEDDED, LoadError, Program};

@@ -6,8 +6,6 @@ mod queue;
 mod textract;
 mod types;
 
-pub use queue::{decimal, iso_date};
-
 use super::bindings::snapceit::receipts::types as wit;
 use super::state::{RunState, Services};
 use crate::failure::{Failure, FailureKind};
