@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bad_input;
+mod components;
 mod failures;
 mod guide;
 mod invariants;
 mod migrations;
 mod plans;
 mod pump;
+mod reparse;
 mod run;
 mod settle;
 mod trigger;
