@@ -165,6 +165,8 @@ async fn what_a_bad_component_decided_is_taken_back_and_nothing_else() {
         receipt
     };
     let charged = settle("charged.jpg", retry(HOUR, true)).await;
+    // It had failed before, under another one.
+    world.execute("UPDATE receipt_queue SET attempts = 3").await;
     let uncharged = settle("uncharged.jpg", retry(HOUR, false)).await;
     let buried = settle("buried.jpg", dead_letter()).await;
     let done = settle("done.jpg", complete("V", "1.00")).await;
@@ -189,15 +191,18 @@ async fn what_a_bad_component_decided_is_taken_back_and_nothing_else() {
             FROM receipts r JOIN receipt_queue q ON q.receipt_id = r.id WHERE r.id::text = $1";
         world.text(sql, &[&receipt]).await
     };
-    assert_eq!(state(&charged).await, "pending|0|t");
+    assert_eq!(state(&charged).await, "pending|2|t");
     assert_eq!(state(&uncharged).await, "pending|0|t");
     assert_eq!(state(&buried).await, "pending|0|t");
     assert_eq!(state(&archived).await, "archived|0|t");
     assert_eq!(world.count("receipt_queue_dlq").await, 0);
     assert_eq!([world.row("receipt_queue", &others).await, world.row("receipt_queue", &leased).await], untouched);
     assert_eq!([world.row("receipt_queue", &done).await, world.row("receipts", &done).await], finished);
-    // What is back is nobody's decision any more, or nobody's twice.
-    assert_eq!(take_back(&mut client, &leases[2..3]).await.unwrap(), 0);
+    // Once more, as when the reply to the first was lost: no attempt is given back twice, and nothing queued anew.
+    let before = world.row("receipt_queue", &buried).await;
+    take_back(&mut client, &leases).await.unwrap();
+    assert_eq!(state(&charged).await, "pending|2|t");
+    assert_eq!(world.row("receipt_queue", &buried).await, before);
 }
 
 /// Leases the only job that is due, by hand.
