@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod components;
 mod dev;
 mod dlq;
 mod doctor;
@@ -11,6 +12,7 @@ mod migrate;
 mod output;
 mod parse;
 mod reading;
+mod reparse;
 mod replay;
 mod run;
 mod shadow;
@@ -62,6 +64,8 @@ enum Verb {
     Status(status::Status),
     #[command(subcommand)]
     Dlq(dlq::Dlq),
+    Components(components::Components),
+    Reparse(Box<reparse::Reparse>),
     Parse(parse::Parse),
     Replay(replay::Replay),
     Swap(swap::Swap),
@@ -107,6 +111,8 @@ impl Verb {
             Self::Enqueue(verb) => verb.execute().await,
             Self::Status(verb) => verb.execute().await,
             Self::Dlq(verb) => verb.execute().await,
+            Self::Components(verb) => verb.execute().await,
+            Self::Reparse(verb) => verb.execute().await,
             Self::Parse(verb) => verb.execute().await,
             Self::Replay(verb) => verb.execute().await,
             Self::Swap(verb) => verb.execute().await,

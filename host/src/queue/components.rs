@@ -103,6 +103,14 @@ pub struct Distrust {
     pub reason: Option<String>,
 }
 
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, worker, reason } = self;
+        let reason = reason.as_deref().unwrap_or("no reason was given");
+        write!(f, "worker {worker} rolled it back at {at}: {reason}; `host components allow` trusts it again")
+    }
+}
+
 /// What a worker runs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Running {

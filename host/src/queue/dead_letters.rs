@@ -46,7 +46,7 @@ pub struct Attempt {
     pub component: Option<String>,
     /// ISO 8601, UTC.
     pub at: String,
-    /// `retry`, `uncharged` or `dead-letter`.
+    /// `retry`, `uncharged`, `dead-letter` or, since it was undone, `taken-back`.
     pub outcome: String,
     /// Why: the failure's kind …
     pub kind: String,

@@ -10,6 +10,7 @@ mod listen;
 pub mod migrate;
 mod pump;
 pub mod receipts;
+pub mod reparse;
 mod settle;
 mod settler;
 pub mod status;

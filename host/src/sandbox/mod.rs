@@ -4,6 +4,7 @@
 mod bindings;
 mod cache;
 mod call;
+mod completion;
 mod deadline;
 mod engine;
 mod imports;
@@ -21,8 +22,8 @@ pub use bindings::exports::snapceit::receipts::policy::Decision;
 pub use bindings::exports::snapceit::receipts::worker::Summary;
 pub use bindings::snapceit::receipts::types;
 pub use call::{Call, NoAnswer, Oracle};
+pub use completion::{completion, decimal, iso_date};
 pub use engine::{Sandbox, SandboxError};
-pub use imports::{decimal, iso_date};
 pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, Refusal, inspect};
 pub use limits::Limits;
 pub use meter::{Meter, Metered};

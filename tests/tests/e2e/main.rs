@@ -5,12 +5,14 @@
 mod admin;
 mod bad_input;
 mod candidates;
+mod components;
 mod failures;
 mod guide;
 mod invariants;
 mod migrations;
 mod plans;
 mod pump;
+mod reparse;
 mod run;
 mod settle;
 mod trigger;

@@ -286,3 +286,58 @@ async fn an_apps_float_columns_take_the_results_too() {
     assert_eq!(world.once().await["processed"], 1);
     assert_eq!(world.text("SELECT total_amount::text FROM receipts", &[]).await, "4.5");
 }
+
+#[tokio::test]
+async fn a_database_of_the_first_migrations_is_taken_along() {
+    let (db, client) = app_database("").await;
+    for text in &texts()[..2] {
+        client.batch_execute(text).await.unwrap();
+    }
+    client
+        .batch_execute(
+            "INSERT INTO receipts (status, image_url) VALUES
+                 ('pending', 'waits.jpg'), ('pending', 'dead.jpg'), ('ocr_done', 'done.jpg');
+             WITH dead AS (DELETE FROM receipt_queue WHERE s3_key = 'dead.jpg' RETURNING *)
+             INSERT INTO receipt_queue_dlq
+                 (receipt_id, s3_key, error_kind, error_code, error_message, attempts, claims, enqueued_at, settled_token, deaths)
+             SELECT receipt_id, s3_key, 'internal', 'c', 'm', 5, 5, enqueued_at, 1, 1 FROM dead;
+             UPDATE receipts SET status = 'ocr_failed' WHERE image_url = 'dead.jpg'",
+        )
+        .await
+        .unwrap();
+    let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
+    // This host needs the newer one, and says so.
+    let error = world.host().arg("status").run().await.error();
+    assert!(error.contains("host migrate"), "{error}");
+    world.host().arg("migrate").run().await.ok();
+    assert_eq!(world.count("receipts WHERE ocr_component IS NULL").await, 3);
+    assert_eq!(world.count("receipt_queue WHERE history = '[]'").await, 1);
+    assert_eq!(world.count("receipt_queue_dlq WHERE history = '[]'").await, 1);
+    world.photo("waits.jpg").await;
+    world.photo("dead.jpg").await;
+    world.host().args(["dlq", "retry", "--all"]).run().await.ok();
+    assert_eq!(world.once().await["processed"], 2);
+    assert_eq!(world.count("receipts WHERE status = 'ocr_done' AND ocr_component IS NOT NULL").await, 2);
+    // Nobody but the host may call it, now as before.
+    let acl = "SELECT coalesce(bool_or(a.grantee = 0), false)::text
+        FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) AS a WHERE p.proname = 'receipt_queue_put'";
+    assert_eq!(world.text(acl, &[]).await, "false");
+}
+
+/// The newer migration replaces the function; what an extension's type needs must be there afterwards too.
+#[tokio::test]
+async fn an_id_of_an_extensions_type_keeps_its_operators() {
+    let (db, client) = app_database("").await;
+    if client.batch_execute("CREATE SCHEMA ext; CREATE EXTENSION citext SCHEMA ext").await.is_err() {
+        // Not every installation of Postgres brings the extensions along.
+        return;
+    }
+    client.batch_execute("CREATE TABLE receipts (id ext.citext PRIMARY KEY, image_url text)").await.unwrap();
+    let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
+    world.host().arg("migrate").run().await.ok();
+    world.execute("INSERT INTO receipts (id, image_url) VALUES ('r-1', 'nowhere.jpg')").await;
+    assert_eq!(world.once().await["dead"], 1);
+    world.photo("nowhere.jpg").await;
+    world.host().args(["dlq", "retry", "--all"]).run().await.ok();
+    assert_eq!(world.once().await["processed"], 1);
+}

@@ -8,8 +8,6 @@ mod types;
 
 use std::sync::Arc;
 
-pub use queue::{decimal, iso_date};
-
 use super::state::{Live, RunState, Services};
 use crate::failure::{Failure, FailureKind};
 

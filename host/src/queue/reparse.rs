@@ -1,0 +1,265 @@
+//! New readings for receipts that an older component read: which they are, and writing them only where nobody was there
+//! in between.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Row, Statement};
+
+use super::{Completion, Database, QueueError};
+
+const PAGE: &str = include_str!("sql/reparse_page.sql");
+const WRITE: &str = include_str!("sql/reparse_write.sql");
+const SEEN: &str = include_str!("sql/reparse_seen.sql");
+const LEFT_OUT: &str = include_str!("sql/reparse_left_out.sql");
+
+/// Somebody has a receipt locked: how often and how soon it is tried again.
+const TRIES: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Which receipts are meant, of those that carry another component's reading.
+#[derive(Debug, Clone, Default)]
+pub struct Which {
+    /// Those created since.
+    pub since: Option<SystemTime>,
+    /// Those with these ids.
+    pub receipts: Option<Vec<String>>,
+    /// Those that a component read whose digest begins so.
+    pub read_by: Option<String>,
+}
+
+/// A receipt as it was seen: it is overwritten only while it is still so.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub id: String,
+    pub vendor: Option<String>,
+    pub total: Option<String>,
+    pub currency: Option<String>,
+    /// As the column's type writes it.
+    pub date: Option<String>,
+    /// 0 to 100.
+    pub confidence: Option<f64>,
+    /// Key of the OCR artifact.
+    pub artifact_key: Option<String>,
+    /// SHA-256 of the component whose reading it carries.
+    pub component: String,
+    /// The four fields in the database's words, to be compared by it.
+    fields: String,
+}
+
+/// A receipt and its new reading.
+#[derive(Debug, Clone)]
+pub struct Reread {
+    pub seen: Seen,
+    pub reading: Completion,
+    /// Whether the reading differs; where not, only the digest is written.
+    pub changed: bool,
+}
+
+/// What became of a new reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Written {
+    Written,
+    /// The receipt is not as it was seen any more; it was left alone.
+    Edited,
+    /// Somebody has it locked, and kept it locked.
+    Locked,
+    /// The database refused the reading; why.
+    Refused(String),
+}
+
+/// The connection, with its statements prepared.
+pub struct Reparser {
+    client: Client,
+    /// SHA-256 of the component that reads now.
+    digest: String,
+    page: Statement,
+    count: Statement,
+    write: Statement,
+    seen: Statement,
+    left_out: Statement,
+}
+
+impl Reparser {
+    /// Connects, for the component with this digest.
+    pub async fn connect(database: &Database, digest: &str) -> Result<Self, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to prepare the reparse", &error);
+        let client = database.connect_checked().await?;
+        // The statements are written for a planner that knows the values.
+        client.batch_execute("SET plan_cache_mode = force_custom_plan").await.map_err(problem)?;
+        // Without the type's modifier: a cast to character(1) would cut.
+        let id_type = client
+            .query_one(
+                "SELECT format_type(atttypid, -1) FROM pg_attribute
+                 WHERE attrelid = 'public.receipts'::regclass AND attname = 'id'",
+                &[],
+            )
+            .await
+            .and_then(|row| row.try_get::<_, String>(0))
+            .map_err(problem)?;
+        let prepare = async |sql: &str, types: &[Type]| {
+            client.prepare_typed(&sql.replace("ID_TYPE", &id_type), types).await.map_err(problem)
+        };
+        const TEXTS: Type = Type::TEXT_ARRAY;
+        let filter = [Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, TEXTS, Type::TEXT, Type::INT8];
+        let written = [&[TEXTS; 8][..], &[Type::FLOAT8_ARRAY, Type::BOOL_ARRAY, Type::TEXT]].concat();
+        Ok(Self {
+            page: prepare(PAGE, &filter).await?,
+            count: prepare(&format!("SELECT count(*) FROM ({PAGE}) AS page"), &filter).await?,
+            write: prepare(WRITE, &written).await?,
+            seen: prepare(SEEN, &[TEXTS; 4]).await?,
+            left_out: prepare(LEFT_OUT, &[Type::TEXT, TEXTS]).await?,
+            digest: digest.to_owned(),
+            client,
+        })
+    }
+
+    /// Midnight (UTC) of a day in ISO 8601.
+    pub async fn midnight(&self, day: &str) -> Result<SystemTime, QueueError> {
+        let sql = "SELECT ($1::text)::date::timestamp AT TIME ZONE 'UTC'";
+        let row = self.client.query_one(sql, &[&day]).await;
+        row.and_then(|row| row.try_get(0)).map_err(|error| QueueError::query("the date", &error))
+    }
+
+    /// How many receipts there are to read.
+    pub async fn count(&self, which: &Which) -> Result<u64, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to count the receipts to read again", &error);
+        let rows = self.select(&self.count, which, None, None).await.map_err(problem)?;
+        let count: i64 = rows.first().map(|row| row.try_get(0)).transpose().map_err(problem)?.unwrap_or(0);
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+
+    /// The next `limit` receipts by id, after the one with the id `after`.
+    pub async fn page(&self, which: &Which, after: Option<&str>, limit: usize) -> Result<Vec<Seen>, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to list the receipts to read again", &error);
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let rows = self.select(&self.page, which, after, Some(limit)).await.map_err(problem)?;
+        rows.iter().map(seen).collect::<Result<_, _>>().map_err(problem)
+    }
+
+    /// Of the receipts that were named, those that are not read, and why.
+    pub async fn left_out(&self, receipts: &[String]) -> Result<Vec<(String, String)>, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts", &error);
+        let rows = self.client.query(&self.left_out, &[&self.digest, &receipts]).await.map_err(problem)?;
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(problem)
+    }
+
+    /// Writes readings; returns what became of each, in their order.
+    pub async fn write(&self, readings: &[Reread]) -> Result<Vec<Written>, QueueError> {
+        let mut written = match self.attempt(readings).await {
+            Ok(written) => written,
+            // One of them is at fault; alone it spoils only itself.
+            Err(error) if error.is_about_the_data() => return self.one_by_one(readings).await,
+            Err(error) => return Err(error),
+        };
+        for _ in 1..TRIES {
+            let locked: Vec<Reread> = of_fate(readings, &written, &Written::Locked);
+            if locked.is_empty() {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+            let mut again = self.one_by_one(&locked).await?.into_iter();
+            for fate in written.iter_mut().filter(|fate| **fate == Written::Locked) {
+                *fate = again.next().unwrap_or(Written::Locked);
+            }
+        }
+        Ok(written)
+    }
+
+    async fn one_by_one(&self, readings: &[Reread]) -> Result<Vec<Written>, QueueError> {
+        let mut written = Vec::with_capacity(readings.len());
+        for reading in readings {
+            let one = std::slice::from_ref(reading);
+            match self.attempt(one).await {
+                Ok(fates) => written.extend(fates),
+                Err(error) if error.is_about_the_data() => written.push(Written::Refused(error.to_string())),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(written)
+    }
+
+    async fn attempt(&self, readings: &[Reread]) -> Result<Vec<Written>, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to write new readings", &error);
+        if readings.is_empty() {
+            return Ok(Vec::new());
+        }
+        let seen = |field: fn(&Seen) -> Option<&str>| -> Vec<Option<&str>> {
+            readings.iter().map(|reread| field(&reread.seen)).collect()
+        };
+        let read = |field: fn(&Completion) -> Option<&str>| -> Vec<Option<&str>> {
+            readings.iter().map(|reread| field(&reread.reading)).collect()
+        };
+        let ids = seen(|seen| Some(&seen.id));
+        let components = seen(|seen| Some(&seen.component));
+        let fields = seen(|seen| Some(&seen.fields));
+        let keys = seen(|seen| seen.artifact_key.as_deref());
+        let rows = self
+            .client
+            .query(
+                &self.write,
+                &[
+                    &ids,
+                    &components,
+                    &fields,
+                    &keys,
+                    &read(|reading| reading.vendor.as_deref()),
+                    &read(|reading| reading.total.as_deref()),
+                    &read(|reading| reading.currency.as_deref()),
+                    &read(|reading| reading.date.as_deref()),
+                    &readings.iter().map(|reread| reread.reading.confidence).collect::<Vec<_>>(),
+                    &readings.iter().map(|reread| reread.changed).collect::<Vec<_>>(),
+                    &self.digest,
+                ],
+            )
+            .await
+            .map_err(problem)?;
+        let written = texts(&rows).map_err(problem)?;
+        let unchanged = if written.len() == readings.len() {
+            BTreeSet::new()
+        } else {
+            let rows = self.client.query(&self.seen, &[&ids, &components, &fields, &keys]).await.map_err(problem)?;
+            texts(&rows).map_err(problem)?
+        };
+        let fate = |reread: &Reread| match &reread.seen.id {
+            id if written.contains(id) => Written::Written,
+            id if unchanged.contains(id) => Written::Locked,
+            _ => Written::Edited,
+        };
+        Ok(readings.iter().map(fate).collect())
+    }
+
+    async fn select(
+        &self,
+        statement: &Statement,
+        which: &Which,
+        after: Option<&str>,
+        limit: Option<i64>,
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
+        let Which { since, receipts, read_by } = which;
+        self.client.query(statement, &[&self.digest, &after, since, receipts, read_by, &limit]).await
+    }
+}
+
+fn of_fate(readings: &[Reread], written: &[Written], fate: &Written) -> Vec<Reread> {
+    readings.iter().zip(written).filter(|(_, found)| *found == fate).map(|(reread, _)| reread.clone()).collect()
+}
+
+fn texts(rows: &[Row]) -> Result<BTreeSet<String>, tokio_postgres::Error> {
+    rows.iter().map(|row| row.try_get(0)).collect()
+}
+
+fn seen(row: &Row) -> Result<Seen, tokio_postgres::Error> {
+    Ok(Seen {
+        id: row.try_get("id")?,
+        vendor: row.try_get("vendor")?,
+        total: row.try_get("total")?,
+        currency: row.try_get("currency")?,
+        date: row.try_get("day")?,
+        confidence: row.try_get("confidence")?,
+        artifact_key: row.try_get("artifact_key")?,
+        component: row.try_get("component")?,
+        fields: row.try_get("fields")?,
+    })
+}

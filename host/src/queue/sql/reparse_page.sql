@@ -1,0 +1,24 @@
+-- Receipts that carry the reading of another component, and that nobody edited since: the next ones by id.
+-- $1 digest of the component that reads them now, $2 the last id seen, $3 created since, $4 ids, $5 beginning of the digest
+-- that they were read by, $6 at most so many; null: no bound. ID_TYPE is the type of receipts.id. Planned anew with the
+-- values each time (see reparse.rs), so that what is null costs nothing and the primary key is walked.
+SELECT
+    r.id::text AS id,
+    r.vendor_text::text AS vendor,
+    r.total_amount::text AS total,
+    r.currency::text AS currency,
+    r.receipt_date::text AS day,
+    r.ocr_confidence::float8 AS confidence,
+    r.ocr_s3_key::text AS artifact_key,
+    r.ocr_component AS component,
+    pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date)::text AS fields
+FROM public.receipts r
+WHERE r.status::text = 'ocr_done'
+  AND r.ocr_component IS NOT NULL
+  AND r.ocr_component <> $1::text
+  AND ($2::text IS NULL OR r.id > ($2::text)::ID_TYPE)
+  AND ($3::timestamptz IS NULL OR r.created_at >= $3::timestamptz)
+  AND ($4::text[] IS NULL OR r.id = ANY (($4::text[])::ID_TYPE[]))
+  AND ($5::text IS NULL OR starts_with(r.ocr_component, $5::text))
+ORDER BY r.id
+LIMIT $6::bigint

@@ -1,0 +1,9 @@
+-- Which receipts are still as they were seen: those were not written because somebody has them locked. $1 ids, $2 digests
+-- seen, $3 fields seen, $4 artifact keys. ID_TYPE is the type of receipts.id.
+SELECT r.id::text
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS o (id, seen, fields, artifact_key)
+JOIN public.receipts r ON r.id = o.id::ID_TYPE AND r.id = ANY (($1::text[])::ID_TYPE[])
+WHERE r.status::text = 'ocr_done'
+  AND r.ocr_component = o.seen
+  AND r.ocr_s3_key::text = o.artifact_key
+  AND pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) = o.fields::jsonb

@@ -1,0 +1,344 @@
+//! Which component decided what: on receipts, in the history of attempts, and in the ledger that all hosts share.
+
+use host::queue::components::{self, Change, Entry};
+use host::queue::{Database, Lease, take_back};
+use tests::{World, eventually};
+
+use crate::pump::{self, HOUR, complete, dead_letter, give_back, retry, take};
+
+/// A digest that no component has.
+fn digest(digit: char) -> String {
+    std::iter::repeat_n(digit, 64).collect()
+}
+
+async fn component_of(world: &World, receipt: &str) -> String {
+    world.text("SELECT coalesce(ocr_component, 'none') FROM receipts WHERE id::text = $1", &[&receipt]).await
+}
+
+/// A receipt that a component with this digest has read.
+async fn read_by(world: &World, component: &str) -> String {
+    let receipt = world.insert("a.jpg").await;
+    let (pump, job) = pump::claimed(world).await;
+    pump.settle(&job, complete("V", "1.00"), Some(component.to_owned())).await.unwrap();
+    receipt
+}
+
+fn entry(worker: &str, change: Change, digest: &str, previous: Option<&str>) -> Entry {
+    Entry {
+        worker: worker.to_owned(),
+        change,
+        digest: digest.to_owned(),
+        previous: previous.map(str::to_owned),
+        reason: Some("as a test ordered".to_owned()),
+        source: Some("file.wasm".to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn a_receipt_carries_the_digest_of_its_reading_until_somebody_edits_it() {
+    let world = World::new().await;
+    for (edit, left) in [
+        ("vendor_text = 'Mine'", "none"),
+        ("total_amount = 2", "none"),
+        ("currency = NULL", "none"),
+        ("receipt_date = '2024-03-01'", "none"),
+        ("vendor_text = vendor_text, total_amount = 1.0", &digest('a')[..]),
+        ("user_id = 'else', status = 'approved'", &digest('a')),
+        ("status = 'ocr_failed'", "none"),
+        ("status = 'pending'", "none"),
+        ("image_url = 'another.jpg'", "none"),
+    ] {
+        let receipt = read_by(&world, &digest('a')).await;
+        assert_eq!(component_of(&world, &receipt).await, digest('a'));
+        world.execute(&format!("UPDATE receipts SET {edit} WHERE id = '{receipt}'")).await;
+        assert_eq!(component_of(&world, &receipt).await, left, "{edit}");
+        world.execute("DELETE FROM receipts").await;
+    }
+}
+
+#[tokio::test]
+async fn the_same_components_second_reading_counts_again() {
+    let world = World::new().await;
+    let receipt = read_by(&world, &digest('a')).await;
+    world.execute("UPDATE receipts SET status = 'pending'").await;
+    let (pump, job) = pump::claimed(&world).await;
+    pump.settle(&job, complete("W", "2.00"), Some(digest('a'))).await.unwrap();
+    assert_eq!(component_of(&world, &receipt).await, digest('a'));
+}
+
+#[tokio::test]
+async fn what_a_person_wrote_meanwhile_is_no_components_reading() {
+    let world = World::new().await;
+    let receipt = world.insert("a.jpg").await;
+    let (pump, job) = pump::claimed(&world).await;
+    world.execute("UPDATE receipts SET vendor_text = 'Mine'").await;
+    pump.settle(&job, complete("V", "1.00"), Some(digest('a'))).await.unwrap();
+    assert_eq!(world.status_of(&receipt).await, "ocr_done");
+    assert_eq!(component_of(&world, &receipt).await, "none");
+}
+
+#[tokio::test]
+async fn a_dead_letter_that_is_put_back_by_hand_ends_done() {
+    let world = World::new().await;
+    let (receipt, _) = world.receipt("a.jpg").await;
+    let (pump, job) = pump::claimed(&world).await;
+    pump.settle(&job, dead_letter(), None).await.unwrap();
+    assert_eq!(world.status_of(&receipt).await, "ocr_failed");
+    world
+        .execute(
+            "INSERT INTO receipt_queue (receipt_id, s3_key) SELECT receipt_id, s3_key FROM receipt_queue_dlq;
+             DELETE FROM receipt_queue_dlq",
+        )
+        .await;
+    assert_eq!(world.once().await["processed"], 1);
+    world.assert_settled(1).await;
+    assert_eq!(world.text("SELECT vendor_text FROM receipts", &[]).await, "Blue Bottle Cafe");
+}
+
+#[tokio::test]
+async fn every_attempt_that_failed_is_told_with_its_component() {
+    let world = World::new().await;
+    let receipt = world.insert("a.jpg").await;
+    let pump = pump::start(&world).await;
+    for (outcome, component) in [
+        (retry(std::time::Duration::ZERO, true), Some(digest('a'))),
+        (give_back(), None),
+        (retry(std::time::Duration::ZERO, false), Some(digest('b'))),
+        (dead_letter(), Some(digest('c'))),
+    ] {
+        let job = take(&pump).await;
+        pump.settle(&job, outcome, component).await.unwrap();
+    }
+    let letter = world.host().args(["dlq", "show", receipt.as_str(), "--json"]).run().await.json();
+    let told: Vec<_> = letter["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|past| format!("{} {} {} {}", past["attempt"], past["component"], past["outcome"], past["code"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            format!("1 \"{}\" \"retry\" \"test.Retry\"", digest('a')),
+            format!("2 \"{}\" \"uncharged\" \"test.Retry\"", digest('b')),
+            format!("2 \"{}\" \"dead-letter\" \"test.Dead\"", digest('c')),
+        ]
+    );
+    let shown = world.host().args(["dlq", "show", receipt.as_str()]).run().await.ok();
+    assert!(shown.contains("dead-letter bad-document test.Dead by cccccccccccc"), "{shown}");
+    // Revived, it keeps what happened; done and queued anew, it begins without.
+    world.host().args(["dlq", "retry", receipt.as_str()]).run().await.ok();
+    let count = "SELECT jsonb_array_length(history)::text FROM receipt_queue";
+    assert_eq!(world.text(count, &[]).await, "3");
+    pump.stop_claiming();
+    pump.finish(HOUR).await;
+    let (pump, job) = pump::claimed(&world).await;
+    pump.settle(&job, complete("V", "1.00"), None).await.unwrap();
+    world.execute("UPDATE receipts SET status = 'pending'").await;
+    assert_eq!(world.text(count, &[]).await, "0");
+}
+
+#[tokio::test]
+async fn the_history_keeps_the_last_twenty() {
+    let world = World::new().await;
+    world.insert("a.jpg").await;
+    let pump = pump::start(&world).await;
+    for number in 0..23 {
+        let job = take(&pump).await;
+        pump.settle(&job, retry(std::time::Duration::ZERO, false), Some(number.to_string())).await.unwrap();
+    }
+    let kept = "SELECT concat_ws('|', jsonb_array_length(history), history -> 0 ->> 'component', history -> -1 ->> 'component')
+        FROM receipt_queue";
+    assert_eq!(world.text(kept, &[]).await, "20|3|22");
+}
+
+#[tokio::test]
+async fn what_a_bad_component_decided_is_taken_back_and_nothing_else() {
+    let world = World::new().await;
+    let mut client = world.db.connect().await;
+    let mut leases = Vec::new();
+    let mut settle = async |name: &str, outcome| {
+        let receipt = world.insert(name).await;
+        let lease = claim_one(&world).await;
+        settle_with(&world, lease, outcome).await;
+        leases.push(lease);
+        receipt
+    };
+    let charged = settle("charged.jpg", retry(HOUR, true)).await;
+    // It had failed before, under another one.
+    world.execute("UPDATE receipt_queue SET attempts = 3").await;
+    let uncharged = settle("uncharged.jpg", retry(HOUR, false)).await;
+    let buried = settle("buried.jpg", dead_letter()).await;
+    let done = settle("done.jpg", complete("V", "1.00")).await;
+    let others = settle("others.jpg", retry(HOUR, true)).await;
+    let leased = settle("leased.jpg", retry(HOUR, true)).await;
+    let archived = settle("archived.jpg", dead_letter()).await;
+    world.execute(&format!("UPDATE receipts SET status = 'archived' WHERE id = '{archived}'")).await;
+    // Somebody else has decided on it since, and somebody works on the other one.
+    world
+        .execute(&format!(
+            "UPDATE receipt_queue SET settled_token = nextval('receipt_queue_token') WHERE receipt_id = '{others}';
+             UPDATE receipt_queue SET lease_token = nextval('receipt_queue_token') WHERE receipt_id = '{leased}'"
+        ))
+        .await;
+    let untouched = [world.row("receipt_queue", &others).await, world.row("receipt_queue", &leased).await];
+    let finished = [world.row("receipt_queue", &done).await, world.row("receipts", &done).await];
+
+    assert_eq!(take_back(&mut client, &leases).await.unwrap(), 4);
+
+    let state = async |receipt: &str| {
+        let sql = "SELECT concat_ws('|', r.status, q.attempts, q.available_at <= now())
+            FROM receipts r JOIN receipt_queue q ON q.receipt_id = r.id WHERE r.id::text = $1";
+        world.text(sql, &[&receipt]).await
+    };
+    assert_eq!(state(&charged).await, "pending|2|t");
+    assert_eq!(state(&uncharged).await, "pending|0|t");
+    assert_eq!(state(&buried).await, "pending|0|t");
+    assert_eq!(state(&archived).await, "archived|0|t");
+    assert_eq!(world.count("receipt_queue_dlq").await, 0);
+    assert_eq!([world.row("receipt_queue", &others).await, world.row("receipt_queue", &leased).await], untouched);
+    assert_eq!([world.row("receipt_queue", &done).await, world.row("receipts", &done).await], finished);
+    // Once more, as when the reply to the first was lost: no attempt is given back twice, and nothing queued anew.
+    let before = world.row("receipt_queue", &buried).await;
+    take_back(&mut client, &leases).await.unwrap();
+    assert_eq!(state(&charged).await, "pending|2|t");
+    assert_eq!(world.row("receipt_queue", &buried).await, before);
+}
+
+/// Leases the only job that is due, by hand.
+async fn claim_one(world: &World) -> Lease {
+    let sql = "UPDATE receipt_queue SET attempts = attempts + 1, claims = claims + 1,
+            lease_token = nextval('receipt_queue_token'), available_at = now() + interval '1 hour'
+        WHERE NOT processed AND available_at <= now() RETURNING id, lease_token";
+    let row = world.client.query_one(sql, &[]).await.unwrap();
+    Lease { job: row.get(0), token: row.get(1) }
+}
+
+async fn settle_with(world: &World, lease: Lease, outcome: host::queue::Outcome) {
+    use host::queue::Outcome;
+    let (ids, tokens) = (vec![lease.job], vec![lease.token]);
+    let text = |text: &str| vec![Some(text.to_owned())];
+    let rows = match outcome {
+        Outcome::Retry { delay, charge, .. } => {
+            let sql = include_str!("../../../host/src/queue/sql/retry.sql");
+            let delay = vec![i64::try_from(delay.as_millis()).unwrap()];
+            let (kind, code, message) = (text("unavailable"), text("c"), text("m"));
+            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                &[&ids, &tokens, &delay, &vec![charge], &kind, &code, &message, &text("bad")];
+            world.client.query(sql, parameters).await
+        }
+        Outcome::DeadLetter { .. } => {
+            let sql = include_str!("../../../host/src/queue/sql/dead_letter.sql");
+            let (kind, code, message) = (text("unavailable"), text("c"), text("m"));
+            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                &[&ids, &tokens, &kind, &code, &message, &text("bad"), &text("notes")];
+            world.client.query(sql, parameters).await
+        }
+        Outcome::Complete(read) => {
+            let sql = include_str!("../../../host/src/queue/sql/complete.sql");
+            let confidence = vec![read.confidence];
+            let fields = [read.vendor, read.total, read.currency, read.date].map(|field| vec![field]);
+            let [vendor, total, currency, date] = &fields;
+            let key = vec![read.artifact_key];
+            let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
+                &[&ids, &tokens, vendor, total, currency, date, &confidence, &key, &text("bad")];
+            world.client.query(sql, parameters).await
+        }
+    };
+    assert!(rows.unwrap()[0].get::<_, bool>("settled"));
+}
+
+#[tokio::test]
+async fn a_digest_is_distrusted_from_its_roll_back_until_it_is_allowed() {
+    let world = World::new().await;
+    let (good, bad) = (digest('a'), digest('b'));
+    let record = async |change, digest: &str, previous| {
+        components::record(&world.client, &entry("w1", change, digest, previous)).await.unwrap();
+    };
+    record(Change::Started, &good, None).await;
+    record(Change::Confirmed, &good, None).await;
+    record(Change::Switched, &bad, Some(&good)).await;
+    record(Change::Confirmed, &bad, Some(&good)).await;
+    assert_eq!(components::last_confirmed(&world.client).await.unwrap(), Some(bad.clone()));
+    assert_eq!(components::distrusted(&world.client, &bad).await.unwrap(), None);
+    record(Change::RolledBack, &bad, Some(&good)).await;
+    let distrust = components::distrusted(&world.client, &bad).await.unwrap().unwrap();
+    assert_eq!((distrust.worker.as_str(), distrust.reason.as_deref()), ("w1", Some("as a test ordered")));
+    assert!(components::distrusted(&world.client, &good).await.unwrap().is_none());
+    assert_eq!(components::last_confirmed(&world.client).await.unwrap(), Some(good.clone()));
+
+    let allow = async |digest: &str| world.host().args(["components", "allow", digest]).run().await;
+    assert!(allow("cccccccc").await.error().contains("no component whose digest begins with cccccccc"));
+    assert_eq!(allow("bbb").await.code, Some(2));
+    // Nothing to allow, and nothing written.
+    assert_eq!(allow(&good).await.ok(), "");
+    assert_eq!(world.count("receipt_component_changes WHERE change = 'allowed'").await, 0);
+    assert_eq!(allow("BBBBBBBB").await.ok().trim(), bad);
+    assert!(components::distrusted(&world.client, &bad).await.unwrap().is_none());
+    // Another digest with the same beginning: neither is meant.
+    let other = format!("{}c", &bad[..63]);
+    record(Change::RolledBack, &other, Some(&good)).await;
+    assert!(allow("bbbbbbbbbbbb").await.error().contains("more than one"));
+    assert!(components::distrusted(&world.client, &other).await.unwrap().is_some());
+    record(Change::RolledBack, &bad, Some(&good)).await;
+    assert!(components::distrusted(&world.client, &bad).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_runs_is_told_of_workers_that_are_there() {
+    let world = World::new().await;
+    let (good, bad) = (digest('a'), digest('b'));
+    let pump = pump::start(&world).await;
+    let record = async |worker: &str, change, digest: &str, previous| {
+        components::record(&world.client, &entry(worker, change, digest, previous)).await.unwrap();
+    };
+    let running = async || -> Vec<String> {
+        let lines = world.host().args(["components", "--json"]).run().await.json_lines();
+        let running = lines.into_iter().filter(|line| line["what"] == "running");
+        running.map(|line| format!("{} {} {}", line["worker"], line["digest"], line["change"])).collect()
+    };
+    record("ghost", Change::Started, &bad, None).await;
+    assert!(running().await.is_empty(), "nobody with that name has a session");
+    record(pump.worker(), Change::Started, &good, None).await;
+    record(pump.worker(), Change::Switched, &bad, Some(&good)).await;
+    record(pump.worker(), Change::Refused, &digest('c'), Some(&bad)).await;
+    assert_eq!(running().await, [format!("{:?} {bad:?} \"switched\"", pump.worker())]);
+    record(pump.worker(), Change::RolledBack, &bad, Some(&good)).await;
+    assert_eq!(running().await, [format!("{:?} {good:?} \"rolled-back\"", pump.worker())]);
+    let shown = world.host().arg("components").run().await.ok();
+    for text in ["rolled-back", "as a test ordered", "file.wasm", "aaaaaaaaaaaa", "ghost", "refused"] {
+        assert!(shown.contains(text), "no {text:?} in\n{shown}");
+    }
+    let history = world.host().args(["components", "--json", "--limit", "2"]).run().await.json_lines();
+    let changes: Vec<_> = history.iter().filter(|line| line["what"] == "change").map(|line| &line["change"]).collect();
+    assert_eq!(changes, ["rolled-back", "refused"]);
+    record(pump.worker(), Change::Stopped, &good, None).await;
+    assert!(running().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_is_gone_is_not_listed_but_under_a_name_of_the_operators_nobody_knows() {
+    let world = World::new().await;
+    let pump = pump::start(&world).await;
+    let started = entry(pump.worker(), Change::Started, &digest('a'), None);
+    components::record(&world.client, &started).await.unwrap();
+    let connect = async |url: String| Database::parse(&url).unwrap().connect().await.unwrap();
+    let ours = connect(world.db.url().to_owned()).await;
+    assert_eq!(components::running(&ours).await.unwrap()[0].alive, Some(true));
+    pump.stop_claiming();
+    pump.finish(HOUR).await;
+    eventually("its sessions are gone", async || components::running(&ours).await.unwrap().is_empty().then_some(()))
+        .await;
+    let sign = if world.db.url().contains('?') { '&' } else { '?' };
+    let named = connect(format!("{}{sign}application_name=shop", world.db.url())).await;
+    let running = components::running(&named).await.unwrap();
+    assert_eq!((running.len(), running[0].alive), (1, None));
+}
+
+#[tokio::test]
+async fn the_apps_roles_have_no_business_in_the_ledger() {
+    let world = World::new().await;
+    let rights = "SELECT concat_ws('|', c.relrowsecurity, coalesce(array_length(c.relacl, 1), 0) <= 1)
+        FROM pg_class c WHERE c.oid = 'receipt_component_changes'::regclass";
+    assert_eq!(world.text(rights, &[]).await, "t|t");
+}
