@@ -17,6 +17,7 @@ mod shadow;
 mod status;
 mod swap;
 mod target;
+mod trace;
 
 use std::io;
 use std::process::ExitCode;
@@ -63,6 +64,8 @@ enum Verb {
     Dlq(dlq::Dlq),
     Parse(parse::Parse),
     Replay(replay::Replay),
+    #[command(subcommand)]
+    Trace(trace::TraceVerb),
     Swap(swap::Swap),
     Shadow(shadow::Shadow),
     Inspect(inspect::Inspect),
@@ -108,6 +111,7 @@ impl Verb {
             Self::Dlq(verb) => verb.execute().await,
             Self::Parse(verb) => verb.execute().await,
             Self::Replay(verb) => verb.execute().await,
+            Self::Trace(verb) => verb.execute(),
             Self::Swap(verb) => verb.execute().await,
             Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),
