@@ -11,5 +11,6 @@ mod plans;
 mod pump;
 mod run;
 mod settle;
+mod traces;
 mod trigger;
 mod verbs;
