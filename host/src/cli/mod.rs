@@ -20,6 +20,7 @@ mod status;
 mod swap;
 mod swapping;
 mod target;
+mod trace;
 
 use std::io;
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Verb {
     Reparse(Box<reparse::Reparse>),
     Parse(parse::Parse),
     Replay(replay::Replay),
+    #[command(subcommand)]
+    Trace(trace::TraceVerb),
     Swap(swap::Swap),
     Shadow(shadow::Shadow),
     Inspect(inspect::Inspect),
@@ -115,6 +118,7 @@ impl Verb {
             Self::Reparse(verb) => verb.execute().await,
             Self::Parse(verb) => verb.execute().await,
             Self::Replay(verb) => verb.execute().await,
+            Self::Trace(verb) => verb.execute(),
             Self::Swap(verb) => verb.execute().await,
             Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),

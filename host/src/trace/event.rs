@@ -210,6 +210,20 @@ pub enum FailedHow {
     Panic,
 }
 
+impl FailedHow {
+    /// The name that traces use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Limit => "limit",
+            Self::Deadline => "deadline",
+            Self::Timeout => "timeout",
+            Self::Cancelled => "cancelled",
+            Self::Panic => "panic",
+        }
+    }
+}
+
 /// Where a masked value stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MaskedIn {

@@ -15,5 +15,6 @@ mod pump;
 mod reparse;
 mod run;
 mod settle;
+mod traces;
 mod trigger;
 mod verbs;
