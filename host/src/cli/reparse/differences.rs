@@ -109,7 +109,7 @@ mod tests {
         let (gained, changed, lost) =
             (difference(None, Some("a")), difference(Some("a"), Some("b")), difference(Some("a"), None));
         assert_eq!(kind(&[]), Kind::Same);
-        assert_eq!(kind(&[gained.clone()]), Kind::Gained);
+        assert_eq!(kind(std::slice::from_ref(&gained)), Kind::Gained);
         assert_eq!(kind(&[changed.clone(), gained.clone()]), Kind::Changed);
         assert_eq!(kind(&[gained, lost, changed]), Kind::Lost);
     }
