@@ -30,6 +30,7 @@ pub async fn measure(load: &Load, servers: &Servers, client: &Client) -> anyhow:
     let name = path.to_string_lossy().into_owned();
     let host = servers.host_with(4, &["--component", &name, "--probation", "0"])?;
     let pid = host.id();
+    when(client, STARTED, &digest_of(&component(0))).await?;
     let arrivals = tokio::spawn(arrive(servers.database.connect().await?));
 
     let started = Instant::now();
@@ -91,6 +92,7 @@ pub async fn measure(load: &Load, servers: &Servers, client: &Client) -> anyhow:
     )
 }
 
+const STARTED: &str = "SELECT min(at) FROM receipt_component_changes WHERE change = 'started' AND digest = $1";
 const SWITCHED: &str = "SELECT min(at) FROM receipt_component_changes WHERE change = 'switched' AND digest = $1";
 const FIRST_JOB: &str = "SELECT min(processed_at) FROM receipt_queue WHERE component = $1";
 
