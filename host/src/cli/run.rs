@@ -207,6 +207,9 @@ impl Worker {
             async move {
                 let end = sandbox.run(&program, &services, jobs).await;
                 count(&metrics, program.digest(), &end);
+                if let Some(recorded) = services.recorder.as_ref().map(|recorder| recorder.stats()) {
+                    metrics.traces(recorded.written, recorded.dropped);
+                }
                 end
             }
         };

@@ -1,6 +1,7 @@
 //! Counters for whoever watches over a fleet, in the text format that Prometheus reads.
 
 use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -103,9 +104,13 @@ impl Metrics {
         self.shadow.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
     }
 
-    /// A run was recorded, or could not be.
-    pub fn trace(&self, outcome: &str) {
-        self.traces.get_or_create(&Outcome { outcome: outcome.to_owned() }).inc();
+    /// How many runs were recorded so far, and how many could not be.
+    pub fn traces(&self, written: u64, dropped: u64) {
+        for (outcome, count) in [("written", written), ("dropped", dropped)] {
+            let counter = self.traces.get_or_create(&Outcome { outcome: outcome.to_owned() });
+            // Counted elsewhere; never less than before.
+            counter.inner().fetch_max(count, Ordering::Relaxed);
+        }
     }
 
     /// All components that the host has now: digest and state (`current`, `previous`, `shadow`, …).
@@ -167,7 +172,7 @@ mod tests {
         metrics.run(digest, "ok");
         metrics.jobs(digest, "processed", 7);
         metrics.shadow("same");
-        metrics.trace("written");
+        metrics.traces(1, 0);
         metrics.components(&[("old", "current")]);
         metrics.components(&[(digest, "current"), ("old", "previous")]);
         let text = metrics.encode();
