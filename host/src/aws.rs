@@ -142,11 +142,28 @@ where
             let status = context.raw().status().as_u16();
             let code = context.err().code().unwrap_or_default();
             let kind = kind_of_code(code).unwrap_or_else(|| kind_of_status(status));
-            let message = context.err().message().unwrap_or("the service gave no message");
+            let message = without_request(context.err().message().unwrap_or("the service gave no message"));
             let code = if code.is_empty() { format!("{service}.Http{status}") } else { format!("{service}.{code}") };
             Failure::new(kind, code, format!("{what}: {message}"))
         }
         _ => Failure::new(FailureKind::Internal, format!("{service}.Client"), format!("{what}: {}", chain(error))),
+    }
+}
+
+/// A service's message up to where it quotes the request: what a signature was made of includes the session token.
+fn without_request(message: &str) -> String {
+    const QUOTES: [&str; 6] = [
+        "the canonical string",
+        "authorization=",
+        "aws4-hmac-sha256",
+        "credential=",
+        "signature=",
+        "x-amz-security-token",
+    ];
+    let lower = message.to_ascii_lowercase();
+    match QUOTES.iter().filter_map(|quote| lower.find(quote)).min().and_then(|at| message.get(..at)) {
+        Some(kept) => format!("{kept}(the request, which is not repeated here)"),
+        None => message.to_owned(),
     }
 }
 

@@ -123,7 +123,7 @@ fn lines(story: &Story) -> Vec<String> {
     };
     lines.push(format!("ended       {end}"));
     if !story.complete {
-        lines.push("incomplete  the run was longer than a trace may be; its tail is missing".to_owned());
+        lines.push("incomplete  the run was longer than a trace may be; its last calls are missing".to_owned());
     }
     lines
 }

@@ -2,14 +2,20 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{INSTRUCTIONS_A_SECOND, limit_of};
+use super::limit_of;
 use crate::failure::Failure;
 use crate::sandbox::{Call, Meter, NoAnswer, Oracle, Program, RunError, Summary};
 use crate::trace::{Event, FailedHow, Json, Recorder, Trace};
 
-/// Enough for every run that did not compute for very long. A run that was stopped by the clock is tried with this first,
-/// so that an endless loop is not burnt through to the end of what a deadline allows.
+/// Instructions that a second of computing comes to, at most, on any machine.
+const INSTRUCTIONS_A_SECOND: u64 = 8_000_000_000;
+
+/// Enough for every run that did not compute for very long. Where it is not, the replay begins again with more, so that an
+/// endless loop is never burnt through to the end of what its deadline allows.
 const FIRST_FUEL: u64 = 500_000_000;
+
+/// How much more it is each time.
+const MORE_FUEL: u64 = 8;
 
 /// The first place where a replay is not as recorded.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -27,6 +33,9 @@ pub struct Mismatch {
 pub struct Replayed {
     /// None where all was as recorded.
     pub mismatch: Option<Mismatch>,
+    /// A response that the trace names and that is not as it was recorded: file, line and problem. Nothing can be said of
+    /// the component then.
+    pub unreadable: Option<String>,
     /// Events that were as recorded.
     pub events: u64,
     /// Instructions that the component took.
@@ -35,14 +44,30 @@ pub struct Replayed {
 
 /// Replays a trace on the component that was recorded. `record` writes the replay down as a trace of its own.
 pub async fn exactly(meter: &Meter, program: &Program, trace: Arc<Trace>, record: Option<&Recorder>) -> Replayed {
+    exactly_by(meter, program, trace, record, |exact| exact).await
+}
+
+/// The same through an oracle that asks the one it is made of, and may look at what it says. The replay can begin again
+/// from the first event; then another one is made.
+pub async fn exactly_by<O: Oracle + 'static>(
+    meter: &Meter,
+    program: &Program,
+    trace: Arc<Trace>,
+    record: Option<&Recorder>,
+    oracle: impl Fn(Arc<Mutex<Exact>>) -> O,
+) -> Replayed {
+    let start = (limit_of(&trace), trace.header.seed);
     let most = fuel_for(&trace);
-    let first = replay(meter, program, Arc::clone(&trace), FIRST_FUEL.min(most), record).await;
-    match first {
-        Err(OutOfFuel) => match replay(meter, program, trace, most, record).await {
-            Ok(replayed) => replayed,
-            Err(OutOfFuel) => Replayed { mismatch: None, events: 0, work: most },
-        },
-        Ok(replayed) => replayed,
+    let mut fuel = FIRST_FUEL.min(most);
+    loop {
+        let exact = Arc::new(Mutex::new(Exact::new(Arc::clone(&trace))));
+        let run = meter.run(program, start, fuel, oracle(Arc::clone(&exact)), record).await;
+        let mut exact = exact.lock().unwrap_or_else(PoisonError::into_inner);
+        let starved = fuel < most && matches!(run.result, Err(RunError::Fuel(_)));
+        if !starved || exact.at_a_stop() {
+            return exact.end(&run.result, run.work);
+        }
+        fuel = fuel.saturating_mul(MORE_FUEL).min(most);
     }
 }
 
@@ -52,60 +77,35 @@ fn fuel_for(trace: &Trace) -> u64 {
     milliseconds.saturating_mul(INSTRUCTIONS_A_SECOND / 1_000)
 }
 
-/// More instructions are needed to say anything.
-struct OutOfFuel;
-
-async fn replay(
-    meter: &Meter,
-    program: &Program,
-    trace: Arc<Trace>,
-    fuel: u64,
-    record: Option<&Recorder>,
-) -> Result<Replayed, OutOfFuel> {
-    let oracle = Arc::new(Mutex::new(Exact::new(Arc::clone(&trace))));
-    let start = (limit_of(&trace), trace.header.seed);
-    let run = meter.run(program, start, fuel, Arc::clone(&oracle), record).await;
-    let mut oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
-    if fuel < fuel_for(&trace) && matches!(run.result, Err(RunError::Fuel(_))) && !oracle.at_a_stop() {
-        return Err(OutOfFuel);
-    }
-    Ok(oracle.end(&run.result, run.work))
-}
-
-/// The same through an oracle that asks `exact`, and may look at what it says.
-pub async fn exactly_by<O: Oracle + 'static>(
-    meter: &Meter,
-    program: &Program,
-    trace: Arc<Trace>,
-    exact: Arc<Mutex<Exact>>,
-    oracle: O,
-) -> Replayed {
-    let start = (limit_of(&trace), trace.header.seed);
-    let run = meter.run(program, start, fuel_for(&trace), oracle, None).await;
-    exact.lock().unwrap_or_else(PoisonError::into_inner).end(&run.result, run.work)
-}
-
 /// Answers each call with what the trace has next, if it is the call that the trace has next.
 #[derive(Debug)]
 pub struct Exact {
     trace: Arc<Trace>,
     next: usize,
     mismatch: Option<Mismatch>,
+    unreadable: Option<String>,
 }
 
 impl Exact {
     /// Begins at the first call.
     pub fn new(trace: Arc<Trace>) -> Self {
         let next = trace.events.iter().take_while(|event| matches!(event, Event::Enter { .. })).count();
-        Self { trace, next, mismatch: None }
+        Self { trace, next, mismatch: None, unreadable: None }
     }
 
     /// Whether the run was stopped at this point from outside, at a moment that no replay can know.
     fn at_a_stop(&self) -> bool {
         match self.trace.events.get(self.next) {
-            Some(Event::Failed { how, .. }) => !matches!(how, FailedHow::Trap | FailedHow::Limit),
-            // The tail was dropped.
-            None | Some(Event::Masked { .. }) => !self.trace.complete,
+            Some(
+                Event::Failed { how: FailedHow::Trap | FailedHow::Limit, .. }
+                | Event::Return { .. }
+                | Event::Masked { .. },
+            )
+            | None => {
+                // Calls are missing before the end.
+                !self.trace.complete
+            }
+            Some(Event::Failed { .. }) => true,
             Some(_) => false,
         }
     }
@@ -117,10 +117,11 @@ impl Exact {
 
     /// Compares the end.
     fn end(&mut self, result: &Result<Summary, RunError>, work: u64) -> Replayed {
-        if self.mismatch.is_none() && !self.at_a_stop() {
+        if self.mismatch.is_none() && self.unreadable.is_none() && !self.at_a_stop() {
             self.compare_end(result);
         }
-        Replayed { mismatch: self.mismatch.clone(), events: self.next as u64, work }
+        let (mismatch, unreadable) = (self.mismatch.take(), self.unreadable.take());
+        Replayed { mismatch, unreadable, events: self.next as u64, work }
     }
 
     fn compare_end(&mut self, result: &Result<Summary, RunError>) {
@@ -164,7 +165,13 @@ impl Oracle for Exact {
     }
 
     fn response(&mut self, digest: &str) -> Result<String, NoAnswer> {
-        self.trace.response(digest).map_err(|error| NoAnswer(error.to_string()))
+        self.trace.response(digest).map_err(|error| {
+            // The header is line 1, and the call that wants it was answered just now.
+            let line = self.next + 1;
+            let problem = format!("{}, line {line}: {error}", self.trace.path.display());
+            self.unreadable = Some(problem.clone());
+            NoAnswer(problem)
+        })
     }
 }
 

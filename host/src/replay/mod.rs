@@ -17,9 +17,6 @@ pub use story::{CallFailure, ImageStory, JobStory, OcrStory, RunStory, Story};
 
 use crate::trace::{Event, Trace};
 
-/// Instructions that a second of computing comes to, at most, on machines of today.
-const INSTRUCTIONS_A_SECOND: u64 = 2_000_000_000;
-
 /// What `worker.run` was called with.
 fn limit_of(trace: &Trace) -> u32 {
     #[derive(serde::Deserialize)]

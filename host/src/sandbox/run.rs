@@ -3,7 +3,8 @@
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -210,9 +211,13 @@ impl Sandbox {
 async fn while_not_idle<T>(work: impl Future<Output = T>) -> Option<T> {
     const IDLE: Duration = Duration::from_secs(2);
     let (mut work, mut idle) = (pin!(work), pin!(tokio::time::sleep(IDLE)));
+    let woken = Arc::new(AtomicBool::new(false));
     std::future::poll_fn(|context| {
-        let was_idle = idle.as_mut().poll(context).is_ready();
-        match work.as_mut().poll(context) {
+        let is_over = idle.as_mut().poll(context).is_ready();
+        // Work that was woken has waited for nothing but its turn.
+        let was_idle = !woken.swap(false, Ordering::AcqRel) && is_over;
+        let waker = Waker::from(Arc::new(Noting { woken: Arc::clone(&woken), waker: context.waker().clone() }));
+        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
             Poll::Ready(value) => return Poll::Ready(Some(value)),
             Poll::Pending if was_idle => return Poll::Ready(None),
             Poll::Pending => {}
@@ -224,6 +229,19 @@ async fn while_not_idle<T>(work: impl Future<Output = T>) -> Option<T> {
         }
     })
     .await
+}
+
+/// Wakes, and notes that it did.
+struct Noting {
+    woken: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl Wake for Noting {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.waker.wake_by_ref();
+    }
 }
 
 const RUN: &str = "worker.run";
@@ -331,4 +349,29 @@ fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
 /// Random bits from the host: for jitter, and for a run's seed.
 pub(super) fn random_seed() -> u64 {
     getrandom::u64().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// Work that computes, in a process that does not get its turn for longer than an idle component is waited for.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_machine_that_is_slow_is_not_idle() {
+        let mut turns = 0;
+        let work = std::future::poll_fn(move |context| {
+            turns += 1;
+            context.waker().wake_by_ref();
+            if turns < 5 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        let held_up = async {
+            tokio::task::yield_now().await;
+            std::thread::sleep(Duration::from_millis(2500));
+            tokio::task::yield_now().await;
+        };
+        let both = async { futures_util::future::join(while_not_idle(work), held_up).await };
+        assert_eq!(tokio::spawn(both).await.unwrap().0, Some(()));
+        assert_eq!(while_not_idle(std::future::pending::<()>()).await, None);
+    }
 }

@@ -9,7 +9,8 @@ use crate::storage::digest_of;
 /// What an event costs in memory beside its texts.
 const EVENT_BYTES: u64 = 128;
 
-/// The trace of one run, while it runs. Dropped unfinished, it is a trace of a run that was stopped.
+/// The trace of one run, while it runs. Dropped unfinished, it is a trace of a run that was stopped, or that the host
+/// failed in.
 #[derive(Debug)]
 pub struct TraceBuilder {
     /// None where recording is off, and after the end.
@@ -22,11 +23,12 @@ impl TraceBuilder {
         Self { run, shared }
     }
 
-    /// Adds what happened next. Header and end are the recorder's own.
+    /// Adds what happened next. Header and end are the recorder's own. How a run ended is kept however long it was.
     pub fn push(&mut self, event: Event) {
         let most = self.shared.settings.per_run_bytes;
+        let is_last = matches!(event, Event::Return { .. } | Event::Failed { .. });
         if let Some(run) = &mut self.run
-            && run.has_room(size(&event), most)
+            && (run.has_room(size(&event), most) || is_last)
         {
             run.events.push(event);
         }
@@ -61,7 +63,11 @@ impl TraceBuilder {
 
 impl Drop for TraceBuilder {
     fn drop(&mut self) {
-        self.push(Event::Failed { how: FailedHow::Cancelled, message: "the host stopped the run".to_owned() });
+        let (how, message) = match std::thread::panicking() {
+            false => (FailedHow::Cancelled, "the host stopped the run"),
+            true => (FailedHow::Panic, "the host failed in the run"),
+        };
+        self.push(Event::Failed { how, message: message.to_owned() });
         if let Some(run) = self.run.take() {
             self.shared.send(run);
         }

@@ -105,7 +105,7 @@ pub enum Event {
     End {
         /// Lines before this one.
         events: u64,
-        /// False where the run was longer than one trace may be: then its tail is missing.
+        /// False where the run was longer than one trace may be: then the calls before its end are missing.
         complete: bool,
     },
 }

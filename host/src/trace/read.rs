@@ -17,7 +17,8 @@ pub struct Trace {
     pub header: Header,
     /// What happened, in order, without the header and the end: event `n` is at `n - 1`.
     pub events: Vec<Event>,
-    /// Whether all of the run is there; false where it was longer than one trace may be.
+    /// Whether all of the run is there; false where it was longer than one trace may be, and calls before its end are
+    /// missing.
     pub complete: bool,
 }
 

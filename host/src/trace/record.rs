@@ -34,7 +34,7 @@ pub struct RecordSettings {
     pub max_bytes: u64,
     /// Age of the oldest trace.
     pub max_age: Duration,
-    /// Bytes of one run, with its responses. What comes after that is left out, and the trace says so.
+    /// Bytes of one run, with its responses. Of what comes after that only the end is kept, and the trace says so.
     pub per_run_bytes: u64,
     /// Whether card and phone numbers are masked.
     pub redact: bool,
@@ -315,10 +315,12 @@ mod tests {
         answer(&mut builder, &Arc::from(vec![b' '; 2000]));
         builder.push(enter());
         assert!(!builder.is_on());
+        let end = Event::Failed { how: FailedHow::Deadline, message: "it took too long".to_owned() };
+        builder.push(end.clone());
         builder.finish();
         drop(recorder);
         let trace = &recorded(home.path())[0];
-        assert_eq!(trace.events, [enter()]);
+        assert_eq!(trace.events, [enter(), end]);
         assert!(!trace.complete);
         assert_eq!(std::fs::read_dir(home.path().join("responses")).unwrap().count(), 0);
     }

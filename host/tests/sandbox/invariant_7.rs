@@ -216,7 +216,7 @@ async fn a_component_that_never_takes_a_job_charges_nobody() {
 }
 
 /// Asks the host to end and returns its log; it ends well.
-async fn terminate(host: tokio::process::Child) -> String {
+pub(crate) async fn terminate(host: tokio::process::Child) -> String {
     let pid = rustix::process::Pid::from_raw(i32::try_from(host.id().unwrap()).unwrap()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     let output = tokio::time::timeout(Duration::from_secs(60), host.wait_with_output()).await.unwrap().unwrap();

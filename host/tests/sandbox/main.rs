@@ -9,6 +9,7 @@ mod invariant_8;
 mod invariant_8_replay;
 mod limits;
 mod refusals;
+mod replay;
 mod reproducible;
 mod results;
 mod support;

@@ -13,9 +13,10 @@ use host::dev::{postgres, s3};
 use host::ocr::local::{LocalTextract, Reader, Settings};
 use host::ocr::{OcrApi, OcrSource, Textract};
 use host::queue::{Counts, Database, Pump, PumpSettings};
-use host::sandbox::{Limits, Sandbox, Services};
+use host::sandbox::{Limits, Observer, Sandbox, Services};
 use host::schedule::{self, Runs, ScheduleSettings, Stop};
 use host::storage::{Artifacts, Images};
+use host::trace::Recorder;
 use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::sync::{Notify, watch};
@@ -89,6 +90,28 @@ impl World {
 
     /// One pass of the schedule in this process: one instance at a time, and all jobs in one batch.
     pub(crate) async fn pass(&self, component: &Path, limits: Limits, max_attempts: u32) -> (Counts, Runs) {
+        self.pass_with(component, limits, max_attempts, |services| services).await
+    }
+
+    /// The same on record, with one attempt for each receipt; somebody may look on.
+    pub(crate) async fn pass_on_record(
+        &self,
+        component: &Path,
+        limits: Limits,
+        recorder: &Arc<Recorder>,
+        observer: Option<Arc<dyn Observer>>,
+    ) -> (Counts, Runs) {
+        let recorder = Some(Arc::clone(recorder));
+        self.pass_with(component, limits, 1, |services| Services { recorder, observer, ..services }).await
+    }
+
+    async fn pass_with(
+        &self,
+        component: &Path,
+        limits: Limits,
+        max_attempts: u32,
+        and: impl FnOnce(Services) -> Services,
+    ) -> (Counts, Runs) {
         let sandbox = Arc::new(Sandbox::new(limits, 1, Some(&cache())).unwrap());
         let program = Arc::new(sandbox.load(Some(component)).unwrap());
         let settings = PumpSettings {
@@ -99,7 +122,7 @@ impl World {
         };
         let database = Database::parse(&self.url).unwrap();
         let pump = Arc::new(Pump::start(database, settings, Arc::new(Notify::new())).await.unwrap());
-        let services = Arc::new(self.services(Arc::clone(&pump)).await);
+        let services = Arc::new(and(self.services(Arc::clone(&pump)).await));
         let settings =
             ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);

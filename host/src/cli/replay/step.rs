@@ -1,28 +1,49 @@
 //! A replay event by event.
 
 use std::io::{self, BufRead, IsTerminal};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cli::output::{self, plain};
 use crate::replay::{Exact, Replayed, exactly_by};
 use crate::sandbox::{Call, Meter, NoAnswer, Oracle, Program};
-use crate::trace::{Json, Trace};
+use crate::trace::{Event, Json, Trace};
 
 /// Replays a trace and shows each event as the component comes to it.
 pub(super) async fn by_step(meter: &Meter, program: &Program, trace: Arc<Trace>) -> anyhow::Result<Replayed> {
     output::line(format!("{}  component {}", trace.path.display(), trace.header.component))?;
-    let exact = Arc::new(Mutex::new(Exact::new(Arc::clone(&trace))));
-    let stepping = Stepping { exact: Arc::clone(&exact), wait: io::stdin().is_terminal() };
-    let replayed = exactly_by(meter, program, trace, exact, stepping).await;
-    match &replayed.mismatch {
-        None => output::line(format!("the end is as recorded, after {} instructions", replayed.work))?,
-        Some(_) => output::line("the replay ends here")?,
+    for (number, event) in (1..).zip(&trace.events) {
+        let Event::Enter { export, args } = event else { break };
+        output::line(plain(&format!("{number:>4}  {export} {args} is called")))?;
+    }
+    let shown = Arc::new(AtomicUsize::new(0));
+    let wait = io::stdin().is_terminal();
+    let stepping = |exact| Stepping { exact, shown: Arc::clone(&shown), wait };
+    let replayed = exactly_by(meter, program, Arc::clone(&trace), None, stepping).await;
+    match &replayed {
+        Replayed { mismatch: None, unreadable: None, .. } => show_end(&trace, &replayed)?,
+        _ => output::line("the replay ends here")?,
     }
     Ok(replayed)
 }
 
+fn show_end(trace: &Trace, replayed: &Replayed) -> anyhow::Result<()> {
+    for (number, event) in (1..).zip(&trace.events) {
+        let what = match event {
+            Event::Return { export, result } => format!("{export} returns {result}"),
+            Event::Failed { how, message } => format!("{}: {message}", how.as_str()),
+            _ => continue,
+        };
+        output::line(plain(&format!("{number:>4}  {what}")))?;
+    }
+    let what = if trace.complete { "the end is as recorded" } else { "all that was recorded is as recorded" };
+    Ok(output::line(format!("{what}, after {} instructions", replayed.work))?)
+}
+
 struct Stepping {
     exact: Arc<Mutex<Exact>>,
+    /// Number of the last event that was shown. A replay that needs more instructions begins again.
+    shown: Arc<AtomicUsize>,
     wait: bool,
 }
 
@@ -31,6 +52,9 @@ impl Oracle for Stepping {
         let mut exact = self.exact.lock().unwrap_or_else(PoisonError::into_inner);
         let number = exact.position() + 1;
         let answer = exact.answer(call);
+        if self.shown.fetch_max(number, Ordering::Relaxed) >= number {
+            return answer;
+        }
         let shown = match &answer {
             Ok(Some(result)) => {
                 format!("{number:>4}  {} {}\n        → {}", call.import, call.args, short(result.as_str()))

@@ -10,8 +10,8 @@ use super::step;
 use crate::cli::args::SandboxArgs;
 use crate::cli::output::{self, plain};
 use crate::replay::{Differences, Loose, Replayed, decisions_of, exactly, with_another};
-use crate::sandbox::{EMBEDDED, Limits, Meter, Program};
-use crate::trace::{Settings, Trace};
+use crate::sandbox::{EMBEDDED, Limits, Meter, Program, RunError};
+use crate::trace::{Event, FailedHow, Settings, Trace};
 
 /// Instructions that another component may take for one run.
 const FUEL: u64 = 20_000_000_000;
@@ -26,7 +26,7 @@ pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, step: bool, js
         let trace = match Trace::read(path) {
             Ok(trace) => Arc::new(trace),
             Err(error) => {
-                report(path, json, &json!({ "error": error.to_string() }), &[plain(&error.to_string())])?;
+                report_error(path, json, &error.to_string())?;
                 other += 1;
                 continue;
             }
@@ -60,9 +60,18 @@ pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, step: bool, js
 }
 
 fn report_exact(path: &Path, trace: &Trace, replayed: &Replayed, json: bool) -> anyhow::Result<bool> {
+    if let Some(problem) = &replayed.unreadable {
+        report_error(path, json, problem)?;
+        return Ok(false);
+    }
     let Some(mismatch) = &replayed.mismatch else {
-        let events = replayed.events;
-        report(path, json, &json!({ "same": true, "events": events, "instructions": replayed.work }), &[])?;
+        let Replayed { events, work, .. } = replayed;
+        let value = json!({ "same": true, "complete": trace.complete, "events": events, "instructions": work });
+        let lines = match trace.complete {
+            true => Vec::new(),
+            false => vec![format!("incomplete: the run was too long for one trace; as recorded up to event {events}")],
+        };
+        report(path, json, &value, &lines)?;
         return Ok(true);
     };
     let mut lines = vec![
@@ -86,8 +95,14 @@ async fn report_another(
 ) -> anyhow::Result<(bool, u64)> {
     let replayed = with_another(meter, program, Loose::new(Arc::clone(trace)), FUEL).await;
     let mut differences = Differences::default();
-    if let Err(error) = &replayed.result {
-        differences.failure("the run", error);
+    match &replayed.result {
+        // Nothing that the component did: a response is missing or edited.
+        Err(RunError::NoAnswer(problem)) => {
+            report_error(path, json, &format!("{}: {problem}", path.display()))?;
+            return Ok((false, replayed.work));
+        }
+        Err(error) if !failed_by_itself(trace) => differences.failure("the run", error),
+        _ => {}
     }
     if replayed.unrecorded.is_empty() {
         differences.decisions(&decisions_of(&trace.events), &replayed.decisions);
@@ -104,6 +119,14 @@ async fn report_another(
     Ok((same, replayed.work))
 }
 
+/// Whether the recorded component failed as well.
+fn failed_by_itself(trace: &Trace) -> bool {
+    trace.events.iter().any(|event| match event {
+        Event::Failed { how, .. } => !matches!(how, FailedHow::Cancelled | FailedHow::Panic),
+        _ => false,
+    })
+}
+
 fn in_lines(differences: &Differences) -> Vec<String> {
     let Differences { failures, decisions, lost, changed, gained, unrecorded } = differences;
     let remarks = failures.iter().chain(decisions).map(|remark| format!("{}: {}", remark.item, remark.what));
@@ -112,6 +135,14 @@ fn in_lines(differences: &Differences) -> Vec<String> {
     let fields = lost.iter().chain(changed).chain(gained);
     let fields = fields.map(|field| format!("{}: {}: {} → {}", field.item, field.field, field.before, field.after));
     remarks.chain(missing).chain(fields).map(|line| plain(&line)).collect()
+}
+
+/// What keeps a trace from being replayed; the problem names the file.
+fn report_error(path: &Path, json: bool, problem: &str) -> anyhow::Result<()> {
+    match json {
+        true => report(path, json, &json!({ "error": problem }), &[]),
+        false => Ok(output::line(plain(problem))?),
+    }
 }
 
 fn report(path: &Path, json: bool, value: &Value, lines: &[String]) -> anyhow::Result<()> {
