@@ -132,7 +132,7 @@ async fn perform(database: &Database, task: &Task) -> Result<(), QueueError> {
         Task::Record(entry) => components::record(&database.connect().await?, entry).await,
         Task::TakeBack(verdicts) => {
             let jobs = take_back(&mut database.connect().await?, verdicts).await?;
-            tracing::info!(jobs, "put back, uncharged, what the component that was taken back had decided");
+            tracing::info!(jobs, "put back, uncharged, what a component gave up that did not prove itself");
             Ok(())
         }
         Task::Mark(_) | Task::Close => Ok(()),

@@ -246,8 +246,8 @@ impl Swapper {
             {
                 let mut memory = self.memory();
                 if !Arc::ptr_eq(&self.current(), &new) {
-                    // Replaced before it was clear. It goes on killing at nobody's cost until its runs have ended.
-                    return;
+                    // Replaced before it was clear: nobody doubts it, and nothing that it gave up is final.
+                    break;
                 }
                 match judgement {
                     Judgement::Wait if ended => return,
@@ -256,11 +256,14 @@ impl Swapper {
                         let why = format!("did no worse in {} jobs", counts.jobs);
                         return self.confirm(&mut memory, &new, &why);
                     }
-                    Judgement::TakeBack(why) => self.go_back(&mut memory, &new, &why),
+                    Judgement::TakeBack(why) => {
+                        self.go_back(&mut memory, &new, &why);
+                        break;
+                    }
                 }
             }
-            return self.undo(&new).await;
         }
+        self.undo(&new).await;
     }
 
     fn confirm(&self, memory: &mut Memory, new: &Arc<Deployed>, why: &str) {
@@ -292,17 +295,17 @@ impl Swapper {
         self.ledger.record(Change::RolledBack, bad.digest(), Some(to.digest()), why, &bad.name);
     }
 
-    /// Takes back what a bad component decided. What it still has in hand may yet be decided against a receipt.
-    async fn undo(&self, bad: &Arc<Deployed>) {
+    /// Takes back what a component decided that did not prove itself. What it still has in hand may yet be decided against a receipt.
+    async fn undo(&self, unproven: &Arc<Deployed>) {
         // In this order: a run takes the program out of what is deployed.
-        while Arc::strong_count(bad) > 1 || Arc::strong_count(&bad.program) > 1 {
-            self.ledger.take_back(bad.program.tally.take_verdicts());
+        while Arc::strong_count(unproven) > 1 || Arc::strong_count(&unproven.program) > 1 {
+            self.ledger.take_back(unproven.program.tally.take_verdicts());
             tokio::select! {
                 () = tokio::time::sleep(AFTERMATH) => {}
                 () = self.reaches(Phase::Ended) => break,
             }
         }
-        self.ledger.take_back(bad.program.tally.take_verdicts());
+        self.ledger.take_back(unproven.program.tally.take_verdicts());
     }
 
     /// What works, what to go back to, and what was taken back.

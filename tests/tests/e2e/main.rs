@@ -15,6 +15,7 @@ mod pump;
 mod reparse;
 mod run;
 mod settle;
+mod swap;
 mod traces;
 mod trigger;
 mod verbs;
