@@ -51,7 +51,7 @@ pub fn eats_memory() -> Vec<u8> {
     behaving("eats-memory")
 }
 
-/// Is right, and takes some fifty times the instructions for it.
+/// Is right, and takes some ten times the instructions for it.
 pub fn slow() -> Vec<u8> {
     behaving("slow")
 }

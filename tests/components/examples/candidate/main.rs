@@ -26,7 +26,7 @@ use test_components::types::{Failure, Receipt};
 static MARKER: [u8; 26] = *b"BEHAVIOUR:honest\0\0\0\0\0\0\0\0\0\0";
 
 /// How many times as much a slow one works.
-const SLOWER: u32 = 50;
+const SLOWER: u32 = 10;
 
 struct Component;
 

@@ -25,11 +25,11 @@ async fn bad_ones_are_refused_each_with_its_message() {
         (candidates::eats_memory(), "gate", "--max-memory"),
         (candidates::slow(), "gate", "times the work"),
         (candidates::gives_up(), "gate", "as ordered"),
-        (candidates::loses_total(), "gate", "total was 4.50"),
+        (candidates::loses_total(), "gate", "total was \"19.50\", is null"),
     ] {
-        bench.world.receipts(2).await;
+        bench.receipts(2).await;
         bench.offer(&mut host, &bad, &format!("{stage}: refused: ")).await;
-        bench.world.receipts(2).await;
+        bench.receipts(2).await;
         receipts += 4;
         let reason = bench.becomes("refused", &bad).await;
         assert!(reason.starts_with(&format!("{stage}: ")) && reason.contains(why), "{why}: {reason}");
@@ -68,12 +68,12 @@ async fn rolled_back(bad: &[u8], policy: &str, why: &str) {
     let mut host = bench
         .start(&[&LIMITS[..], &["--gate-policy", policy, "--probation", "20", "--max-attempts", "1"]].concat())
         .await;
-    bench.world.receipts(5).await;
+    bench.receipts(5).await;
     bench.settled().await;
     bench.offer(&mut host, bad, "switch: ").await;
-    bench.world.receipts(30).await;
+    bench.receipts(30).await;
     super::said(&mut host, bad, "probation: rolled back: ").await;
-    bench.world.receipts(5).await;
+    bench.receipts(5).await;
     let reason = bench.becomes("rolled-back", bad).await;
     assert!(reason.contains(why), "{why}: {reason}");
     // With one attempt each: whatever was charged, or given up for good, would be dead.

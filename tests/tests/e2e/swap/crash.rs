@@ -27,9 +27,14 @@ async fn a_host_that_is_killed_at_any_stage_leaves_nothing_undone() {
             number += 1;
             let next = candidates::honest(number);
             let mut host = bench.start(&["--probation", "3"]).await;
-            bench.world.receipts(4).await;
+            bench.receipts(4).await;
             receipts += 4;
             bench.replace(&next);
+            if stage.starts_with("probation") {
+                said(&mut host, &next, "switch: ").await;
+                bench.receipts(4).await;
+                receipts += 4;
+            }
             said(&mut host, &next, stage).await;
             tokio::time::sleep(Duration::from_millis(*delay)).await;
             host.kill().await;
@@ -46,10 +51,10 @@ async fn a_host_that_is_killed_at_any_stage_leaves_nothing_undone() {
 async fn a_host_that_is_killed_while_it_goes_back_does_not_begin_with_the_bad_one() {
     let bench = Bench::new().await;
     let mut host = bench.start(&["--gate-policy", "report", "--probation", "10"]).await;
-    bench.world.receipts(3).await;
+    bench.receipts(3).await;
     bench.settled().await;
     bench.offer(&mut host, &candidates::traps(), "switch: ").await;
-    bench.world.receipts(10).await;
+    bench.receipts(10).await;
     bench.becomes("rolled-back", &candidates::traps()).await;
     host.kill().await;
     let host = bench.start(&[]).await;

@@ -20,7 +20,7 @@ async fn a_file_that_is_written_slowly_is_taken_whole_or_not_at_all() {
     let mut file = OpenOptions::new().write(true).truncate(true).open(&bench.file).unwrap();
     for part in new.chunks(new.len() / 4 + 1) {
         file.write_all(part).unwrap();
-        bench.world.receipt("meanwhile.jpg").await;
+        bench.receipts(1).await;
         tokio::time::sleep(PAUSE).await;
     }
     said(&mut host, &new, "switch: ").await;
@@ -30,7 +30,7 @@ async fn a_file_that_is_written_slowly_is_taken_whole_or_not_at_all() {
     let half = candidates::truncated();
     std::fs::write(&bench.file, &half).unwrap();
     said(&mut host, &half, "contract: refused: it is cut off").await;
-    bench.world.receipts(2).await;
+    bench.receipts(2).await;
     bench.assert_all_done(receipts + 2, 1).await;
     let log = host.stop().await.stderr;
     assert_eq!(log.matches("switch: ").count(), 1, "{log}");
@@ -56,7 +56,7 @@ async fn only_what_a_trusted_key_signed_comes_to_the_compiler() {
     bench.offer(&mut host, &unsigned, "trust: refused: it has no signature beside it").await;
     std::fs::write(&signature, sign(&other, &wrong)).unwrap();
     bench.offer(&mut host, &wrong, "trust: refused: it is signed by another key").await;
-    bench.world.receipts(3).await;
+    bench.receipts(3).await;
     bench.assert_all_done(3, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 3);
     for refused in [&unsigned, &wrong] {

@@ -1,7 +1,7 @@
 //! What the gate says of a candidate.
 
 use serde_json::Value;
-use tests::candidates;
+use tests::{answer, candidates};
 
 use super::{Bench, verdict};
 
@@ -33,15 +33,19 @@ async fn a_lost_field_is_named_with_its_recording() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_strict_gate_refuses_any_difference() {
     let bench = Bench::new().await;
+    let folder = bench.world.dir().join("gate");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("cafe.json"), answer("Blue Bottle Cafe", "4.50", "2024-03-15")).unwrap();
+    let start = async |policy| bench.start(&["--gate-policy", policy, "--gate", folder.to_str().unwrap()]).await;
     for (policy, outcome) in [("strict", "refused"), ("no-regressions", "switched")] {
-        let host = bench.start(&["--gate-policy", policy]).await;
+        let host = start(policy).await;
         let answer = verdict(&bench.swap(&host, "shouts.wasm", &candidates::shouts()).run().await);
         assert_eq!((&answer["outcome"], policy), (&outcome.into(), policy), "{answer}");
         let changed = answer["gate"]["changed"].as_array().unwrap();
         assert!(changed.iter().any(|changed| changed["field"] == "vendor"), "{answer}");
         host.stop().await.ok();
     }
-    let host = bench.start(&["--gate-policy", "strict"]).await;
+    let host = start("strict").await;
     let same = verdict(&bench.swap(&host, "same.wasm", &candidates::honest(1)).run().await);
     assert_eq!(same["outcome"], "switched", "{same}");
     host.stop().await.ok();
@@ -52,7 +56,7 @@ async fn recorded_runs_are_what_it_looks_at() {
     let bench = Bench::new().await;
     let traces = bench.world.dir().join("traces");
     let mut host = bench.start(&["--record", traces.to_str().unwrap(), "--gate-runs", "7"]).await;
-    bench.world.receipts(20).await;
+    bench.receipts(20).await;
     bench.assert_all_done(20, 1).await;
     // It is right about the built-in run, and traps on about half of the receipts.
     let some = verdict(&bench.swap(&host, "some.wasm", &candidates::traps_on_some()).run().await);

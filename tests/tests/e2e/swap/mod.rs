@@ -10,6 +10,7 @@ mod shadow;
 mod together;
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use host::storage::digest_of;
 use serde_json::Value;
@@ -70,6 +71,14 @@ impl Bench {
     async fn offer(&self, host: &mut Running, component: &[u8], says: &str) {
         self.replace(component);
         said(host, component, says).await;
+    }
+
+    /// Receipts with photos of their own, also between two calls.
+    async fn receipts(&self, count: usize) {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        for _ in 0..count {
+            self.world.receipt(&format!("swap-{}.jpg", NUMBER.fetch_add(1, Ordering::Relaxed))).await;
+        }
     }
 
     /// Waits until every receipt is done or dead.

@@ -13,10 +13,10 @@ const REPORT: [&str; 4] = ["--gate-policy", "report", "--probation", "10"];
 /// A host whose component was rolled back, and is in the file still.
 async fn rolled_back(bench: &Bench) -> Running {
     let mut host = bench.start(&REPORT).await;
-    bench.world.receipts(2).await;
+    bench.receipts(2).await;
     bench.settled().await;
     bench.offer(&mut host, &candidates::traps(), "switch: ").await;
-    bench.world.receipts(10).await;
+    bench.receipts(10).await;
     said(&mut host, &candidates::traps(), "rolled back: ").await;
     bench.assert_all_done(12, 1).await;
     host
@@ -69,7 +69,7 @@ async fn a_host_that_finds_it_at_its_start_begins_with_the_one_before() {
     rolled_back(&bench).await.stop().await.ok();
     let mut host = bench.start(&REPORT).await;
     assert!(host.log().contains("starting with the component that was confirmed last"), "{}", host.log());
-    bench.world.receipts(3).await;
+    bench.receipts(3).await;
     bench.assert_all_done(15, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 15);
     // It watches the file still.
@@ -88,15 +88,15 @@ async fn a_component_on_probation_is_no_measure_for_the_next() {
     let bench = Bench::new().await;
     let args = ["--gate-policy", "report", "--probation", "20", "--probation-margin", "0.3"];
     let mut host = bench.start(&args).await;
-    bench.world.receipts(8).await;
+    bench.receipts(8).await;
     bench.settled().await;
     // Too few jobs for a verdict, all of them bad.
     let first = candidates::numbered(candidates::gives_up(), 1);
     bench.offer(&mut host, &first, "switch: ").await;
-    bench.world.receipts(2).await;
+    bench.receipts(2).await;
     eventually("two were given up", async || (bench.world.count("receipt_queue_dlq").await == 2).then_some(())).await;
     bench.offer(&mut host, &candidates::gives_up(), "switch: ").await;
-    bench.world.receipts(12).await;
+    bench.receipts(12).await;
     said(&mut host, &candidates::gives_up(), "rolled back: ").await;
     assert!(host.log().contains(&format!("back_to=\"{}\"", short(&candidates::honest(0)))), "{}", host.log());
     // Also what the first one gave up, of which nothing was proved either way.
@@ -113,14 +113,14 @@ async fn the_last_confirmed_one_is_let_in_again_without_a_gate() {
     let bench = Bench::new().await;
     let mut host = bench.start(&["--gate-policy", "report", "--probation", "50"]).await;
     bench.offer(&mut host, &candidates::shouts(), "switch: ").await;
-    bench.world.receipts(3).await;
+    bench.receipts(3).await;
     bench.settled().await;
     let back = verdict(&bench.swap(&host, "back.wasm", &candidates::honest(0)).run().await);
     assert_eq!(
         (&back["outcome"], &back["reason"]),
         (&Value::from("switched"), &Value::from("it was confirmed before"))
     );
-    bench.world.receipts(3).await;
+    bench.receipts(3).await;
     bench.assert_all_done(6, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 3);
     host.stop().await.ok();

@@ -11,7 +11,7 @@ async fn it_is_counted_and_decides_nothing() {
     let shadow = bench.world.dir().join("shadow.wasm");
     std::fs::write(&shadow, candidates::loses_total()).unwrap();
     let host = bench.start(&["--shadow", shadow.to_str().unwrap()]).await;
-    bench.world.receipts(6).await;
+    bench.receipts(6).await;
     bench.assert_all_done(6, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 6);
     assert_eq!(bench.world.count("receipts WHERE total_amount = 4.50").await, 6);
@@ -35,7 +35,7 @@ async fn one_that_fails_costs_nothing() {
     let shadow = bench.world.dir().join("shadow.wasm");
     std::fs::write(&shadow, candidates::traps()).unwrap();
     let host = bench.start(&["--shadow", shadow.to_str().unwrap()]).await;
-    bench.world.receipts(4).await;
+    bench.receipts(4).await;
     bench.assert_all_done(4, 1).await;
     eventually("four errors", async || {
         let command = bench.at(bench.world.host()).env("WORKER_ADMIN", admin(&host)).args(["shadow", "--json"]);

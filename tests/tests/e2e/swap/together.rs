@@ -14,7 +14,7 @@ const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recordings");
 async fn a_swap_during_a_drain_is_refused_and_the_drain_ends() {
     let bench = Bench::new().await;
     let mut host = bench.start(&["--gate", RECORDINGS]).await;
-    bench.world.receipts(5).await;
+    bench.receipts(5).await;
     let swap = bench.swap(&host, "late.wasm", &candidates::honest(1)).spawn();
     // Between the compiler and the end of the gate.
     said(&mut host, &candidates::honest(1), "compile: ").await;
@@ -68,7 +68,7 @@ async fn two_swaps_at_once_are_compared_one_after_the_other() {
     let by_hand = verdict(&bench.swap(&host, "four.wasm", &four).run().await);
     assert_eq!(by_hand["outcome"], "switched", "{by_hand}");
     said(&mut host, &three, "switch: ").await;
-    bench.world.receipts(10).await;
+    bench.receipts(10).await;
     bench.assert_all_done(10, 1).await;
     host.stop().await.ok();
 }
@@ -78,7 +78,7 @@ async fn two_hosts_swap_from_one_file() {
     let bench = Bench::new().await;
     let (mut first, mut second) = (bench.start(&["--probation", "0"]).await, bench.start(&["--probation", "0"]).await);
     assert_ne!(admin(&first), admin(&second));
-    bench.world.receipts(10).await;
+    bench.receipts(10).await;
     bench.replace(&candidates::honest(1));
     for host in [&mut first, &mut second] {
         said(host, &candidates::honest(1), "switch: ").await;
@@ -86,7 +86,7 @@ async fn two_hosts_swap_from_one_file() {
     // One of them goes ahead alone.
     let ahead = verdict(&bench.swap(&first, "ahead.wasm", &candidates::honest(2)).run().await);
     assert_eq!(ahead["outcome"], "switched");
-    bench.world.receipts(20).await;
+    bench.receipts(20).await;
     bench.assert_all_done(30, 1).await;
     assert_eq!(bench.world.textract.calls(), 30);
     for host in [first, second] {
@@ -110,12 +110,12 @@ async fn one_upload_swaps_a_whole_fleet() {
         host.logged("admin endpoint").await;
         fleet.push(host);
     }
-    bench.world.receipts(6).await;
+    bench.receipts(6).await;
     upload(candidates::honest(1)).await;
     for host in &mut fleet {
         said(host, &candidates::honest(1), "switch: ").await;
     }
-    bench.world.receipts(6).await;
+    bench.receipts(6).await;
     upload(candidates::traps()).await;
     for host in &mut fleet {
         said(host, &candidates::traps(), "gate: refused: ").await;
@@ -137,7 +137,7 @@ async fn a_hangup_with_the_same_content_is_no_swap() {
     let same = verdict(&bench.swap(&host, "same.wasm", &candidates::honest(0)).run().await);
     assert_eq!(same["outcome"], "unchanged", "{same}");
     bench.replace(&candidates::honest(0));
-    bench.world.receipts(2).await;
+    bench.receipts(2).await;
     bench.assert_all_done(2, 1).await;
     let log = host.stop().await.stderr;
     assert!(
