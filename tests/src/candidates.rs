@@ -35,7 +35,7 @@ pub fn traps() -> Vec<u8> {
     behaving("traps")
 }
 
-/// Traps in `run` on receipts whose id ends in an even hexadecimal digit, before OCR; is right about all others, and in
+/// Traps in `run` on receipts whose id ends in an odd hexadecimal digit, before OCR; is right about all others, and in
 /// `parse`.
 pub fn traps_on_some() -> Vec<u8> {
     behaving("traps-on-some")
@@ -51,9 +51,24 @@ pub fn eats_memory() -> Vec<u8> {
     behaving("eats-memory")
 }
 
-/// Is right, and takes some fifty times the instructions for it.
+/// Is right, and takes some ten times the instructions for it.
 pub fn slow() -> Vec<u8> {
     behaving("slow")
+}
+
+/// Cannot read anything, and says so: every receipt is given up.
+pub fn gives_up() -> Vec<u8> {
+    behaving("gives-up")
+}
+
+/// Reads as the built-in component does, but for the total, which it never finds.
+pub fn loses_total() -> Vec<u8> {
+    behaving("loses-total")
+}
+
+/// Reads as the built-in component does, and writes vendors in capitals.
+pub fn shouts() -> Vec<u8> {
+    behaving("shouts")
 }
 
 /// The built-in component as if it were made for a contract to come.

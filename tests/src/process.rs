@@ -114,6 +114,11 @@ impl Running {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Whether it runs no more.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until the log has this text.
     pub async fn logged(&mut self, text: &str) {
         eventually(&format!("{text:?} in the log"), async || {

@@ -216,6 +216,8 @@ impl Swap {
     /// Ends it.
     pub(super) async fn stop(self) {
         let Self { swapper, ledger, watcher, admin, .. } = self;
+        // An offer on its way is answered: nobody waits for a gate.
+        swapper.drain();
         if let Some(watcher) = watcher {
             watcher.abort();
         }

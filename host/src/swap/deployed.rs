@@ -70,11 +70,6 @@ impl Current {
         self.pointer.load_full()
     }
 
-    /// Puts another one to work; returns what worked before.
-    pub(super) fn switch(&self, to: Arc<Deployed>) -> Arc<Deployed> {
-        self.pointer.swap(to)
-    }
-
     /// Puts `to` to work if `from` works still.
     pub(super) fn switch_from(&self, from: &Arc<Deployed>, to: Arc<Deployed>) -> bool {
         Arc::ptr_eq(&self.pointer.compare_and_swap(from, to), from)

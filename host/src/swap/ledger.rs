@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::queue::components::{self, Change, Distrust, Entry};
-use crate::queue::{Database, Lease, take_back};
+use crate::queue::{Database, Lease, QueueError, take_back};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -25,6 +25,18 @@ pub(super) struct Ledger {
 enum Task {
     Record(Entry),
     TakeBack(Vec<Lease>),
+    /// Answered when all before it is written.
+    Mark(oneshot::Sender<()>),
+    Close,
+}
+
+/// What the ledger says of a digest.
+pub(super) enum Known {
+    Trusted,
+    /// It was taken back, see the reason.
+    Distrusted(String),
+    /// The database does not answer.
+    Nothing,
 }
 
 impl Ledger {
@@ -53,21 +65,30 @@ impl Ledger {
         }
     }
 
-    /// Why nobody is to run this component, if so. Where the database cannot say, nobody knows of anything.
-    pub(super) async fn distrusts(&self, digest: &str) -> Option<String> {
+    /// Ends the writer once all before is written.
+    pub(super) fn close(&self) {
+        let _ = self.queue.send(Task::Close);
+    }
+
+    /// Whether this component may run, as far as all hosts know.
+    pub(super) async fn distrusts(&self, digest: &str) -> Known {
         let ask = async {
+            // What was taken back a moment ago may not be written yet.
+            let (mark, reached) = oneshot::channel();
+            let _ = self.queue.send(Task::Mark(mark));
+            let _ = reached.await;
             let client = self.database.connect().await?;
             components::distrusted(&client, digest).await
         };
         match tokio::time::timeout(PATIENCE, ask).await {
-            Ok(Ok(distrust)) => distrust.map(|distrust| in_words(&distrust)),
+            Ok(Ok(distrust)) => distrust.map_or(Known::Trusted, |distrust| Known::Distrusted(in_words(&distrust))),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "cannot look up whether the component was taken back before");
-                None
+                Known::Nothing
             }
             Err(_) => {
                 tracing::warn!("the database does not say in time whether the component was taken back before");
-                None
+                Known::Nothing
             }
         }
     }
@@ -90,6 +111,14 @@ pub(super) async fn finish(writer: JoinHandle<()>) {
 async fn write(database: Database, mut tasks: mpsc::UnboundedReceiver<Task>) {
     while let Some(task) = tasks.recv().await {
         let mut pause = FIRST_PAUSE;
+        let task = match task {
+            Task::Close => return,
+            Task::Mark(mark) => {
+                let _ = mark.send(());
+                continue;
+            }
+            task => task,
+        };
         while let Err(error) = perform(&database, &task).await {
             tracing::warn!(%error, retry_in = ?pause, "cannot write to the ledger of components");
             tokio::time::sleep(pause).await;
@@ -98,14 +127,14 @@ async fn write(database: Database, mut tasks: mpsc::UnboundedReceiver<Task>) {
     }
 }
 
-async fn perform(database: &Database, task: &Task) -> Result<(), crate::queue::QueueError> {
-    let mut client = database.connect().await?;
+async fn perform(database: &Database, task: &Task) -> Result<(), QueueError> {
     match task {
-        Task::Record(entry) => components::record(&client, entry).await,
+        Task::Record(entry) => components::record(&database.connect().await?, entry).await,
         Task::TakeBack(verdicts) => {
-            let jobs = take_back(&mut client, verdicts).await?;
-            tracing::info!(jobs, "put back, uncharged, what the component that was taken back had decided");
+            let jobs = take_back(&mut database.connect().await?, verdicts).await?;
+            tracing::info!(jobs, "put back, uncharged, what a component gave up that did not prove itself");
             Ok(())
         }
+        Task::Mark(_) | Task::Close => Ok(()),
     }
 }

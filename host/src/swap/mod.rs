@@ -5,6 +5,7 @@ mod deployed;
 pub mod gate;
 mod keep;
 mod ledger;
+mod passage;
 mod probation;
 mod shadow;
 pub mod source;

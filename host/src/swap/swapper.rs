@@ -1,27 +1,31 @@
-//! Swapping: the stages that a candidate goes through, one candidate at a time, while the work goes on.
+//! Swapping: which component works, which one to go back to, and how one takes over from the other while the work goes on.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::deployed::{Current, Deployed, short};
-use super::gate::{self, GateReport, GateSettings};
-use super::ledger::{self, Ledger};
+use super::gate::GateSettings;
+use super::ledger::{self, Known, Ledger};
+use super::passage::{Passage, Passed};
 use super::probation::{Judgement, ProbationSettings, judge};
 use super::trust::Trust;
 use super::{Candidate, Keep, Shadow, Stage, SwapOutcome, Verdict};
 use crate::admin::Control;
+use crate::queue::Database;
 use crate::queue::components::Change;
-use crate::queue::{Database, Lease};
-use crate::sandbox::{JobCounts, LoadError, Meter, Sandbox, Standing, inspect};
+use crate::sandbox::{Meter, Sandbox, Standing};
 use crate::storage::digest_of;
 use crate::telemetry::metrics::Metrics;
+
+/// How often to look for what a component that was taken back has decided since.
+const AFTERMATH: Duration = Duration::from_millis(200);
 
 /// How a component is swapped.
 #[derive(Debug, Clone)]
@@ -36,22 +40,38 @@ pub struct SwapSettings {
 
 /// See the module.
 pub struct Swapper {
-    sandbox: Arc<Sandbox>,
-    meter: Arc<Meter>,
-    settings: SwapSettings,
-    current: Arc<Current>,
+    pub(super) sandbox: Arc<Sandbox>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) settings: SwapSettings,
+    pub(super) metrics: Arc<Metrics>,
+    current: Current,
+    /// Held for every change of `current`, so that the pointer, what is remembered and the ledger's order agree.
+    memory: Mutex<Memory>,
     /// Components that were confirmed, for the next start.
     keep: Option<Keep>,
-    /// What to go back to: the last one that was confirmed.
-    confirmed: Mutex<Arc<Deployed>>,
-    /// Components that were taken back here, and why; the ledger has those of other hosts as well.
-    taken_back: Mutex<BTreeMap<String, String>>,
     /// One candidate at a time.
     turn: tokio::sync::Mutex<()>,
-    draining: AtomicBool,
+    phase: watch::Sender<Phase>,
+    /// One for each component on probation, and for each that was taken back and still has work in hand.
+    watches: Mutex<JoinSet<()>>,
     ledger: Ledger,
-    metrics: Arc<Metrics>,
     shadow: Option<Arc<Shadow>>,
+}
+
+struct Memory {
+    /// What to go back to: the last one that was confirmed.
+    confirmed: Arc<Deployed>,
+    /// Components that were taken back here, and why; the ledger has those of other hosts as well.
+    taken_back: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Working,
+    /// No swap any more; what was begun ends.
+    Draining,
+    /// No run is left.
+    Ended,
 }
 
 impl Swapper {
@@ -75,17 +95,17 @@ impl Swapper {
             sandbox,
             meter,
             settings,
-            keep,
-            current: Arc::new(Current::new(Arc::clone(&first))),
-            confirmed: Mutex::new(first),
-            taken_back: Mutex::default(),
-            turn: tokio::sync::Mutex::new(()),
-            draining: AtomicBool::new(false),
-            ledger,
             metrics,
+            current: Current::new(Arc::clone(&first)),
+            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new() }),
+            keep,
+            turn: tokio::sync::Mutex::new(()),
+            phase: watch::Sender::new(Phase::Working),
+            watches: Mutex::default(),
+            ledger,
             shadow,
         };
-        swapper.publish();
+        swapper.publish(&swapper.memory());
         (Arc::new(swapper), writer)
     }
 
@@ -94,43 +114,50 @@ impl Swapper {
         self.current.load()
     }
 
-    /// From here on nothing is swapped: the host ends.
+    /// From here on nothing is swapped, and an offer on its way is refused: the host ends.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        // A switch that has begun ends first.
+        let _memory = self.memory();
+        self.phase.send_if_modified(|phase| {
+            let earlier = *phase < Phase::Draining;
+            *phase = (*phase).max(Phase::Draining);
+            earlier
+        });
     }
 
-    /// Says goodbye to the ledger.
-    pub async fn stop(self: Arc<Self>, writer: JoinHandle<()>) {
+    /// Says goodbye to the ledger; for when no run is left.
+    pub async fn stop(&self, writer: JoinHandle<()>) {
+        self.drain();
+        self.phase.send_replace(Phase::Ended);
+        let mut watches = std::mem::take(&mut *self.watches.lock().unwrap_or_else(PoisonError::into_inner));
+        while watches.join_next().await.is_some() {}
         let current = self.current();
-        self.ledger.take_back(self.verdicts_against(&current));
         self.ledger.record(Change::Stopped, current.digest(), None, "", &current.name);
-        drop(current);
-        drop(self);
+        self.ledger.close();
         ledger::finish(writer).await;
     }
 
     /// Takes a candidate through all stages. The answer says how far it came.
     pub async fn offer(self: &Arc<Self>, candidate: Candidate) -> Verdict {
-        let _turn = self.turn.lock().await;
         let started = Instant::now();
+        let _turn = self.turn.lock().await;
         let digest = digest_of(&candidate.bytes);
         let name = candidate.name.clone();
-        let mut progress = Progress { swapper: self, digest: &digest, name: &name, stage: Stage::Read, gate: None };
-        let passed = progress.all(candidate).await;
-        let Progress { stage, gate, .. } = progress;
+        let mut passage = Passage::new(self, &digest, &name);
+        let passed = tokio::select! {
+            biased;
+            () = self.reaches(Phase::Draining) => Err(DRAINING.to_owned()),
+            passed = passage.all(candidate) => passed,
+        };
+        let Passage { stage, gate, .. } = passage;
         let (outcome, previous, reason) = match passed {
             Ok(Passed::Unchanged) => (SwapOutcome::Unchanged, None, "it is what works already".to_owned()),
             Ok(Passed::Switched { previous, probation }) => (SwapOutcome::Switched, Some(previous), probation),
             Err(reason) => {
-                tracing::error!(component = short(&digest), %name, %stage, "the component is refused: {reason}; the old one goes on");
+                tracing::error!(component = short(&digest), %name, "{stage}: refused: {reason}; the old one goes on");
                 self.metrics.swap_stage(stage.as_str(), "refused");
-                self.ledger.record(
-                    Change::Refused,
-                    &digest,
-                    Some(self.current().digest()),
-                    &format!("{stage}: {reason}"),
-                    &name,
-                );
+                let reason_with_stage = format!("{stage}: {reason}");
+                self.ledger.record(Change::Refused, &digest, Some(self.current().digest()), &reason_with_stage, &name);
                 (SwapOutcome::Refused, None, reason)
             }
         };
@@ -139,11 +166,152 @@ impl Swapper {
         Verdict { digest, outcome, stage: stage.to_string(), reason, previous, gate, milliseconds }
     }
 
+    /// Why this digest is not let in, if so: it was taken back, here or elsewhere, and nobody allowed it since.
+    pub(super) async fn distrusts(&self, digest: &str) -> Option<String> {
+        match self.ledger.distrusts(digest).await {
+            Known::Distrusted(why) => Some(why),
+            Known::Trusted => {
+                // Told otherwise: somebody allowed it since.
+                self.memory().taken_back.remove(digest);
+                None
+            }
+            Known::Nothing => {
+                let memory = self.memory();
+                memory.taken_back.get(digest).map(|why| format!("it was taken back by this host: {why}"))
+            }
+        }
+    }
+
+    /// The confirmed component with this digest, if it is the one to go back to.
+    pub(super) fn confirmed(&self, digest: &str) -> Option<Arc<Deployed>> {
+        Some(Arc::clone(&self.memory().confirmed)).filter(|confirmed| confirmed.digest() == digest)
+    }
+
+    /// Puts `next` to work in the place of `compared`, the one that it was compared with. None: that one does not work
+    /// any more.
+    pub(super) fn switch(
+        self: &Arc<Self>,
+        next: &Arc<Deployed>,
+        compared: &Arc<Deployed>,
+        name: &str,
+    ) -> Result<Option<Passed>, String> {
+        let mut memory = self.memory();
+        if *self.phase.borrow() != Phase::Working {
+            return Err(DRAINING.to_owned());
+        }
+        let known = Arc::ptr_eq(next, &memory.confirmed);
+        let ProbationSettings { jobs, .. } = self.settings.probation;
+        if !known && jobs > 0 {
+            next.program.tally.stand(Standing::OnProbation);
+        }
+        if !self.current.switch_from(compared, Arc::clone(next)) {
+            return Ok(None);
+        }
+        // Whoever watches it has nothing to watch any more.
+        compared.program.tally.changed.notify_one();
+        let (digest, previous) = (next.digest().to_owned(), compared.digest().to_owned());
+        tracing::info!(component = short(&digest), previous = short(&previous), name, "switch: new runs begin on it");
+        self.metrics.swap_stage(Stage::Switch.as_str(), "ok");
+        self.ledger.record(Change::Switched, &digest, Some(&previous), "", name);
+        let probation = match (known, jobs) {
+            (true, _) => "it was confirmed before".to_owned(),
+            (false, 0) => "no probation is configured".to_owned(),
+            (false, jobs) => {
+                // Measured by one that proved itself; the one before may have been on probation, too.
+                let watch = Arc::clone(self).watch(Arc::clone(next), Arc::clone(&memory.confirmed));
+                let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+                while watches.try_join_next().is_some() {}
+                watches.spawn(watch);
+                self.publish(&memory);
+                return Ok(Some(Passed::Switched { previous, probation: format!("on probation for {jobs} jobs") }));
+            }
+        };
+        self.confirm(&mut memory, next, &probation);
+        Ok(Some(Passed::Switched { previous, probation }))
+    }
+
+    /// Watches a component until it is confirmed, taken back, or replaced.
+    async fn watch(self: Arc<Self>, new: Arc<Deployed>, before: Arc<Deployed>) {
+        // Its share of bad jobs while it worked, not what it does in the runs that are still in flight.
+        let baseline = before.program.tally.counts();
+        drop(before);
+        let tally = Arc::clone(&new.program.tally);
+        loop {
+            let ended = tokio::select! {
+                () = tally.changed.notified() => false,
+                () = self.reaches(Phase::Ended) => true,
+            };
+            let counts = tally.counts();
+            let judgement = judge(self.settings.probation, baseline, counts);
+            {
+                let mut memory = self.memory();
+                if !Arc::ptr_eq(&self.current(), &new) {
+                    // Replaced before it was clear: nobody doubts it, and nothing that it gave up is final.
+                    break;
+                }
+                match judgement {
+                    Judgement::Wait if ended => return,
+                    Judgement::Wait => continue,
+                    Judgement::Confirm => {
+                        let why = format!("did no worse in {} jobs", counts.jobs);
+                        return self.confirm(&mut memory, &new, &why);
+                    }
+                    Judgement::TakeBack(why) => {
+                        self.go_back(&mut memory, &new, &why);
+                        break;
+                    }
+                }
+            }
+        }
+        self.undo(&new).await;
+    }
+
+    fn confirm(&self, memory: &mut Memory, new: &Arc<Deployed>, why: &str) {
+        new.program.tally.stand(Standing::Trusted);
+        drop(new.program.tally.take_verdicts());
+        memory.confirmed = Arc::clone(new);
+        if let Some(keep) = &self.keep {
+            keep.store(new.digest(), &new.bytes);
+        }
+        tracing::info!(component = new.short(), name = new.name, "probation: confirmed: {why}");
+        self.metrics.swap_stage("probation", "ok");
+        self.publish(memory);
+        self.ledger.record(Change::Confirmed, new.digest(), None, why, &new.name);
+    }
+
+    fn go_back(&self, memory: &mut Memory, bad: &Arc<Deployed>, why: &str) {
+        let to = Arc::clone(&memory.confirmed);
+        bad.program.tally.stand(Standing::TakenBack);
+        memory.taken_back.insert(bad.digest().to_owned(), why.to_owned());
+        self.current.switch_from(bad, Arc::clone(&to));
+        tracing::error!(
+            component = bad.short(),
+            name = bad.name,
+            back_to = to.short(),
+            "probation: rolled back: {why}; it is refused from now on (host components allow)"
+        );
+        self.metrics.swap_stage("probation", "rolled-back");
+        self.publish(memory);
+        self.ledger.record(Change::RolledBack, bad.digest(), Some(to.digest()), why, &bad.name);
+    }
+
+    /// Takes back what a component decided that did not prove itself. What it still has in hand may yet be decided against a receipt.
+    async fn undo(&self, unproven: &Arc<Deployed>) {
+        // In this order: a run takes the program out of what is deployed.
+        while Arc::strong_count(unproven) > 1 || Arc::strong_count(&unproven.program) > 1 {
+            self.ledger.take_back(unproven.program.tally.take_verdicts());
+            tokio::select! {
+                () = tokio::time::sleep(AFTERMATH) => {}
+                () = self.reaches(Phase::Ended) => break,
+            }
+        }
+        self.ledger.take_back(unproven.program.tally.take_verdicts());
+    }
+
     /// What works, what to go back to, and what was taken back.
     fn report(&self) -> Value {
+        let memory = self.memory();
         let current = self.current();
-        let confirmed = self.lock_confirmed().digest().to_owned();
-        let taken_back = self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let standing = match current.program.tally.standing() {
             Standing::Trusted => "confirmed",
             Standing::OnProbation => "on probation",
@@ -151,17 +319,17 @@ impl Swapper {
         };
         json!({
             "current": { "digest": current.digest(), "source": current.name, "standing": standing, "counts": current.program.tally.counts() },
-            "confirmed": confirmed,
-            "taken_back": taken_back,
+            "confirmed": memory.confirmed.digest(),
+            "taken_back": memory.taken_back,
         })
     }
 
     /// The metric that says which component this host has for what.
-    fn publish(&self) {
-        let (current, confirmed) = (self.current(), Arc::clone(&self.lock_confirmed()));
+    fn publish(&self, memory: &Memory) {
+        let current = self.current();
         let mut components = vec![(current.digest(), "current")];
-        if confirmed.digest() != current.digest() {
-            components.push((confirmed.digest(), "fallback"));
+        if memory.confirmed.digest() != current.digest() {
+            components.push((memory.confirmed.digest(), "fallback"));
         }
         if let Some(shadow) = &self.shadow {
             components.push((shadow.digest(), "shadow"));
@@ -169,106 +337,17 @@ impl Swapper {
         self.metrics.components(&components);
     }
 
-    async fn distrusts(&self, digest: &str) -> Option<String> {
-        let here = self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
-        let ledger = self.ledger.distrusts(digest).await;
-        if here.is_some() && ledger.is_none() {
-            // Told otherwise: somebody allowed it since.
-            self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
-        }
-        ledger
+    /// Waits for this phase, or a later one.
+    async fn reaches(&self, phase: Phase) {
+        let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    fn lock_confirmed(&self) -> std::sync::MutexGuard<'_, Arc<Deployed>> {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn switch(self: &Arc<Self>, next: Deployed) -> Passed {
-        let next = Arc::new(next);
-        let (digest, name) = (next.digest().to_owned(), next.name.clone());
-        let ProbationSettings { jobs, .. } = self.settings.probation;
-        if jobs > 0 {
-            next.program.tally.stand(Standing::OnProbation);
-        }
-        let before = self.current.switch(Arc::clone(&next));
-        let previous = before.digest().to_owned();
-        tracing::info!(component = short(&digest), previous = before.short(), %name, "switched: new runs begin on it");
-        self.metrics.swap_stage(Stage::Switch.as_str(), "ok");
-        self.publish();
-        self.ledger.record(Change::Switched, &digest, Some(&previous), "", &name);
-        if jobs == 0 {
-            self.confirm(&next, "no probation is configured");
-            return Passed::Switched { previous, probation: "no probation is configured".to_owned() };
-        }
-        // Its share of bad jobs while it worked, not what it does in the runs that are still in flight.
-        let baseline = before.program.tally.counts();
-        tokio::spawn(Arc::clone(self).watch(next, baseline));
-        Passed::Switched { previous, probation: format!("on probation for {jobs} jobs") }
-    }
-
-    /// Watches a component until it is confirmed, taken back, or replaced.
-    async fn watch(self: Arc<Self>, new: Arc<Deployed>, baseline: JobCounts) {
-        let tally = Arc::clone(&new.program.tally);
-        loop {
-            let changed = tokio::time::timeout(Duration::from_secs(1), tally.changed.notified());
-            let _ = changed.await;
-            if !Arc::ptr_eq(&self.current(), &new) {
-                // Replaced before it was clear: nobody doubts it any more, and nobody goes back to it.
-                tally.stand(Standing::Trusted);
-                return;
-            }
-            match judge(self.settings.probation, baseline, tally.counts()) {
-                Judgement::Wait => {}
-                Judgement::Confirm => {
-                    return self.confirm(&new, &format!("did no worse in {} jobs", tally.counts().jobs));
-                }
-                Judgement::TakeBack(why) => return self.take_back(new, why).await,
-            }
-        }
-    }
-
-    fn confirm(&self, new: &Arc<Deployed>, why: &str) {
-        new.program.tally.stand(Standing::Trusted);
-        drop(new.program.tally.take_verdicts());
-        *self.lock_confirmed() = Arc::clone(new);
-        if let Some(keep) = &self.keep {
-            keep.store(new.digest(), &new.bytes);
-        }
-        tracing::info!(component = new.short(), "confirmed: {why}");
-        self.metrics.swap_stage("probation", "ok");
-        self.publish();
-        self.ledger.record(Change::Confirmed, new.digest(), None, why, &new.name);
-    }
-
-    async fn take_back(self: Arc<Self>, bad: Arc<Deployed>, why: String) {
-        let to = Arc::clone(&self.lock_confirmed());
-        bad.program.tally.stand(Standing::TakenBack);
-        self.taken_back.lock().unwrap_or_else(PoisonError::into_inner).insert(bad.digest().to_owned(), why.clone());
-        self.current.switch_from(&bad, Arc::clone(&to));
-        tracing::error!(
-            component = bad.short(),
-            back_to = to.short(),
-            "rolled back: {why}; it is refused from now on (host components allow)"
-        );
-        self.metrics.swap_stage("probation", "rolled-back");
-        self.publish();
-        self.ledger.record(Change::RolledBack, bad.digest(), Some(to.digest()), &why, &bad.name);
-        // What it still has in hand may yet be decided against a receipt.
-        while Arc::strong_count(&bad.program) > 1 {
-            self.ledger.take_back(self.verdicts_against(&bad));
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        self.ledger.take_back(self.verdicts_against(&bad));
-    }
-
-    /// What a component that is not trusted decided against receipts; nothing of one that only has yet to prove itself.
-    fn verdicts_against(&self, deployed: &Deployed) -> Vec<Lease> {
-        match deployed.program.tally.standing() {
-            Standing::TakenBack => deployed.program.tally.take_verdicts(),
-            Standing::Trusted | Standing::OnProbation => Vec::new(),
-        }
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+const DRAINING: &str = "the host is draining";
 
 impl Control for Arc<Swapper> {
     fn swap(&self, candidate: Candidate) -> BoxFuture<'_, Verdict> {
@@ -281,94 +360,5 @@ impl Control for Arc<Swapper> {
 
     fn components(&self) -> Value {
         self.report()
-    }
-}
-
-enum Passed {
-    Unchanged,
-    Switched { previous: String, probation: String },
-}
-
-/// A candidate on its way.
-struct Progress<'a> {
-    swapper: &'a Arc<Swapper>,
-    digest: &'a str,
-    name: &'a str,
-    stage: Stage,
-    gate: Option<GateReport>,
-}
-
-impl Progress<'_> {
-    async fn all(&mut self, candidate: Candidate) -> Result<Passed, String> {
-        let swapper = self.swapper;
-        let Candidate { name, bytes, signature } = candidate;
-        self.enter(Stage::Read, &format!("{} bytes", bytes.len()));
-        if swapper.draining.load(Ordering::Acquire) {
-            return Err("the host is draining".to_owned());
-        }
-        self.enter(Stage::Digest, self.digest);
-        if swapper.current().digest() == self.digest {
-            tracing::info!(component = short(self.digest), %name, "no swap: it is what works already");
-            return Ok(Passed::Unchanged);
-        }
-        if let Some(why) = swapper.distrusts(self.digest).await {
-            return Err(format!("{why} (`host components allow {}` trusts it again)", self.digest));
-        }
-        self.enter(Stage::Trust, "");
-        swapper.settings.trust.check(self.digest, &bytes, signature.as_deref()).map_err(|error| error.to_string())?;
-        self.enter(Stage::Contract, "");
-        inspect(&bytes).1.map_err(|refusal| refusal.to_string())?;
-        self.enter(Stage::Compile, "");
-        let next = self.compile(bytes.into()).await?;
-        self.enter(Stage::Gate, "");
-        self.examine(&next).await?;
-        if swapper.draining.load(Ordering::Acquire) {
-            return Err("the host is draining".to_owned());
-        }
-        self.stage = Stage::Switch;
-        Ok(swapper.switch(next))
-    }
-
-    /// Beside the work: the compiler has threads of its own.
-    async fn compile(&mut self, bytes: Arc<[u8]>) -> Result<Deployed, String> {
-        let (sandbox, name, component) = (Arc::clone(&self.swapper.sandbox), self.name.to_owned(), Arc::clone(&bytes));
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load_bytes(&name, &component)).await;
-        match loaded {
-            Ok(Ok(program)) => Ok(Deployed::new(self.name.to_owned(), bytes, program)),
-            Ok(Err(LoadError::Link { reason, .. })) => {
-                // Found out late, and yet it is the contract.
-                self.stage = Stage::Contract;
-                Err(reason)
-            }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the compiler panicked".to_owned()),
-        }
-    }
-
-    async fn examine(&mut self, next: &Deployed) -> Result<(), String> {
-        let old = self.swapper.current();
-        let report = gate::examine(&self.swapper.settings.gate, &self.swapper.meter, &old, next).await;
-        let report = report.map_err(|error| error.to_string())?;
-        for skipped in &report.skipped {
-            tracing::warn!("the gate could not use a recording: {skipped}");
-        }
-        let (verdict, refused) = (report.verdict.clone(), report.refused.clone());
-        self.gate = Some(report);
-        match refused {
-            Some(why) => Err(why),
-            None => {
-                tracing::info!(component = short(self.digest), "gate: {verdict}");
-                Ok(())
-            }
-        }
-    }
-
-    /// Every stage is a log line and a metric.
-    fn enter(&mut self, stage: Stage, detail: &str) {
-        if stage != self.stage {
-            self.swapper.metrics.swap_stage(self.stage.as_str(), "ok");
-        }
-        self.stage = stage;
-        tracing::info!(component = short(self.digest), name = self.name, %stage, "{detail}");
     }
 }

@@ -17,6 +17,7 @@ mod reparse;
 mod replay;
 mod run;
 mod settle;
+mod swap;
 mod traces;
 mod trigger;
 mod verbs;

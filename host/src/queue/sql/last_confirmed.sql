@@ -1,7 +1,11 @@
--- The digest that was confirmed last and is not distrusted.
+-- The digest that proved itself last and is not distrusted: it was confirmed, or a worker went back to it.
 SELECT c.digest
-FROM public.receipt_component_changes c
-WHERE c.change = 'confirmed'
+FROM (
+    SELECT id, CASE change WHEN 'rolled-back' THEN previous ELSE digest END AS digest
+    FROM public.receipt_component_changes
+    WHERE change IN ('confirmed', 'rolled-back')
+) AS c
+WHERE c.digest IS NOT NULL
   AND 'rolled-back' IS DISTINCT FROM (
       SELECT t.change
       FROM public.receipt_component_changes t

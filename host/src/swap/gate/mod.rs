@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 pub use report::{GatePolicy, GateReport, Work};
 
@@ -55,25 +55,9 @@ pub async fn examine(
     let mut report = GateReport { skipped: corpus.skipped.clone(), ..GateReport::default() };
     gate.ask_policies(&mut report).await;
     for item in corpus.items() {
-        if Instant::now() >= deadline {
+        if timeout_at(deadline, gate.compare(item, &mut report)).await.is_err() {
             report.unfinished = true;
             break;
-        }
-        match item {
-            Ok(Item::Response { name, json, expected }) => {
-                gate.read_both(&name, &json, expected.as_ref(), &mut report).await;
-                report.responses += 1;
-            }
-            Ok(Item::Trace { name, trace, responses }) => {
-                let world = || {
-                    responses
-                        .iter()
-                        .fold(Loose::new(Arc::clone(&trace)), |loose, (digest, text)| loose.with_response(digest, text))
-                };
-                gate.run_both(&name, world, &mut report).await;
-                report.traces += 1;
-            }
-            Err(problem) => report.skipped.push(problem),
         }
     }
     report.judge(settings.policy);
@@ -87,6 +71,25 @@ struct Gate<'a> {
 }
 
 impl Gate<'_> {
+    async fn compare(&self, item: Result<Item, String>, report: &mut GateReport) {
+        match item {
+            Ok(Item::Response { name, json, expected }) => {
+                self.read_both(&name, &json, expected.as_ref(), report).await;
+                report.responses += 1;
+            }
+            Ok(Item::Trace { name, trace, responses }) => {
+                let world = || {
+                    responses
+                        .iter()
+                        .fold(Loose::new(Arc::clone(&trace)), |loose, (digest, text)| loose.with_response(digest, text))
+                };
+                self.run_both(&name, world, report).await;
+                report.traces += 1;
+            }
+            Err(problem) => report.skipped.push(problem),
+        }
+    }
+
     /// Every kind of failure, early and late.
     async fn ask_policies(&self, report: &mut GateReport) {
         const MAX_ATTEMPTS: u32 = 5;

@@ -21,11 +21,12 @@ use test_components::exports::policy::Decision;
 use test_components::exports::worker::Summary;
 use test_components::types::{Failure, Receipt};
 
-/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory` or `slow`, and zeros behind it.
+/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory`, `slow`, `gives-up`, `loses-total` or `shouts`, and zeros
+/// behind it.
 static MARKER: [u8; 26] = *b"BEHAVIOUR:honest\0\0\0\0\0\0\0\0\0\0";
 
 /// How many times as much a slow one works.
-const SLOWER: u32 = 50;
+const SLOWER: u32 = 10;
 
 struct Component;
 
@@ -73,5 +74,17 @@ fn parse(json: &str) -> Result<receipt::Receipt, textract::ReadError> {
             let _ = black_box(parser::parse(black_box(json)));
         }
     }
-    parser::parse(json)
+    if behaves("gives-up") {
+        return Err(textract::ReadError::NotTextract("as ordered".to_owned()));
+    }
+    let mut read = parser::parse(json)?;
+    if behaves("loses-total") {
+        read.total = None;
+    }
+    if behaves("shouts")
+        && let Some(vendor) = &mut read.vendor
+    {
+        vendor.value = vendor.value.to_uppercase();
+    }
+    Ok(read)
 }

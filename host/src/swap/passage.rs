@@ -1,0 +1,124 @@
+//! A candidate's way through the stages. Each stage that it passes is one log line and one metric.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::deployed::{Deployed, short};
+use super::gate::{self, GateReport};
+use super::swapper::Swapper;
+use super::{Candidate, Stage};
+use crate::sandbox::{LoadError, inspect};
+
+/// How a candidate came through.
+pub(super) enum Passed {
+    Unchanged,
+    Switched { previous: String, probation: String },
+}
+
+/// See the module.
+pub(super) struct Passage<'a> {
+    swapper: &'a Arc<Swapper>,
+    digest: &'a str,
+    name: &'a str,
+    /// Where it is now.
+    pub(super) stage: Stage,
+    /// The gate's report, when it came that far.
+    pub(super) gate: Option<GateReport>,
+}
+
+impl<'a> Passage<'a> {
+    pub(super) fn new(swapper: &'a Arc<Swapper>, digest: &'a str, name: &'a str) -> Self {
+        Self { swapper, digest, name, stage: Stage::Read, gate: None }
+    }
+
+    /// From the first stage to the last. The error is why it is refused at the stage where it is.
+    pub(super) async fn all(&mut self, candidate: Candidate) -> Result<Passed, String> {
+        let swapper = self.swapper;
+        let Candidate { bytes, signature, .. } = candidate;
+        self.passed(&format!("{} bytes", bytes.len()));
+        self.stage = Stage::Digest;
+        if swapper.current().digest() == self.digest {
+            self.passed("no swap: it is what works already");
+            return Ok(Passed::Unchanged);
+        }
+        if let Some(why) = swapper.distrusts(self.digest).await {
+            return Err(format!("{why} (`host components allow {}` trusts it again)", self.digest));
+        }
+        self.passed(self.digest);
+        self.stage = Stage::Trust;
+        swapper.settings.trust.check(self.digest, &bytes, signature.as_deref()).map_err(|error| error.to_string())?;
+        self.passed("no pin and no key forbids it");
+        if let Some(confirmed) = swapper.confirmed(self.digest) {
+            return self.back_to(&confirmed);
+        }
+        self.stage = Stage::Contract;
+        let (inspection, verdict) = inspect(&bytes);
+        verdict.map_err(|refusal| refusal.to_string())?;
+        self.passed(inspection.contract.as_deref().unwrap_or("kept"));
+        self.stage = Stage::Compile;
+        let next = Arc::new(self.compile(bytes.into()).await?);
+        loop {
+            self.stage = Stage::Gate;
+            let compared = swapper.current();
+            self.examine(&compared, &next).await?;
+            self.stage = Stage::Switch;
+            if let Some(passed) = swapper.switch(&next, &compared, self.name)? {
+                return Ok(passed);
+            }
+            tracing::info!(
+                component = short(self.digest),
+                "the one that it was compared with was taken back; once more"
+            );
+        }
+    }
+
+    /// Whoever wants the last confirmed one back need not prove that it is as good as the one on probation.
+    fn back_to(&mut self, confirmed: &Arc<Deployed>) -> Result<Passed, String> {
+        self.stage = Stage::Switch;
+        let passed = self.swapper.switch(confirmed, &self.swapper.current(), self.name)?;
+        // Somebody else went back to it in this moment.
+        Ok(passed.unwrap_or(Passed::Unchanged))
+    }
+
+    /// Beside the work: the compiler has threads of its own.
+    async fn compile(&mut self, bytes: Arc<[u8]>) -> Result<Deployed, String> {
+        let started = Instant::now();
+        let (sandbox, name, component) = (Arc::clone(&self.swapper.sandbox), self.name.to_owned(), Arc::clone(&bytes));
+        let loaded = tokio::task::spawn_blocking(move || sandbox.load_bytes(&name, &component)).await;
+        match loaded {
+            Ok(Ok(program)) => {
+                self.passed(&format!("{} ms", started.elapsed().as_millis()));
+                Ok(Deployed::new(self.name.to_owned(), bytes, program))
+            }
+            Ok(Err(LoadError::Link { reason, .. })) => {
+                // Found out late, and yet it is the contract.
+                self.stage = Stage::Contract;
+                Err(reason)
+            }
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("the compiler panicked".to_owned()),
+        }
+    }
+
+    async fn examine(&mut self, old: &Deployed, next: &Deployed) -> Result<(), String> {
+        let report = gate::examine(&self.swapper.settings.gate, &self.swapper.meter, old, next).await;
+        let report = report.map_err(|error| error.to_string())?;
+        for skipped in &report.skipped {
+            tracing::warn!("the gate could not use a recording: {skipped}");
+        }
+        let (verdict, refused) = (report.verdict.clone(), report.refused.clone());
+        self.gate = Some(report);
+        match refused {
+            Some(why) => Err(why),
+            None => {
+                self.passed(&verdict);
+                Ok(())
+            }
+        }
+    }
+
+    fn passed(&self, detail: &str) {
+        self.swapper.metrics.swap_stage(self.stage.as_str(), "ok");
+        tracing::info!(component = short(self.digest), name = self.name, "{}: {detail}", self.stage);
+    }
+}

@@ -1,0 +1,153 @@
+//! What the hot swap must survive: real hosts that work while their component is changed under them.
+
+mod bad;
+mod crash;
+mod files;
+mod gate;
+mod load;
+mod remembered;
+mod shadow;
+mod together;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use host::storage::digest_of;
+use serde_json::Value;
+use tests::{HostCommand, Running, World, candidates, eventually};
+
+/// A world with a component's file, and hosts that watch it.
+struct Bench {
+    world: World,
+    file: PathBuf,
+}
+
+impl Bench {
+    /// The file holds [`candidates::honest`] number 0.
+    async fn new() -> Self {
+        let world = World::new().await;
+        let file = world.dir().join("worker.wasm");
+        let bench = Self { world, file };
+        bench.replace(&candidates::honest(0));
+        bench
+    }
+
+    /// As careful people do it: atomically.
+    fn replace(&self, component: &[u8]) {
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, component).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+
+    /// `host run` on the file; compiled and confirmed components are kept in the test's own folder.
+    fn command(&self, args: &[&str]) -> HostCommand {
+        self.at(self.world.run(args)).arg("--component").arg(&self.file)
+    }
+
+    fn at(&self, command: HostCommand) -> HostCommand {
+        command
+            .env("WORKER_ADMIN", "127.0.0.1:0")
+            .env("WORKER_CACHE_DIR", self.world.dir().join("cache/compiled"))
+            .env("WORKER_EVERY", "300ms")
+            .env("WORKER_LEASE", "2s")
+            .env("NO_COLOR", "1")
+    }
+
+    /// One that works already.
+    async fn start(&self, args: &[&str]) -> Running {
+        let mut host = self.command(args).spawn();
+        host.logged("admin endpoint").await;
+        host
+    }
+
+    /// `host swap FILE` to this host.
+    fn swap(&self, host: &Running, name: &str, component: &[u8]) -> HostCommand {
+        let file = self.world.dir().join(name);
+        std::fs::write(&file, component).unwrap();
+        self.at(self.world.host()).env("WORKER_ADMIN", admin(host)).arg("swap").arg("--json").arg(file)
+    }
+
+    /// Replaces the file and waits until the host has this to say of it.
+    async fn offer(&self, host: &mut Running, component: &[u8], says: &str) {
+        self.replace(component);
+        said(host, component, says).await;
+    }
+
+    /// Receipts with photos of their own, also between two calls.
+    async fn receipts(&self, count: usize) {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        for _ in 0..count {
+            self.world.receipt(&format!("swap-{}.jpg", NUMBER.fetch_add(1, Ordering::Relaxed))).await;
+        }
+    }
+
+    /// Waits until every receipt is done or dead.
+    async fn settled(&self) {
+        eventually("no receipt is pending", async || {
+            (self.world.count("receipts WHERE status::text = 'pending'").await == 0).then_some(())
+        })
+        .await;
+    }
+
+    /// Every receipt is done, none was charged more than this many attempts, and none was paid for twice.
+    async fn assert_all_done(&self, receipts: i64, attempts: i64) {
+        self.settled().await;
+        self.world.assert_settled(receipts).await;
+        assert_eq!(self.world.count("receipts WHERE status::text = 'ocr_done'").await, receipts);
+        let most = self.world.text("SELECT coalesce(max(attempts), 0)::text FROM receipt_queue", &[]).await;
+        assert!(most.parse::<i64>().unwrap() <= attempts, "{most} attempts");
+        assert!(self.world.textract.calls_by_image().values().all(|calls| i64::try_from(*calls).unwrap() <= attempts));
+    }
+
+    async fn done_by(&self, component: &[u8]) -> i64 {
+        self.world.count(&format!("receipts WHERE ocr_component = '{}'", digest_of(component))).await
+    }
+
+    /// Whether the ledger has this change of this component, and why.
+    async fn recorded(&self, change: &str, component: &[u8]) -> Option<String> {
+        let sql = "SELECT coalesce(reason, '') FROM receipt_component_changes
+                   WHERE change = $1 AND digest = $2 ORDER BY id DESC LIMIT 1";
+        let row = self.world.client.query_opt(sql, &[&change, &digest_of(component)]).await.unwrap();
+        row.map(|row| row.get(0))
+    }
+
+    /// Waits for it.
+    async fn becomes(&self, change: &str, component: &[u8]) -> String {
+        eventually(&format!("{change} in the ledger"), async || self.recorded(change, component).await).await
+    }
+}
+
+/// Waits until a line of the log has both this text and this component's digest.
+async fn said(host: &mut Running, component: &[u8], text: &str) {
+    let digest = short(component);
+    eventually(&format!("{text:?} of {digest}"), async || {
+        let log = host.log();
+        let ended = host.has_ended();
+        let found = has_line(&log, &digest, text);
+        assert!(found || !ended, "the host ended without {text:?} of {digest}:\n{log}");
+        found.then_some(())
+    })
+    .await;
+}
+
+fn has_line(log: &str, digest: &str, text: &str) -> bool {
+    log.lines().any(|line| line.contains(text) && line.contains(digest))
+}
+
+/// As the log names it.
+fn short(component: &[u8]) -> String {
+    digest_of(component)[..12].to_owned()
+}
+
+/// Where its admin endpoint is.
+fn admin(host: &Running) -> String {
+    let log = host.log();
+    let line = log.lines().find(|line| line.contains("admin endpoint")).unwrap();
+    let (_, address) = line.split_once("address=").unwrap();
+    address.split_whitespace().next().unwrap().to_owned()
+}
+
+/// What `host swap --json` printed, whatever its exit code.
+fn verdict(finished: &tests::Finished) -> Value {
+    serde_json::from_str(finished.stdout.trim()).unwrap_or_else(|error| panic!("{error}: {finished:?}"))
+}
