@@ -62,6 +62,11 @@ impl FailureKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// Whether it says nothing of the receipt, nor of who worked it.
+    pub fn is_of_the_surroundings(self) -> bool {
+        matches!(self, Self::Throttled | Self::TimedOut | Self::Unavailable | Self::AccessDenied | Self::LeaseLost)
+    }
+
     /// The name that the contract, the database and the logs use.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::args::{AdminArgs, SandboxArgs, duration, size};
@@ -16,7 +16,7 @@ use crate::queue::{Database, components};
 use crate::sandbox::{EMBEDDED, Meter, Sandbox};
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
-use crate::swap::trust::Trust;
+use crate::swap::trust::{Distrusted, Trust};
 use crate::swap::{
     Candidate, Deployed, Keep, ProbationSettings, SIGNATURE_SUFFIX, Shadow, SwapSettings, Swapper, distrust_in_words,
 };
@@ -107,6 +107,9 @@ pub(super) struct Swapping {
     admin: AdminSettings,
     shadow: Option<Arc<Shadow>>,
     keep: Option<Keep>,
+    metrics: Arc<Metrics>,
+    /// Taken when watching starts; until then, and where nothing is watched, a hangup must not end the process.
+    hangups: Mutex<Option<Signal>>,
 }
 
 impl SwapArgs {
@@ -118,14 +121,20 @@ impl SwapArgs {
         record: &RecordArgs,
         (aws, database): (&Aws, &Database),
     ) -> anyhow::Result<Swapping> {
+        let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        let metrics = Arc::new(Metrics::new());
         let trust = Trust::new(&self.trusted_key, &self.component_sha256)?;
         for folder in &self.gate {
             std::fs::read_dir(folder).with_context(|| format!("--gate: cannot read {}", folder.display()))?;
         }
-        let (candidate, source) = self.first(args.component.as_ref(), aws).await?;
+        let candidate = self.first(args.component.as_ref(), aws).await?;
+        let offered = crate::storage::digest_of(&candidate.bytes);
         let keep = args.cache_dir().map(|cache| Keep::new(cache.with_file_name("components")));
         let first = load_first(sandbox, &trust, candidate, keep.as_ref(), database).await?;
-        let shadow = self.shadow.as_ref().map(|path| load_shadow(sandbox, path)).transpose()?;
+        // What was offered and may yet prove itself is offered again.
+        let seen = (first.digest() == offered || distrusted(database, &offered).await.is_some()).then_some(offered);
+        let source = args.component.as_ref().map(|location| self.source(location, aws, seen));
+        let shadow = self.shadow.as_ref().map(|path| load_shadow(sandbox, &trust, path, &metrics)).transpose()?;
         let cache = args.cache_dir();
         let meter = Arc::new(Meter::new(args.limits(), cache.as_deref())?);
         let gate = GateSettings {
@@ -138,30 +147,38 @@ impl SwapArgs {
         let probation = ProbationSettings { jobs: self.probation, margin: self.probation_margin };
         let settings = SwapSettings { trust, gate, probation };
         let admin = self.admin.settings();
-        Ok(Swapping { first: Arc::new(first), settings, meter, source: Mutex::new(source), admin, shadow, keep })
+        Ok(Swapping {
+            first: Arc::new(first),
+            settings,
+            meter,
+            source: Mutex::new(source),
+            admin,
+            shadow,
+            keep,
+            metrics,
+            hangups: Mutex::new(Some(hangups)),
+        })
     }
 
-    async fn first(
-        &self,
-        location: Option<&ComponentLocation>,
-        aws: &Aws,
-    ) -> anyhow::Result<(Candidate, Option<Source>)> {
+    async fn first(&self, location: Option<&ComponentLocation>, aws: &Aws) -> anyhow::Result<Candidate> {
         match location {
             None => {
                 let name = "the built-in component".to_owned();
-                Ok((Candidate { name, bytes: EMBEDDED.to_vec(), signature: None }, None))
+                Ok(Candidate { name, bytes: EMBEDDED.to_vec(), signature: None })
             }
-            Some(ComponentLocation::File(path)) => {
-                let candidate = read_candidate(path)?;
-                let digest = crate::storage::digest_of(&candidate.bytes);
-                let source = FileSource::new(path.clone(), Some(digest));
-                Ok((candidate, Some(Source::File(source))))
-            }
+            Some(ComponentLocation::File(path)) => read_candidate(path),
             Some(ComponentLocation::S3 { bucket, key }) => {
                 let mut source = S3Source::new(aws.s3.clone(), bucket, key, self.component_poll, None);
-                let candidate =
-                    source.first().await.with_context(|| format!("cannot read the component s3://{bucket}/{key}"))?;
-                Ok((candidate, Some(Source::S3(source))))
+                source.first().await.with_context(|| format!("cannot read the component s3://{bucket}/{key}"))
+            }
+        }
+    }
+
+    fn source(&self, location: &ComponentLocation, aws: &Aws, seen: Option<String>) -> Source {
+        match location {
+            ComponentLocation::File(path) => Source::File(FileSource::new(path.clone(), seen)),
+            ComponentLocation::S3 { bucket, key } => {
+                Source::S3(S3Source::new(aws.s3.clone(), bucket, key, self.component_poll, seen))
             }
         }
     }
@@ -180,12 +197,12 @@ impl Swapping {
         (database, worker): (Database, String),
         watching: bool,
     ) -> anyhow::Result<Swap> {
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::clone(&self.metrics);
         let (swapper, ledger) = Swapper::start(
             (Arc::clone(sandbox), Arc::clone(&self.meter)),
             self.settings.clone(),
             Arc::clone(&self.first),
-            (database, worker),
+            (database, worker, !watching),
             Arc::clone(&metrics),
             self.shadow.clone(),
             self.keep.clone(),
@@ -195,10 +212,8 @@ impl Swapping {
         }
         let admin = Admin::start(&self.admin, Arc::new(Arc::clone(&swapper)), Arc::clone(&metrics)).await?;
         let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let watcher = match source {
-            Some(source) => Some(tokio::spawn(watch(Arc::clone(&swapper), source, hangups()?))),
-            None => None,
-        };
+        let hangups = self.hangups.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let watcher = hangups.map(|hangups| tokio::spawn(watch(Arc::clone(&swapper), source, hangups)));
         Ok(Swap { swapper, ledger, metrics, watcher, admin })
     }
 }
@@ -229,25 +244,31 @@ impl Swap {
 }
 
 /// A hangup asks for another look at the component, also where nothing seems to have changed.
-async fn watch(swapper: Arc<Swapper>, mut source: Source, mut hangups: tokio::signal::unix::Signal) {
+async fn watch(swapper: Arc<Swapper>, mut source: Option<Source>, mut hangups: Signal) {
     loop {
+        let offered = async {
+            match &mut source {
+                Some(source) => source.next().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            candidate = source.next() => {
+            candidate = offered => {
                 swapper.offer(candidate).await;
             }
-            _ = hangups.recv() => {
-                tracing::info!("SIGHUP: looking at the component again");
-                source.recheck();
+            _ = hangups.recv() => match &mut source {
+                Some(source) => {
+                    tracing::info!("SIGHUP: looking at the component again");
+                    source.recheck();
+                }
+                None => tracing::info!("SIGHUP: the component is built in, there is nothing to look at"),
             }
         }
     }
 }
 
-fn hangups() -> anyhow::Result<tokio::signal::unix::Signal> {
-    signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
-}
-
-/// The first component has nobody to be compared with; all else is checked as for any other.
+/// The first component has nobody to be compared with; all else is checked as for any other. Where it was taken back, or
+/// its probation was cut off, the one that proved itself last starts.
 async fn load_first(
     sandbox: &Sandbox,
     trust: &Trust,
@@ -255,25 +276,48 @@ async fn load_first(
     keep: Option<&Keep>,
     database: &Database,
 ) -> anyhow::Result<Deployed> {
-    let Candidate { name, bytes, signature } = candidate;
-    let digest = crate::storage::digest_of(&bytes);
-    if bytes != EMBEDDED {
-        trust.check(&digest, &bytes, signature.as_deref()).with_context(|| format!("{name} is refused"))?;
+    let digest = crate::storage::digest_of(&candidate.bytes);
+    check(trust, &candidate).with_context(|| format!("{} is refused", candidate.name))?;
+    let name = candidate.name.clone();
+    let good = last_good(database, trust, keep).await;
+    if let Some(why) = distrusted(database, &digest).await {
+        let mut good = good.with_context(|| {
+            format!(
+                "{name} ({digest}) is refused: {why}; give another --component, or `host components allow {digest}`. \
+                 There is no earlier component on this machine to start with"
+            )
+        })?;
+        good.name = format!("the component that was confirmed last ({name} is refused)");
+        tracing::error!("{name} is refused: {why}; starting with {}", good.name);
+        return deploy(sandbox, good);
     }
-    let Some(why) = distrusted(database, &digest).await else {
-        let program = sandbox.load_bytes(&name, &bytes)?;
-        return Ok(Deployed::new(name, bytes, program));
-    };
-    let good = last_good(database, keep).await.with_context(|| {
-        format!(
-            "{name} ({digest}) is refused: {why}; give another --component, or `host components allow {digest}`. \
-             There is no earlier component on this machine to start with"
-        )
-    })?;
-    let before = format!("the component that was confirmed last ({name} is refused)");
-    tracing::error!("{name} is refused: {why}; starting with {before}");
-    let program = sandbox.load_bytes(&before, &good)?;
-    Ok(Deployed::new(before, good, program))
+    match good {
+        Some(mut good) if good.bytes != candidate.bytes && unproven(database, &digest).await => {
+            good.name = format!("the component that was confirmed last ({name} has yet to prove itself)");
+            tracing::warn!("{name} was put to work before and did not end its probation; starting with {}", good.name);
+            deploy(sandbox, good)
+        }
+        _ => deploy(sandbox, candidate),
+    }
+}
+
+fn deploy(sandbox: &Sandbox, candidate: Candidate) -> anyhow::Result<Deployed> {
+    let Candidate { name, bytes, signature } = candidate;
+    let program = sandbox.load_bytes(&name, &bytes)?;
+    Ok(Deployed::new(name, bytes, signature, program))
+}
+
+/// What is built in came with the host: whoever trusts the one trusts the other.
+fn check(trust: &Trust, candidate: &Candidate) -> Result<(), Distrusted> {
+    if candidate.bytes == EMBEDDED {
+        return Ok(());
+    }
+    trust.check(&crate::storage::digest_of(&candidate.bytes), &candidate.bytes, candidate.signature.as_deref())
+}
+
+async fn unproven(database: &Database, digest: &str) -> bool {
+    let ask = async { components::unproven(&database.connect().await?, digest).await };
+    ask.await.unwrap_or(false)
 }
 
 /// Where the database cannot say, the work itself will say so in a moment.
@@ -283,19 +327,27 @@ async fn distrusted(database: &Database, digest: &str) -> Option<String> {
     Some(distrust_in_words(&distrust))
 }
 
-async fn last_good(database: &Database, keep: Option<&Keep>) -> Option<Vec<u8>> {
+async fn last_good(database: &Database, trust: &Trust, keep: Option<&Keep>) -> Option<Candidate> {
     let client = database.connect().await.ok()?;
     let digest = components::last_confirmed(&client).await.ok()??;
-    if digest == crate::storage::digest_of(EMBEDDED) {
-        return Some(EMBEDDED.to_vec());
-    }
-    keep?.load(&digest)
+    let (bytes, signature) = match digest == crate::storage::digest_of(EMBEDDED) {
+        true => (EMBEDDED.to_vec(), None),
+        false => keep?.load(&digest)?,
+    };
+    let good = Candidate { name: digest, bytes, signature };
+    check(trust, &good).ok().map(|()| good)
 }
 
-fn load_shadow(sandbox: &Arc<Sandbox>, path: &std::path::Path) -> anyhow::Result<Arc<Shadow>> {
-    let Candidate { name, bytes, .. } = read_candidate(path)?;
-    let program = sandbox.load_bytes(&name, &bytes).context("--shadow")?;
-    Ok(Shadow::start(Arc::clone(sandbox), Deployed::new(name, bytes, program)))
+fn load_shadow(
+    sandbox: &Arc<Sandbox>,
+    trust: &Trust,
+    path: &std::path::Path,
+    metrics: &Arc<Metrics>,
+) -> anyhow::Result<Arc<Shadow>> {
+    let candidate = read_candidate(path)?;
+    check(trust, &candidate).with_context(|| format!("--shadow {} is refused", path.display()))?;
+    let candidate = deploy(sandbox, candidate).context("--shadow")?;
+    Ok(Shadow::start(Arc::clone(sandbox), candidate, Arc::clone(metrics)))
 }
 
 fn read_candidate(path: &std::path::Path) -> anyhow::Result<Candidate> {

@@ -198,6 +198,18 @@ pub async fn last_confirmed(client: &Client) -> Result<Option<String>, QueueErro
     row.map(|row| row.try_get(0)).transpose().map_err(problem)
 }
 
+/// Whether this digest was put to work somewhere and has not proved itself anywhere: its probation was cut off.
+pub async fn unproven(client: &Client, digest: &str) -> Result<bool, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is proven", &error);
+    let sql = "SELECT
+                   EXISTS (SELECT FROM public.receipt_component_changes WHERE digest = $1 AND change = 'switched')
+                   AND NOT EXISTS (
+                       SELECT FROM public.receipt_component_changes
+                       WHERE digest = $1 AND change IN ('confirmed', 'allowed')
+                   )";
+    client.query_one(sql, &[&digest]).await.and_then(|row| row.try_get(0)).map_err(problem)
+}
+
 /// What runs now, the newest change first: of each worker that has a session. Where the sessions' names cannot tell, all
 /// workers that did not say that they stopped.
 pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {

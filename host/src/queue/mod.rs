@@ -69,6 +69,12 @@ impl QueueError {
         matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("40" | "53" | "55" | "57" | "58")))
     }
 
+    /// Whether trying again cannot help: the database refused the statement itself (rights, data, a table that is not
+    /// there).
+    pub fn is_permanent(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "42")))
+    }
+
     /// Whether the connection is of no use any more.
     fn is_lost_connection(&self) -> bool {
         match self {

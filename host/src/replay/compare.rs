@@ -95,6 +95,11 @@ impl Differences {
                 (Decision::Complete(was), Some(Decision::Complete(is))) => {
                     self.readings(&format!("receipt {receipt}"), was, is);
                 }
+                // What was read is not read any more: no matter of taste.
+                (Decision::Complete(_), is) => {
+                    let is = is.map_or_else(nothing, Decision::in_words);
+                    self.failure(&format!("receipt {receipt}"), format!("complete → {is}"));
+                }
                 (was, Some(is)) if was == is => {}
                 (was, is) => {
                     let is = is.map_or_else(nothing, Decision::in_words);

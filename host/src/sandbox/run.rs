@@ -21,10 +21,10 @@ use super::engine::Sandbox;
 use super::limits;
 use super::program::Program;
 use super::state::{Live, RunState, Services};
-use super::tally::Standing;
+use super::tally::{Standing, Tally};
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Job, Outcome};
-use crate::trace::{Event, FailedHow, Header, Json};
+use crate::trace::{Event, FailedHow, Header, Json, TraceBuilder};
 
 /// How a run failed: the component's fault, not the receipt's and not the host's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,8 +96,10 @@ impl Sandbox {
                 // before is not touched by this.
                 let failure =
                     Failure::new(FailureKind::Internal, "host.Panic", "the host failed while it worked the job");
+                program.tally.crashed();
                 for job in &spare {
-                    let _ = services.pump.settle(job, charged(job, failure.clone()), None).await;
+                    let outcome = after_crash(&program.tally, job, failure.clone());
+                    let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
                 }
                 RunEnd { result: Err(RunError::Trap("the host panicked".to_owned())), computed: Duration::ZERO }
             }
@@ -113,6 +115,8 @@ impl Sandbox {
         let state = store.data_mut();
         state.live = Some(Live::new(Arc::clone(services), Arc::clone(&program.tally), jobs));
         state.tape = services.recorder.as_ref().map(|recorder| recorder.builder(self.header(program, seed)));
+        // A recorder that went off costs nothing any more.
+        state.tape = state.tape.take().filter(TraceBuilder::is_on);
         let result = self.call_run(&mut store, program, limit, timeout).await;
         let state = store.into_data();
         let computed = state.clock.used();
@@ -261,8 +265,9 @@ fn last_event(returned: &Result<Result<Summary, Failure>, RunError>) -> Event {
 
 /// Jobs that the component neither settled nor failed on go back, after a pause and uncharged.
 fn give_back(live: Live) {
-    let Live { open, assigned, services, .. } = live;
-    for job in open.into_values().chain(assigned) {
+    let Live { open, assigned, services, tally, let_down, .. } = live;
+    for job in open.into_values().chain(assigned).filter(|job| !job.is_lost()) {
+        tally.left_undone(let_down.contains(&job.lease.job));
         tracing::warn!(
             job = job.lease.job,
             receipt = job.receipt_id,
@@ -298,19 +303,23 @@ async fn after_failure(live: Live, component: &str, error: &RunError) {
     services.pump.put_back(open.into_values().chain(assigned).collect());
     let failure = error.failure();
     tracing::error!(%component, receipt = job.receipt_id, attempt = job.attempt, %error, "the component failed on a job");
-    let outcome = match tally.standing() {
-        Standing::Trusted => charged(&job, failure),
-        // A component that has yet to prove itself kills at nobody's cost.
-        Standing::OnProbation | Standing::TakenBack => {
-            Outcome::Retry { delay: AFTER_PROBATION_CRASH, charge: false, failure: Some(failure) }
-        }
-    };
+    let outcome = after_crash(&tally, &job, failure);
     // Lost or unreachable: the pump has logged it, and the lease will end.
     let _ = services.pump.settle(&job, outcome, Some(component.to_owned())).await;
 }
 
 /// Time enough for a component that crashes on everything to be taken back.
 const AFTER_PROBATION_CRASH: Duration = Duration::from_millis(500);
+
+fn after_crash(tally: &Tally, job: &Job, failure: Failure) -> Outcome {
+    match tally.standing() {
+        Standing::Trusted => charged(job, failure),
+        // A component that has yet to prove itself kills at nobody's cost.
+        Standing::OnProbation | Standing::TakenBack => {
+            Outcome::Retry { delay: AFTER_PROBATION_CRASH, charge: false, failure: Some(failure) }
+        }
+    }
+}
 
 /// What becomes of a job whose attempt nobody lived to decide on.
 pub(crate) fn charged(job: &Job, failure: Failure) -> Outcome {

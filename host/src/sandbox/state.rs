@@ -1,6 +1,6 @@
 //! What one run holds.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,8 @@ pub(super) struct Live {
     pub(super) claimed: u32,
     /// OCR calls for each job: they cost money, and no component needs many of them.
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
+    /// Jobs on which the surroundings failed (the database, S3, OCR), whatever the component makes of it.
+    pub(super) let_down: BTreeSet<i64>,
     /// The response that the component read last, for the observer.
     pub(super) last_response: Option<Arc<str>>,
 }
@@ -88,6 +90,7 @@ impl Live {
             current: None,
             claimed: 0,
             ocr_calls: BTreeMap::new(),
+            let_down: BTreeSet::new(),
             last_response: None,
         }
     }

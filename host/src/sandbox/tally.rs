@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::failure::FailureKind;
-use crate::queue::{Lease, Outcome};
+use crate::queue::{Job, Lease, Outcome};
 
 /// How far a component is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +25,7 @@ pub struct JobCounts {
     pub jobs: u64,
     /// Runs that trapped or hit a limit.
     pub crashes: u64,
-    /// Jobs given up, or put back at the receipt's cost, for a reason that lies in the receipt or the component.
+    /// Jobs given up, put back or let go, for a reason that lies in the receipt or the component.
     pub failures: u64,
     /// Jobs completed with neither vendor nor total.
     pub empty: u64,
@@ -83,25 +82,34 @@ impl Tally {
         std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Books what the component decided, once it is committed.
-    pub(super) fn decided(&self, lease: Lease, outcome: &Outcome) {
-        let against = match outcome {
+    /// Books what the component decided, once it is committed. `let_down`: the surroundings failed on this job, so that
+    /// putting it back is no fault, nor is giving it up after its last attempt. The component's own word for it is not
+    /// taken.
+    pub(super) fn decided(&self, job: &Job, outcome: &Outcome, let_down: bool) {
+        let (fault, against) = match outcome {
             Outcome::Complete(read) => {
                 if read.vendor.is_none() && read.total.is_none() {
                     self.empty.fetch_add(1, Ordering::Relaxed);
                 }
-                false
+                (false, false)
             }
-            Outcome::Retry { charge: true, failure: Some(failure), .. } | Outcome::DeadLetter { failure, .. } => {
-                if !is_the_surroundings(failure.kind) {
-                    self.failures.fetch_add(1, Ordering::Relaxed);
-                }
-                true
-            }
-            Outcome::Retry { .. } => false,
+            Outcome::Retry { charge, .. } => (!let_down, *charge),
+            Outcome::DeadLetter { .. } => (!(let_down && job.attempt >= job.max_attempts), true),
         };
         if against && self.standing() != Standing::Trusted {
-            self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(lease);
+            self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(job.lease);
+        }
+        self.count(fault);
+    }
+
+    /// Books a job that the component let go without a word, or never took.
+    pub(super) fn left_undone(&self, let_down: bool) {
+        self.count(!let_down);
+    }
+
+    fn count(&self, fault: bool) {
+        if fault {
+            self.failures.fetch_add(1, Ordering::Relaxed);
         }
         self.jobs.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
@@ -113,16 +121,4 @@ impl Tally {
         self.jobs.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
     }
-}
-
-/// Failures that say nothing of a component.
-fn is_the_surroundings(kind: FailureKind) -> bool {
-    matches!(
-        kind,
-        FailureKind::Throttled
-            | FailureKind::TimedOut
-            | FailureKind::Unavailable
-            | FailureKind::AccessDenied
-            | FailureKind::LeaseLost
-    )
 }

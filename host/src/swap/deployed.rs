@@ -13,6 +13,8 @@ pub struct Deployed {
     pub name: String,
     /// As it was read.
     pub bytes: Arc<[u8]>,
+    /// What came with it.
+    pub signature: Option<String>,
     /// Compiled for work.
     pub program: Arc<Program>,
     /// Compiled for the gate, once it is needed there.
@@ -21,8 +23,8 @@ pub struct Deployed {
 
 impl Deployed {
     /// A component that was loaded.
-    pub fn new(name: String, bytes: impl Into<Arc<[u8]>>, program: Program) -> Self {
-        Self { name, bytes: bytes.into(), program: Arc::new(program), metered: OnceCell::new() }
+    pub fn new(name: String, bytes: impl Into<Arc<[u8]>>, signature: Option<String>, program: Program) -> Self {
+        Self { name, bytes: bytes.into(), signature, program: Arc::new(program), metered: OnceCell::new() }
     }
 
     /// SHA-256, hexadecimal.

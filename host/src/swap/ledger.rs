@@ -19,6 +19,8 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub(super) struct Ledger {
     database: Database,
     worker: String,
+    /// One pass of many is no event.
+    passing: bool,
     queue: mpsc::UnboundedSender<Task>,
 }
 
@@ -40,13 +42,16 @@ pub(super) enum Known {
 }
 
 impl Ledger {
-    pub(super) fn start(database: Database, worker: String) -> (Self, JoinHandle<()>) {
+    pub(super) fn start(database: Database, worker: String, passing: bool) -> (Self, JoinHandle<()>) {
         let (queue, tasks) = mpsc::unbounded_channel();
         let writer = tokio::spawn(write(database.clone(), tasks));
-        (Self { database, worker, queue }, writer)
+        (Self { database, worker, passing, queue }, writer)
     }
 
     pub(super) fn record(&self, change: Change, digest: &str, previous: Option<&str>, reason: &str, source: &str) {
+        if self.passing {
+            return;
+        }
         let entry = Entry {
             worker: self.worker.clone(),
             change,
@@ -120,6 +125,10 @@ async fn write(database: Database, mut tasks: mpsc::UnboundedReceiver<Task>) {
             task => task,
         };
         while let Err(error) = perform(&database, &task).await {
+            if error.is_permanent() {
+                tracing::error!(%error, "this change of a component is not in the ledger");
+                break;
+            }
             tracing::warn!(%error, retry_in = ?pause, "cannot write to the ledger of components");
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);

@@ -56,7 +56,7 @@ impl<'a> Passage<'a> {
         verdict.map_err(|refusal| refusal.to_string())?;
         self.passed(inspection.contract.as_deref().unwrap_or("kept"));
         self.stage = Stage::Compile;
-        let next = Arc::new(self.compile(bytes.into()).await?);
+        let next = Arc::new(self.compile(bytes.into(), signature).await?);
         loop {
             self.stage = Stage::Gate;
             let compared = swapper.current();
@@ -81,14 +81,14 @@ impl<'a> Passage<'a> {
     }
 
     /// Beside the work: the compiler has threads of its own.
-    async fn compile(&mut self, bytes: Arc<[u8]>) -> Result<Deployed, String> {
+    async fn compile(&mut self, bytes: Arc<[u8]>, signature: Option<String>) -> Result<Deployed, String> {
         let started = Instant::now();
         let (sandbox, name, component) = (Arc::clone(&self.swapper.sandbox), self.name.to_owned(), Arc::clone(&bytes));
         let loaded = tokio::task::spawn_blocking(move || sandbox.load_bytes(&name, &component)).await;
         match loaded {
             Ok(Ok(program)) => {
                 self.passed(&format!("{} ms", started.elapsed().as_millis()));
-                Ok(Deployed::new(self.name.to_owned(), bytes, program))
+                Ok(Deployed::new(self.name.to_owned(), bytes, signature, program))
             }
             Ok(Err(LoadError::Link { reason, .. })) => {
                 // Found out late, and yet it is the contract.

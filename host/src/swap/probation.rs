@@ -34,7 +34,8 @@ pub fn judge(settings: ProbationSettings, before: JobCounts, now: JobCounts) -> 
         ("readings without vendor and total", before.empty, now.empty),
     ];
     for (kind, before_count, count) in kinds {
-        let share = if before.jobs == 0 { 0.0 } else { (before_count as f64 / before.jobs as f64).min(1.0) };
+        // Few jobs say little: one bad one of one must not excuse everything.
+        let share = (before_count as f64 / before.jobs.max(settings.jobs).max(1) as f64).min(1.0);
         let allowed = (share + settings.margin).min(1.0) * settings.jobs as f64;
         if count as f64 > allowed {
             return Judgement::TakeBack(format!(
@@ -84,6 +85,11 @@ mod tests {
 
     #[test]
     fn what_failed_always_may_go_on_failing() {
-        assert_eq!(judge(SETTINGS, counts(10, 10, 10), counts(100, 100, 100)), Judgement::Confirm);
+        assert_eq!(judge(SETTINGS, counts(100, 100, 100), counts(100, 100, 100)), Judgement::Confirm);
+    }
+
+    #[test]
+    fn one_bad_job_of_one_excuses_nothing() {
+        assert!(matches!(judge(SETTINGS, counts(1, 0, 1), counts(7, 0, 7)), Judgement::TakeBack(_)));
     }
 }

@@ -12,6 +12,7 @@ use super::Deployed;
 use crate::reading::Reading;
 use crate::replay::{Differences, FieldDifference, Which};
 use crate::sandbox::{Observer, ParseError, Sandbox, types};
+use crate::telemetry::metrics::Metrics;
 
 /// Responses that wait to be read. The work never waits: what finds no room is skipped, and counted.
 const WAITING: usize = 64;
@@ -23,6 +24,7 @@ pub struct Shadow {
     candidate: Deployed,
     waiting: mpsc::Sender<Seen>,
     numbers: Mutex<Numbers>,
+    metrics: Arc<Metrics>,
 }
 
 struct Seen {
@@ -50,9 +52,9 @@ struct FieldNumbers {
 
 impl Shadow {
     /// Starts reading beside the work, one response at a time.
-    pub fn start(sandbox: Arc<Sandbox>, candidate: Deployed) -> Arc<Self> {
+    pub fn start(sandbox: Arc<Sandbox>, candidate: Deployed, metrics: Arc<Metrics>) -> Arc<Self> {
         let (waiting, mut seen) = mpsc::channel(WAITING);
-        let shadow = Arc::new(Self { candidate, waiting, numbers: Mutex::default() });
+        let shadow = Arc::new(Self { candidate, waiting, numbers: Mutex::default(), metrics });
         let reader = Arc::downgrade(&shadow);
         tokio::spawn(async move {
             while let Some(Seen { receipt, response, current }) = seen.recv().await {
@@ -63,7 +65,8 @@ impl Shadow {
                     Ok(Err(ParseError::NotJson(why) | ParseError::NotTextract(why))) => Err(why),
                     Err(error) => Err(error.to_string()),
                 };
-                shadow.lock().count(&receipt, &current, read);
+                let outcome = shadow.lock().count(&receipt, &current, read);
+                shadow.metrics.shadow(outcome);
             }
         });
         shadow
@@ -95,25 +98,28 @@ impl Observer for Shadow {
         let seen = Seen { receipt: receipt_id.to_owned(), response, current };
         if self.waiting.try_send(seen).is_err() {
             self.lock().skipped += 1;
+            self.metrics.shadow("skipped");
         }
     }
 }
 
 impl Numbers {
-    fn count(&mut self, receipt: &str, current: &Reading, candidate: Result<Reading, String>) {
+    /// Returns in one word what it came to.
+    fn count(&mut self, receipt: &str, current: &Reading, candidate: Result<Reading, String>) -> &'static str {
         self.compared += 1;
         let candidate = match candidate {
             Ok(candidate) => candidate,
             Err(error) => {
                 self.errors += 1;
                 self.keep(json!({ "receipt": receipt, "error": error }));
-                return;
+                return "error";
             }
         };
         let mut differences = Differences::default();
         differences.readings(receipt, current, &candidate);
         if differences.is_empty() {
             self.same += 1;
+            return "same";
         }
         let Differences { lost, gained, changed, .. } = differences;
         for difference in lost.into_iter().chain(gained).chain(changed) {
@@ -126,6 +132,7 @@ impl Numbers {
             let FieldDifference { item, field, before, after } = difference;
             self.keep(json!({ "receipt": item, "field": field, "current": before, "candidate": after }));
         }
+        "different"
     }
 
     fn keep(&mut self, difference: Value) {

@@ -76,20 +76,20 @@ enum Phase {
 
 impl Swapper {
     /// Starts with the component that works first. The handle ends when everything is in the ledger, see
-    /// [`Swapper::stop`].
+    /// [`Swapper::stop`]. A host that makes one pass is `passing`: the ledger does not hear of it.
     pub fn start(
         (sandbox, meter): (Arc<Sandbox>, Arc<Meter>),
         settings: SwapSettings,
         first: Arc<Deployed>,
-        (database, worker): (Database, String),
+        (database, worker, passing): (Database, String, bool),
         metrics: Arc<Metrics>,
         shadow: Option<Arc<Shadow>>,
         keep: Option<Keep>,
     ) -> (Arc<Self>, JoinHandle<()>) {
-        let (ledger, writer) = Ledger::start(database, worker);
+        let (ledger, writer) = Ledger::start(database, worker, passing);
         ledger.record(Change::Started, first.digest(), None, "", &first.name);
         if let Some(keep) = &keep {
-            keep.store(first.digest(), &first.bytes);
+            keep.store(first.digest(), &first.bytes, first.signature.as_deref());
         }
         let swapper = Self {
             sandbox,
@@ -250,7 +250,8 @@ impl Swapper {
                     break;
                 }
                 match judgement {
-                    Judgement::Wait if ended => return,
+                    // Not proven: the next start offers it again.
+                    Judgement::Wait if ended => break,
                     Judgement::Wait => continue,
                     Judgement::Confirm => {
                         let why = format!("did no worse in {} jobs", counts.jobs);
@@ -271,7 +272,7 @@ impl Swapper {
         drop(new.program.tally.take_verdicts());
         memory.confirmed = Arc::clone(new);
         if let Some(keep) = &self.keep {
-            keep.store(new.digest(), &new.bytes);
+            keep.store(new.digest(), &new.bytes, new.signature.as_deref());
         }
         tracing::info!(component = new.short(), name = new.name, "probation: confirmed: {why}");
         self.metrics.swap_stage("probation", "ok");

@@ -8,6 +8,7 @@ mod types;
 
 use std::sync::Arc;
 
+use super::bindings::snapceit::receipts::types as wit;
 use super::state::{Live, RunState, Services};
 use crate::failure::{Failure, FailureKind};
 
@@ -15,6 +16,18 @@ impl RunState {
     /// What the world consists of; a failure while a pure function runs.
     fn services(&self) -> Result<Arc<Services>, Failure> {
         self.live.as_ref().map(|live| Arc::clone(&live.services)).ok_or_else(pure_call)
+    }
+
+    /// A failure on its way to the component. Where the surroundings failed, what becomes of the job says nothing of the
+    /// component.
+    fn failed(&mut self, failure: Failure) -> wit::Failure {
+        if let Some(live) = &mut self.live
+            && let Some(job) = live.current
+            && failure.kind.is_of_the_surroundings()
+        {
+            live.let_down.insert(job);
+        }
+        failure.into()
     }
 
     /// The world of this run.

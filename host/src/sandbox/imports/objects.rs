@@ -56,7 +56,7 @@ impl HostArtifact for RunState {
             Ok(services) => services.artifacts.read(&key).await.map(Arc::from),
             Err(failure) => Err(failure),
         };
-        Ok(self.text(call, read, &key).map_err(Into::into))
+        Ok(self.text(call, read, &key).map_err(|failure| self.failed(failure)))
     }
 
     async fn drop(&mut self, this: Resource<ArtifactHandle>) -> wasmtime::Result<()> {

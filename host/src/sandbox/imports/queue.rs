@@ -90,7 +90,7 @@ impl HostJob for RunState {
         self.returned(call, &answer);
         match answer {
             Ok(info) => Ok(Ok(self.table.push(ImageHandle { info, held })?)),
-            Err(failure) => Ok(Err(failure.into())),
+            Err(failure) => Ok(Err(self.failed(failure))),
         }
     }
 
@@ -114,7 +114,7 @@ impl HostJob for RunState {
         match answer {
             Ok(Some(artifact)) => Ok(Ok(Some(self.table.push(artifact)?))),
             Ok(None) => Ok(Ok(None)),
-            Err(failure) => Ok(Err(failure.into())),
+            Err(failure) => Ok(Err(self.failed(failure))),
         }
     }
 
@@ -183,6 +183,7 @@ impl HostJob for RunState {
             && live.open.remove(&job.lease.job).is_some()
         {
             if !job.is_lost() {
+                live.tally.left_undone(live.let_down.contains(&job.lease.job));
                 tracing::warn!(
                     job = job.lease.job,
                     receipt = job.receipt_id,
@@ -296,7 +297,8 @@ impl Live {
         log(job, &outcome);
         let settled = self.services.pump.settle(job, outcome.clone(), Some(component)).await;
         if settled.is_ok() {
-            self.tally.decided(job.lease, &outcome);
+            let let_down = self.let_down.contains(&job.lease.job);
+            self.tally.decided(job, &outcome, let_down);
         }
         settled
     }

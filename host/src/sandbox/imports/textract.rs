@@ -58,7 +58,7 @@ impl RunState {
         self.returned(call, &answer);
         match answer {
             Ok(number) => Ok(Ok(self.table.push(ResponseHandle { number, held })?)),
-            Err(failure) => Ok(Err(failure.into())),
+            Err(failure) => Ok(Err(self.failed(failure))),
         }
     }
 }
@@ -91,7 +91,7 @@ impl HostResponse for RunState {
             return self.recorded_text(call, answer);
         }
         let body = body.ok_or_else(not_held);
-        Ok(self.text(call, body, "the OCR response").map_err(Into::into))
+        Ok(self.text(call, body, "the OCR response").map_err(|failure| self.failed(failure)))
     }
 
     async fn store(
@@ -114,7 +114,7 @@ impl HostResponse for RunState {
         self.returned(call, &answer);
         match answer {
             Ok(artifact) => Ok(Ok(self.table.push(artifact)?)),
-            Err(failure) => Ok(Err(failure.into())),
+            Err(failure) => Ok(Err(self.failed(failure))),
         }
     }
 

@@ -10,7 +10,7 @@ use super::GateSettings;
 use crate::reading::Reading;
 use crate::sandbox::Limits;
 use crate::storage::digest_of;
-use crate::trace::{Effect, Event, Header, Json, SUFFIX, Trace, traces_in};
+use crate::trace::{Effect, Event, Header, Json, RESPONSES, SUFFIX, Trace, traces_in};
 
 /// A response that every gate has, so that a component that reads nothing, or fails on everything, does not pass for lack
 /// of recordings.
@@ -48,13 +48,21 @@ impl Corpus {
     }
 
     fn search(&mut self, folder: &Path) -> std::io::Result<()> {
-        let mut entries =
-            std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+        let mut entries = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let entry = entry?;
+            // A link to a folder is not followed: it may lead back here.
+            entries.push((entry.path(), entry.file_type()?.is_dir()));
+        }
         entries.sort();
-        for path in entries {
+        let has_traces = entries.iter().any(|(path, _)| path.to_string_lossy().ends_with(SUFFIX));
+        for (path, is_folder) in entries {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            if path.is_dir() {
-                self.search(&path)?;
+            if is_folder {
+                // The responses of recorded runs are looked at with their runs.
+                if !(has_traces && name == RESPONSES) {
+                    self.search(&path)?;
+                }
             } else if name.ends_with(SUFFIX) {
                 self.traces.push(path);
             } else if name.ends_with(".json") && !name.ends_with(".expected.json") {
@@ -65,12 +73,28 @@ impl Corpus {
     }
 
     /// All items, the built-in ones first.
-    pub(super) fn items(&self) -> impl Iterator<Item = Result<Item, String>> {
-        let built_in = [Ok(built_in_response()), Ok(idle_run()), Ok(built_in_run())];
-        built_in
-            .into_iter()
-            .chain(self.traces.iter().map(|path| trace(path)))
-            .chain(self.responses.iter().map(|path| response(path)))
+    pub(super) fn names(self) -> impl Iterator<Item = Name> {
+        let built_in = [built_in_response, idle_run, built_in_run].map(Name::BuiltIn);
+        let traces = self.traces.into_iter().map(Name::Trace);
+        built_in.into_iter().chain(traces).chain(self.responses.into_iter().map(Name::Response))
+    }
+}
+
+/// Where an item is.
+pub(super) enum Name {
+    BuiltIn(fn() -> Item),
+    Trace(PathBuf),
+    Response(PathBuf),
+}
+
+impl Name {
+    /// Blocks.
+    pub(super) fn read(&self) -> Result<Item, String> {
+        match self {
+            Self::BuiltIn(make) => Ok(make()),
+            Self::Trace(path) => trace(path),
+            Self::Response(path) => response(path),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use super::Deployed;
 use crate::failure::Failure;
 use crate::reading::Reading;
 use crate::replay::{Differences, Improvised, Loose, with_another};
-use crate::sandbox::{LoadError, Meter, Metered, ParseError, Program, types};
+use crate::sandbox::{LoadError, Meter, Metered, ParseError, Program, RunError, types};
 
 /// Most instructions for one item: what the old component may take. (A parse takes some millions.)
 const MOST_WORK: u64 = 20_000_000_000;
@@ -53,9 +53,14 @@ pub async fn examine(
     let corpus = Corpus::gather(settings);
     let deadline = Instant::now() + settings.timeout;
     let mut report = GateReport { skipped: corpus.skipped.clone(), ..GateReport::default() };
-    gate.ask_policies(&mut report).await;
-    for item in corpus.items() {
-        if timeout_at(deadline, gate.compare(item, &mut report)).await.is_err() {
+    report.unfinished = timeout_at(deadline, gate.ask_policies(&mut report)).await.is_err();
+    for name in corpus.names() {
+        let compare = async {
+            // Files may be large, and on a slow disk: not on a thread that jobs share.
+            let item = tokio::task::spawn_blocking(move || name.read()).await;
+            gate.compare(item.unwrap_or_else(|error| Err(error.to_string())), &mut report).await;
+        };
+        if timeout_at(deadline, compare).await.is_err() {
             report.unfinished = true;
             break;
         }
@@ -143,6 +148,8 @@ impl Gate<'_> {
 
 fn compare_runs(name: &str, before: &Improvised, after: &Improvised, differences: &mut Differences) {
     match (&before.result, &after.result) {
+        // The recording is gone, or damaged: nobody's fault.
+        (_, Err(error @ RunError::NoAnswer(_))) => return differences.unrecorded(name, &error.to_string()),
         (Ok(_), Err(error)) => return differences.failure(name, error),
         // The old one fails on it too: nothing can be lost by that.
         (Err(_), _) => return,
