@@ -71,6 +71,21 @@ pub fn shouts() -> Vec<u8> {
     behaving("shouts")
 }
 
+/// Never claims anything.
+pub fn idles() -> Vec<u8> {
+    behaving("idles")
+}
+
+/// Puts every receipt back, uncharged, as if OCR were throttled.
+pub fn puts_back() -> Vec<u8> {
+    behaving("puts-back")
+}
+
+/// Gives every receipt up, as if OCR were throttled.
+pub fn buries() -> Vec<u8> {
+    behaving("buries")
+}
+
 /// The built-in component as if it were made for a contract to come.
 pub fn wrong_version() -> Vec<u8> {
     replaced(EMBEDDED.to_vec(), b"@0.1.0", b"@0.2.0")

@@ -1,9 +1,10 @@
--- The digest that proved itself last and is not distrusted: it was confirmed, or a worker went back to it.
+-- The digest that proved itself last and is not distrusted: it was confirmed, or a worker went back to it, or an operator
+-- had a worker start with it.
 SELECT c.digest
 FROM (
     SELECT id, CASE change WHEN 'rolled-back' THEN previous ELSE digest END AS digest
     FROM public.receipt_component_changes
-    WHERE change IN ('confirmed', 'rolled-back')
+    WHERE change IN ('started', 'confirmed', 'rolled-back')
 ) AS c
 WHERE c.digest IS NOT NULL
   AND 'rolled-back' IS DISTINCT FROM (

@@ -21,8 +21,8 @@ use test_components::exports::policy::Decision;
 use test_components::exports::worker::Summary;
 use test_components::types::{Failure, Receipt};
 
-/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory`, `slow`, `gives-up`, `loses-total` or `shouts`, and zeros
-/// behind it.
+/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory`, `slow`, `gives-up`, `loses-total`, `shouts`, `idles`,
+/// `puts-back` or `buries`, and zeros behind it.
 static MARKER: [u8; 26] = *b"BEHAVIOUR:honest\0\0\0\0\0\0\0\0\0\0";
 
 /// How many times as much a slow one works.

@@ -9,12 +9,16 @@ use test_components::types::{Failure, FailureKind, Receipt};
 use crate::policy::{self, Decision};
 
 pub fn run(limit: u32) -> Result<Summary, Failure> {
+    if crate::behaves("idles") {
+        return Ok(Summary { claimed: 0, processed: 0, retried: 0, dead: 0, lost: 0 });
+    }
     let jobs = queue::claim(limit)?;
     let claimed = u32::try_from(jobs.len()).unwrap_or(u32::MAX);
     let mut summary = Summary { claimed, processed: 0, retried: 0, dead: 0, lost: 0 };
     for job in jobs {
         let (settled, count) = match work(&job) {
             Ok((receipt, artifact)) => (Job::complete(job, &receipt, artifact), &mut summary.processed),
+            Err(failure) if crate::behaves("buries") => (Job::dead_letter(job, &failure), &mut summary.dead),
             Err(failure) => match policy::decide(failure.kind.into(), job.attempt(), job.max_attempts(), job.seed()) {
                 Decision::Retry { milliseconds, charge } => {
                     (Job::retry_after(job, milliseconds, &failure, charge), &mut summary.retried)
@@ -36,6 +40,11 @@ pub fn run(limit: u32) -> Result<Summary, Failure> {
 
 fn work(job: &Job) -> Result<(Receipt, Artifact), Failure> {
     let image = job.image()?;
+    if crate::behaves("puts-back") || crate::behaves("buries") {
+        // Not true: nobody throttled anything.
+        let message = "as ordered".to_owned();
+        return Err(Failure { kind: FailureKind::Throttled, code: "test.Ordered".to_owned(), message });
+    }
     if crate::behaves("traps-on-some") && ends_odd(&job.receipt_id()) {
         core::arch::wasm32::unreachable();
     }

@@ -62,3 +62,28 @@ async fn a_host_that_is_killed_while_it_goes_back_does_not_begin_with_the_bad_on
     bench.assert_all_done(13, 2).await;
     host.stop().await.ok();
 }
+
+/// A restart is no proof: whoever was on probation is offered again, to the one that proved itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probation_that_a_crash_cut_off_begins_anew() {
+    let bench = Bench::new().await;
+    let (old, bad) = (candidates::honest(0), candidates::traps());
+    // It passes the gate, and nothing that it does takes it back.
+    let careless = ["--gate-policy", "report", "--probation", "1000", "--probation-margin", "1"];
+    let mut host = bench.start(&careless).await;
+    bench.receipts(3).await;
+    bench.settled().await;
+    bench.offer(&mut host, &bad, "switch: ").await;
+    bench.receipts(3).await;
+    super::said(&mut host, &bad, "the component failed on a job").await;
+    host.kill().await;
+
+    let mut host = bench.start(&["--max-attempts", "2"]).await;
+    host.logged("has yet to prove itself").await;
+    super::said(&mut host, &bad, "gate: refused: ").await;
+    bench.receipts(3).await;
+    // The crash cost those that it hit one attempt, and the component none.
+    bench.assert_all_done(9, 2).await;
+    assert_eq!(bench.done_by(&old).await, 9);
+    host.stop().await.ok();
+}
