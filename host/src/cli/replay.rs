@@ -53,7 +53,7 @@ impl Replay {
         let (traces, responses) = self.sort()?;
         anyhow::ensure!(
             !traces.is_empty() || !responses.is_empty(),
-            "there is neither a recorded run (*{SUFFIX}) nor a recorded response (*.json) in what was named"
+            "there is no recorded run (*{SUFFIX}) and no recorded response (*.json) in what was named"
         );
         let mut good = true;
         if !traces.is_empty() {

@@ -1,6 +1,6 @@
 //! `host run`: when it wakes, when it ends, and what it leaves behind.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
 use host::ocr::local::Fault;
@@ -286,10 +286,11 @@ async fn compiled_components_are_kept_for_this_user_alone_and_used_again() {
     let kept = files();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].extension().unwrap(), "cwasm");
-    let written = std::fs::metadata(&kept[0]).unwrap().modified().unwrap();
+    // Each is written to a new file, and takes its place.
+    let written = std::fs::metadata(&kept[0]).unwrap().ino();
     once().await;
     assert_eq!(files(), kept);
-    assert_eq!(std::fs::metadata(&kept[0]).unwrap().modified().unwrap(), written);
+    assert_eq!(std::fs::metadata(&kept[0]).unwrap().ino(), written);
     // It is what is loaded: a file that is none is noticed, and made anew.
     std::fs::write(&kept[0], b"no machine code").unwrap();
     let finished = world.run(&["--once"]).env("WORKER_CACHE_DIR", &cache).run().await;
