@@ -1,8 +1,6 @@
-//! The component's face: the contract's generated bindings, and the conversions between them and the plain types.
+//! The component's face: the contract's generated bindings, and what it exports.
 
-use crate::policy::{self, FailureKind};
-use crate::textract::ReadError;
-use crate::{parser, receipt, run};
+use crate::{parser, policy, run};
 
 /// Generated from `wit/`. Its own rules, not ours.
 #[allow(
@@ -24,8 +22,8 @@ pub(crate) mod bindings {
     export!(Component);
 }
 
-use bindings::exports::snapceit::receipts as exports;
-use bindings::snapceit::receipts::types;
+pub(crate) use bindings::exports::snapceit::receipts as exports;
+pub(crate) use bindings::snapceit::receipts::types;
 
 pub(crate) struct Component;
 
@@ -44,90 +42,5 @@ impl exports::parser::Guest for Component {
 impl exports::policy::Guest for Component {
     fn decide(failure: types::Failure, attempt: u32, max_attempts: u32, seed: u64) -> exports::policy::Decision {
         policy::decide(failure.kind.into(), attempt, max_attempts, seed).into()
-    }
-}
-
-impl From<types::FailureKind> for FailureKind {
-    fn from(kind: types::FailureKind) -> Self {
-        use types::FailureKind as K;
-        match kind {
-            K::Throttled => Self::Throttled,
-            K::TimedOut => Self::TimedOut,
-            K::Unavailable => Self::Unavailable,
-            K::AccessDenied => Self::AccessDenied,
-            K::NotFound => Self::NotFound,
-            K::UnsupportedDocument => Self::UnsupportedDocument,
-            K::DocumentTooLarge => Self::DocumentTooLarge,
-            K::BadDocument => Self::BadDocument,
-            K::BadLocation => Self::BadLocation,
-            K::InvalidRequest => Self::InvalidRequest,
-            K::LeaseLost => Self::LeaseLost,
-            K::BadResponse => Self::BadResponse,
-            K::LimitExceeded => Self::LimitExceeded,
-            K::Internal => Self::Internal,
-        }
-    }
-}
-
-impl From<policy::Decision> for exports::policy::Decision {
-    fn from(decision: policy::Decision) -> Self {
-        match decision {
-            policy::Decision::Retry { milliseconds, charge } => {
-                Self::Retry(exports::policy::Retry { milliseconds, charge })
-            }
-            policy::Decision::DeadLetter => Self::DeadLetter,
-            policy::Decision::Abandon => Self::Abandon,
-        }
-    }
-}
-
-impl From<ReadError> for exports::parser::ParseError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::NotJson(why) => Self::NotJson(why),
-            ReadError::NotTextract(what) => Self::NotTextract(what),
-        }
-    }
-}
-
-impl From<receipt::Receipt> for types::Receipt {
-    fn from(receipt: receipt::Receipt) -> Self {
-        Self {
-            vendor: receipt.vendor.map(|field| types::TextField {
-                value: field.value,
-                confidence: field.confidence,
-                place: field.place.map(Into::into),
-            }),
-            total: receipt.total.map(|field| types::MoneyField {
-                value: types::Money {
-                    units: field.value.units,
-                    scale: field.value.scale,
-                    currency: field.value.currency.map(str::to_owned),
-                },
-                confidence: field.confidence,
-                place: field.place.map(Into::into),
-            }),
-            date: receipt.date.map(|field| types::DateField {
-                value: types::Date { year: field.value.year, month: field.value.month, day: field.value.day },
-                confidence: field.confidence,
-                place: field.place.map(Into::into),
-            }),
-            confidence: receipt.confidence,
-            pages: receipt.pages,
-        }
-    }
-}
-
-impl From<receipt::Place> for types::Place {
-    fn from(place: receipt::Place) -> Self {
-        Self {
-            page: place.page,
-            bounds: types::BoundingBox {
-                left: place.bounds.left,
-                top: place.bounds.top,
-                width: place.bounds.width,
-                height: place.bounds.height,
-            },
-        }
     }
 }

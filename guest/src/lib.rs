@@ -19,6 +19,8 @@
 #[cfg(target_arch = "wasm32")]
 mod component;
 #[cfg(target_arch = "wasm32")]
+mod convert;
+#[cfg(target_arch = "wasm32")]
 mod run;
 
 pub mod parser;

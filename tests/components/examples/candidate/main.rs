@@ -3,6 +3,7 @@
 #![cfg(target_arch = "wasm32")]
 #![allow(dead_code, reason = "of the real modules, only what a component calls is used")]
 
+#[path = "../../../../guest/src/convert.rs"]
 mod convert;
 #[path = "../../../../guest/src/parser/mod.rs"]
 mod parser;
@@ -13,6 +14,11 @@ mod receipt;
 mod run;
 #[path = "../../../../guest/src/textract/mod.rs"]
 mod textract;
+
+/// Where the real worker has its bindings.
+mod component {
+    pub use test_components::{exports, types};
+}
 
 use std::hint::black_box;
 

@@ -1,8 +1,7 @@
-//! The real worker's plain types and the contract's generated ones, for the bindings that test components share.
+//! Between the plain types and the contract's generated ones. Test components that are the real worker but for one thing
+//! have bindings of their own, and this file.
 
-use test_components::exports;
-use test_components::types;
-
+use crate::component::{exports, types};
 use crate::policy::{self, FailureKind};
 use crate::receipt;
 use crate::textract::ReadError;
