@@ -130,6 +130,7 @@ async fn settling_finds_its_rows_by_primary_key_alone() {
             "bigint[], bigint[], bigint",
             vec![ids.clone(), tokens.clone(), "1000".to_owned()],
         ),
+        ("take_back", sql!("take_back"), "bigint[], bigint[]", vec![ids.clone(), tokens.clone()]),
     ];
     for statistics in ALL {
         let world = filled(statistics).await;
