@@ -382,6 +382,37 @@ async fn a_worker_that_is_gone_is_not_listed_but_under_a_name_of_the_operators_n
 }
 
 #[tokio::test]
+async fn the_ledger_forgets_what_is_old_and_not_asked_for() {
+    let world = World::new().await;
+    let pump = pump::start(&world).await;
+    let (good, bad) = (digest('a'), digest('b'));
+    let record = async |worker: &str, change, digest: &str| {
+        components::record(&world.client, &entry(worker, change, digest, None)).await.unwrap();
+    };
+    for (worker, change, digest) in [
+        ("gone", Change::Started, &good),
+        ("gone", Change::Confirmed, &good),
+        ("gone", Change::Confirmed, &good),
+        ("gone", Change::RolledBack, &bad),
+        ("gone", Change::Allowed, &bad),
+        ("gone", Change::RolledBack, &bad),
+        ("gone", Change::Refused, &bad),
+        (pump.worker(), Change::Started, &good),
+    ] {
+        record(worker, change, digest).await;
+    }
+    world.execute("UPDATE receipt_component_changes SET at = now() - interval '91 days'").await;
+    record("young", Change::Stopped, &good).await;
+    let left = "SELECT string_agg(change, ',' ORDER BY id) FROM receipt_component_changes";
+    assert_eq!(world.text(left, &[]).await, "confirmed,rolled-back,started,stopped");
+    assert!(components::distrusted(&world.client, &bad).await.unwrap().is_some());
+    assert_eq!(components::last_confirmed(&world.client).await.unwrap(), Some(good));
+    // Where the sessions' names tell nothing, a worker of long ago is not taken for one that runs.
+    let running = components::running(&world.client).await.unwrap();
+    assert_eq!(running.iter().map(|running| running.worker.as_str()).collect::<Vec<_>>(), [pump.worker()]);
+}
+
+#[tokio::test]
 async fn the_apps_roles_have_no_business_in_the_ledger() {
     let world = World::new().await;
     let rights = "SELECT concat_ws('|', c.relrowsecurity, coalesce(array_length(c.relacl, 1), 0) <= 1)
