@@ -56,6 +56,11 @@ pub fn slow() -> Vec<u8> {
     behaving("slow")
 }
 
+/// Reads every vendor in capitals, and all else as the built-in component does.
+pub fn shouts() -> Vec<u8> {
+    behaving("shouts")
+}
+
 /// The built-in component as if it were made for a contract to come.
 pub fn wrong_version() -> Vec<u8> {
     replaced(EMBEDDED.to_vec(), b"@0.1.0", b"@0.2.0")

@@ -21,7 +21,7 @@ use test_components::exports::policy::Decision;
 use test_components::exports::worker::Summary;
 use test_components::types::{Failure, Receipt};
 
-/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory` or `slow`, and zeros behind it.
+/// `honest`, `traps`, `traps-on-some`, `loops`, `eats-memory`, `slow` or `shouts`, and zeros behind it.
 static MARKER: [u8; 26] = *b"BEHAVIOUR:honest\0\0\0\0\0\0\0\0\0\0";
 
 /// How many times as much a slow one works.
@@ -73,5 +73,9 @@ fn parse(json: &str) -> Result<receipt::Receipt, textract::ReadError> {
             let _ = black_box(parser::parse(black_box(json)));
         }
     }
-    parser::parse(json)
+    let mut receipt = parser::parse(json)?;
+    if behaves("shouts") {
+        receipt.vendor.iter_mut().for_each(|vendor| vendor.value = vendor.value.to_uppercase());
+    }
+    Ok(receipt)
 }
