@@ -141,6 +141,55 @@ CREATE INDEX IF NOT EXISTS receipt_component_changes_trust
 -- "What does each worker run": the newest of its changes.
 CREATE INDEX IF NOT EXISTS receipt_component_changes_worker ON public.receipt_component_changes (worker, id);
 
+-- "What was confirmed last".
+CREATE INDEX IF NOT EXISTS receipt_component_changes_confirmed
+    ON public.receipt_component_changes (id) WHERE change = 'confirmed';
+
+-- "What is old".
+CREATE INDEX IF NOT EXISTS receipt_component_changes_at ON public.receipt_component_changes (at);
+
+-- "Is this token's outcome a dead letter": asked whenever the reply to a commit was lost, and to take back what a bad component
+-- buried. It locks a table that is written for dead letters alone.
+CREATE INDEX IF NOT EXISTS receipt_queue_dlq_settled_token ON public.receipt_queue_dlq (settled_token);
+
+-- Whoever writes into the ledger forgets what is older than 90 days, but for what is still asked for: whether a digest is
+-- trusted, whether it was confirmed, and what a worker runs that has a session. By trigger, and not by the worker: its
+-- role cannot delete, and so cannot make a digest trusted by forgetting.
+CREATE OR REPLACE FUNCTION public.receipt_component_changes_forget() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+BEGIN
+    DELETE FROM public.receipt_component_changes c
+    WHERE c.at < now() - interval '90 days'
+      AND NOT (
+          c.change IN ('rolled-back', 'allowed')
+          AND NOT EXISTS (
+              SELECT
+              FROM public.receipt_component_changes newer
+              WHERE newer.digest = c.digest AND newer.change IN ('rolled-back', 'allowed') AND newer.id > c.id
+          )
+      )
+      AND NOT (
+          c.change = 'confirmed'
+          AND NOT EXISTS (
+              SELECT
+              FROM public.receipt_component_changes newer
+              WHERE newer.digest = c.digest AND newer.change = 'confirmed' AND newer.id > c.id
+          )
+      )
+      AND NOT EXISTS (
+          SELECT
+          FROM pg_stat_activity s
+          WHERE s.datname = current_database() AND s.application_name = 'receipt-worker ' || c.worker
+      );
+    RETURN NULL;
+END
+$body$;
+
+CREATE OR REPLACE TRIGGER receipt_component_changes_forget
+    AFTER INSERT ON public.receipt_component_changes
+    FOR EACH STATEMENT EXECUTE FUNCTION public.receipt_component_changes_forget();
+
 -- The app's roles have no business here, as with the queue tables.
 ALTER TABLE public.receipt_component_changes ENABLE ROW LEVEL SECURITY;
 
@@ -159,7 +208,8 @@ BEGIN
     FOR granted IN
         SELECT p.oid::regprocedure AS function
         FROM pg_proc p
-        WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'receipt_queue_put'
+        WHERE p.pronamespace = 'public'::regnamespace
+          AND p.proname IN ('receipt_queue_put', 'receipt_component_changes_forget')
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', granted.function);
         IF id_schema <> 'pg_catalog' THEN

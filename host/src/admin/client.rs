@@ -57,7 +57,7 @@ impl AdminClient {
     pub async fn find(address: SocketAddr, folder: &Path) -> Result<Self, ClientError> {
         // First of all whether anybody is there: without a host there is no token either, and that says less.
         connect(address).await?;
-        let path = token::path(folder, address.port());
+        let path = token::path(folder, address);
         let text = std::fs::read_to_string(&path).map_err(|reason| match reason.kind() {
             io::ErrorKind::NotFound => ClientError::NoToken { address, path: path.clone() },
             _ => ClientError::Token { address, path: path.clone(), reason },
@@ -70,6 +70,8 @@ impl AdminClient {
 
     /// Offers a component and waits for the verdict, however long the gate takes.
     pub async fn swap(&self, candidate: Candidate) -> Result<Verdict, ClientError> {
+        // A host takes little of what it refuses and hangs up: whoever still sends would not hear why.
+        self.components().await?;
         let mut request = self.request(Method::POST, "/swap", Bytes::from(candidate.bytes))?;
         let name: String = candidate.name.chars().filter(|c| !c.is_control()).collect();
         if let Ok(name) = HeaderValue::from_bytes(name.as_bytes()) {

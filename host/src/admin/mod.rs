@@ -24,6 +24,9 @@ use crate::telemetry::metrics::Metrics;
 /// Where a host listens when nobody says otherwise.
 pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
+/// Connections that are served at a time; others wait.
+const CONNECTIONS: usize = 16;
+
 /// What the endpoint asks of the host.
 pub trait Control: Send + Sync + 'static {
     /// Offers a component and waits for the verdict.
@@ -131,10 +134,11 @@ impl Admin {
         let folder = folder.ok_or(AdminError::NoFolder)?;
         let secret = token::secret()?;
         let service = Handler(Arc::new(Service::new(secret.clone(), control, metrics)));
-        let server = Server::start(address, service).await.map_err(|reason| AdminError::Listen { address, reason })?;
+        let listen = Server::start_bounded(address, service, CONNECTIONS).await;
+        let server = listen.map_err(|reason| AdminError::Listen { address, reason })?;
         let address = server.address();
-        // Only once the port is ours: the file of a host that has it must not be replaced.
-        let token = Token::leave(&folder, address.port(), &secret)?;
+        // Only once the address is ours: the file of a host that has it must not be replaced.
+        let token = Token::leave(&folder, address, &secret)?;
         tracing::info!(%address, "admin endpoint");
         Ok(Self { server, address, token })
     }

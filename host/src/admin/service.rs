@@ -5,14 +5,16 @@ use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::{Control, token};
 use crate::swap::{Candidate, LARGEST_COMPONENT};
@@ -23,8 +25,15 @@ pub(super) const NAME_HEADER: &str = "x-component-name";
 /// Base64 of the signature file's text.
 pub(super) const SIGNATURE_HEADER: &str = "x-component-signature";
 
+/// How long an admitted body may pause.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Bytes of a body nobody wants that are read nevertheless, and for how long.
+const DISCARD: usize = 1 << 20;
+const DISCARD_FOR: Duration = Duration::from_secs(1);
+
 pub(super) struct Service {
     secret: String,
+    receiving: Mutex<()>,
     control: Arc<dyn Control>,
     metrics: Arc<Metrics>,
 }
@@ -33,30 +42,28 @@ type Answer = Response<Full<Bytes>>;
 
 impl Service {
     pub(super) fn new(secret: String, control: Arc<dyn Control>, metrics: Arc<Metrics>) -> Self {
-        Self { secret, control, metrics }
+        Self { secret, receiving: Mutex::new(()), control, metrics }
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        // A client reads no answer before it has sent its request, so also what is refused is read to its end.
-        let body = receive(body).await;
         let route = (&head.method, head.uri.path());
         if let Err(refusal) = self.admit(route, &head.headers) {
-            return refusal.response();
+            return unread(body, refusal.response());
         }
-        match route {
+        if route == (&Method::POST, "/swap") {
+            return self.offered(&head.headers, body).await;
+        }
+        let answer = match route {
             (&Method::GET, "/healthz") => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
             (&Method::GET, "/metrics") => answer(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.encode()),
             (&Method::GET, "/components") => json_answer(StatusCode::OK, &self.control.components()),
             (&Method::GET, "/shadow") => json_answer(StatusCode::OK, &self.control.shadow()),
-            (&Method::POST, "/swap") => match body.and_then(|bytes| candidate(&head.headers, bytes)) {
-                Ok(candidate) => self.swap(candidate).await,
-                Err(refusal) => refusal.response(),
-            },
             (_, "/healthz" | "/metrics" | "/components" | "/shadow") => wrong_method("GET"),
             (_, "/swap") => wrong_method("POST"),
             (_, path) => Refusal(StatusCode::NOT_FOUND, format!("there is nothing at {path}")).response(),
-        }
+        };
+        unread(body, answer)
     }
 
     /// Nobody but those who can read the token, and no browser, whatever page it shows.
@@ -75,6 +82,21 @@ impl Service {
         match given.is_some_and(|given| token::same(&self.secret, given)) {
             true => Ok(()),
             false => Err(Refusal(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong".to_owned())),
+        }
+    }
+
+    async fn offered(&self, headers: &HeaderMap, body: Incoming) -> Answer {
+        if body.size_hint().lower() > LARGEST_COMPONENT {
+            return unread(body, too_large().response());
+        }
+        let received = {
+            // One at a time: what is being received is in memory.
+            let _turn = self.receiving.lock().await;
+            receive(body).await
+        };
+        match received.and_then(|bytes| candidate(headers, bytes)) {
+            Ok(candidate) => self.swap(candidate).await,
+            Err(refusal) => refusal.response(),
         }
     }
 
@@ -119,18 +141,53 @@ impl Refusal {
     }
 }
 
-async fn receive(body: Incoming) -> Result<Bytes, Refusal> {
+async fn receive(body: Incoming) -> Result<Vec<u8>, Refusal> {
     let limit = usize::try_from(LARGEST_COMPONENT).unwrap_or(usize::MAX);
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a component may have {LARGEST_COMPONENT} bytes")))
+    let mut body = Limited::new(body, limit);
+    let mut received = Vec::new();
+    loop {
+        let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+            Ok(None) => return Ok(received),
+            Ok(Some(Ok(frame))) => frame,
+            Ok(Some(Err(error))) if error.is::<LengthLimitError>() => return Err(too_large()),
+            Ok(Some(Err(error))) => {
+                return Err(Refusal(StatusCode::BAD_REQUEST, format!("the request broke off: {error}")));
+            }
+            Err(_) => {
+                let why = format!("nothing came for {} s", SILENCE.as_secs());
+                return Err(Refusal(StatusCode::REQUEST_TIMEOUT, why));
+            }
+        };
+        if let Some(data) = frame.data_ref() {
+            received.extend_from_slice(data);
         }
-        Err(error) => Err(Refusal(StatusCode::BAD_REQUEST, format!("the request broke off: {error}"))),
     }
 }
 
-fn candidate(headers: &HeaderMap, bytes: Bytes) -> Result<Candidate, Refusal> {
+/// Answers without looking at the body, and hangs up. Some of the body is thrown away first: many a client reads no answer
+/// before it has sent its request, and what is unread when a connection closes can cost it the answer.
+fn unread(mut body: Incoming, mut answer: Answer) -> Answer {
+    if body.is_end_stream() {
+        return answer;
+    }
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    tokio::spawn(tokio::time::timeout(DISCARD_FOR, async move {
+        let mut discarded = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            discarded += frame.data_ref().map_or(0, Bytes::len);
+            if discarded > DISCARD {
+                break;
+            }
+        }
+    }));
+    answer
+}
+
+fn too_large() -> Refusal {
+    Refusal(StatusCode::PAYLOAD_TOO_LARGE, format!("a component may have {LARGEST_COMPONENT} bytes"))
+}
+
+fn candidate(headers: &HeaderMap, bytes: Vec<u8>) -> Result<Candidate, Refusal> {
     let text = |name: &str| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
     let signature = match text(SIGNATURE_HEADER) {
         None => None,
@@ -141,7 +198,7 @@ fn candidate(headers: &HeaderMap, bytes: Bytes) -> Result<Candidate, Refusal> {
         }
     };
     let name = text(NAME_HEADER).unwrap_or_else(|| "POST /swap".to_owned());
-    Ok(Candidate { name, bytes: bytes.into(), signature })
+    Ok(Candidate { name, bytes, signature })
 }
 
 fn names_this_machine(host: &HeaderValue) -> bool {

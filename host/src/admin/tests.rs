@@ -128,6 +128,90 @@ async fn nothing_that_counts_is_done_without_the_token() {
 }
 
 #[tokio::test]
+async fn what_is_refused_is_not_read() {
+    let folder = TempDir::new().unwrap();
+    let admin = admin(&folder).await;
+    let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+    let head = format!("POST /swap HTTP/1.1\r\nContent-Length: {}\r\n\r\n", crate::swap::LARGEST_COMPONENT);
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The answer is there before a byte of the body.
+    let mut answer = [0; 12];
+    let told = tokio::time::timeout(std::time::Duration::from_secs(60), stream.read_exact(&mut answer)).await;
+    told.map_err(|_| "it waits for the body").unwrap().unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    let mut taken = 0;
+    let chunk = vec![0; 1 << 20];
+    while taken < crate::swap::LARGEST_COMPONENT {
+        match stream.write(&chunk).await {
+            Ok(written) => taken += written as u64,
+            Err(_) => break,
+        }
+    }
+    // What the sockets hold is taken, and little more.
+    assert!(taken < crate::swap::LARGEST_COMPONENT / 2, "{taken} bytes");
+
+    // One that sends before it listens still hears of it.
+    let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+    let mut request = b"POST /swap HTTP/1.1\r\nContent-Length: 500000\r\n\r\n".to_vec();
+    request.extend(vec![0; 500_000]);
+    stream.write_all(&request).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("connection: close"), "{answer}");
+}
+
+#[tokio::test]
+async fn an_upload_that_pauses_holds_up_no_question() {
+    let folder = TempDir::new().unwrap();
+    let admin = admin(&folder).await;
+    let right = format!("Authorization: Bearer {}", token(&admin));
+    let head = format!("POST /swap HTTP/1.1\r\n{right}\r\nContent-Length: 3\r\nConnection: close\r\n\r\n");
+    let mut first = TcpStream::connect(admin.address()).await.unwrap();
+    first.write_all(head.as_bytes()).await.unwrap();
+    let mut second = TcpStream::connect(admin.address()).await.unwrap();
+    second.write_all(format!("{head}new").as_bytes()).await.unwrap();
+    assert_eq!(ask(&admin, "GET /components", &[&right]).await.0, 200);
+    first.write_all(b"old").await.unwrap();
+    for (mut stream, bytes) in [(first, b"old"), (second, b"new")] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains(&crate::storage::digest_of(bytes)), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn more_connections_than_are_served_wait() {
+    let folder = TempDir::new().unwrap();
+    let admin = admin(&folder).await;
+    let ask = async |stream: &mut TcpStream| {
+        stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            stream.read_buf(&mut answer).await.unwrap();
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    };
+    let mut held = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+        ask(&mut stream).await;
+        held.push(stream);
+    }
+    let mut next = TcpStream::connect(admin.address()).await.unwrap();
+    next.write_all(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+    // While it waits, those that are served are answered as before.
+    for stream in &mut held {
+        ask(stream).await;
+    }
+    assert_eq!(next.try_read(&mut [0; 1]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    held.pop();
+    let mut answer = String::new();
+    next.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
 async fn metrics_and_health_are_for_everyone_but_browsers() {
     let folder = TempDir::new().unwrap();
     let admin = admin(&folder).await;
@@ -154,6 +238,21 @@ async fn the_token_is_for_this_user_only_and_goes_with_the_host() {
     assert_eq!(token(&admin).len(), 64);
     admin.shutdown().await;
     assert!(!path.exists());
+
+    // Another address with the same port has a token of its own.
+    let one = self::admin(&folder).await;
+    let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), one.address().port()));
+    let cache = Some(folder.path().join("cache"));
+    let other = Admin::bind(address, cache, Arc::new(Echo), Arc::default()).await.unwrap();
+    assert_ne!(token(&one), token(&other));
+    other.shutdown().await;
+    let client = AdminClient::find(one.address(), &folder.path().join("cache")).await.unwrap();
+    client.components().await.unwrap();
+    // What another host has put there since is not ours to remove.
+    let path = one.token.path.clone();
+    std::fs::write(&path, "another host's").unwrap();
+    one.shutdown().await;
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "another host's");
 
     let open = folder.path().join("open");
     std::fs::create_dir(&open).unwrap();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -10,15 +11,16 @@ use super::AdminError;
 /// A token on disk, as long as this lives.
 pub(super) struct Token {
     pub(super) path: PathBuf,
+    secret: String,
 }
 
 impl Token {
     /// Writes it, readable by this user only.
-    pub(super) fn leave(folder: &Path, port: u16, secret: &str) -> Result<Self, AdminError> {
-        let path = path(folder, port);
+    pub(super) fn leave(folder: &Path, address: SocketAddr, secret: &str) -> Result<Self, AdminError> {
+        let path = path(folder, address);
         let written = prepare(folder).and_then(|()| write(folder, &path, secret).map_err(|error| error.to_string()));
         match written {
-            Ok(()) => Ok(Self { path }),
+            Ok(()) => Ok(Self { path, secret: secret.to_owned() }),
             Err(reason) => Err(AdminError::Token { folder: folder.to_owned(), reason }),
         }
     }
@@ -26,13 +28,16 @@ impl Token {
 
 impl Drop for Token {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
+        // A host that got the address meanwhile may have left its own here.
+        if fs::read_to_string(&self.path).is_ok_and(|found| found == self.secret) {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-/// Where the token of the host on this port is.
-pub(super) fn path(folder: &Path, port: u16) -> PathBuf {
-    folder.join(format!("admin-{port}.token"))
+/// Where the token of the host on this address is: two loopback addresses may have one port.
+pub(super) fn path(folder: &Path, address: SocketAddr) -> PathBuf {
+    folder.join(format!("admin-{address}.token"))
 }
 
 /// 32 random bytes, hexadecimal.

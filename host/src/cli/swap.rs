@@ -114,19 +114,32 @@ fn print(verdict: &Verdict) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The lists of the gate's report, in the order in which they are shown, and what one entry is called.
+const LISTS: [(&str, &str); 6] = [
+    ("failures", "failure"),
+    ("lost", "lost"),
+    ("changed", "changed"),
+    ("gained", "gained"),
+    ("decisions", "decision"),
+    ("unrecorded", "unrecorded"),
+];
+
 /// The gate's report for people: counts, and the first differences.
 fn gate_lines(gate: &Value) -> Vec<String> {
-    let number = |name: &str| gate.get(name).and_then(Value::as_u64).unwrap_or_default();
+    let number = |pointer: &str| gate.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
     let list = |name: &str| gate.get(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let mut lines = vec![format!(
         "gate        {} responses, {} traces, {} policy decisions replayed",
-        number("responses"),
-        number("traces"),
-        number("policy")
+        number("/responses"),
+        number("/traces"),
+        number("/policy")
     )];
-    let kinds = ["traps", "lost", "changed", "gained", "decisions"];
-    let counts: Vec<String> = kinds.iter().map(|kind| format!("{} {kind}", list(kind).len())).collect();
+    let counts: Vec<String> = LISTS.iter().map(|(name, _)| format!("{} {name}", list(name).len())).collect();
     lines.push(format!("            {}", counts.join(", ")));
+    if number("/expected/of") > 0 {
+        let (before, after, of) = (number("/expected/before"), number("/expected/after"), number("/expected/of"));
+        lines.push(format!("            {before} → {after} of {of} fields as expected"));
+    }
     if let (Some(before), Some(after)) = (gate.pointer("/work/before"), gate.pointer("/work/after")) {
         let ratio = after.as_f64().zip(before.as_f64().filter(|&before| before > 0.0));
         let ratio = ratio.map(|(after, before)| format!(" ({:.2} times)", after / before)).unwrap_or_default();
@@ -135,61 +148,94 @@ fn gate_lines(gate: &Value) -> Vec<String> {
     if let Some(verdict) = gate.get("verdict").and_then(Value::as_str) {
         lines.push(format!("            {}", output::plain(verdict)));
     }
-    let differences: Vec<String> =
-        kinds.iter().flat_map(|kind| list(kind).iter().map(|found| difference(kind, found))).collect();
-    lines.extend(differences.iter().take(SHOWN).cloned());
-    if differences.len() > SHOWN {
-        lines.push(format!("            … and {} more (--json)", differences.len() - SHOWN));
+    let differences = LISTS.iter().flat_map(|(name, one)| list(name).iter().map(|found| difference(one, found)));
+    let skipped = list("skipped").iter().map(|why| format!("{:<12}{}", "skipped", text(why)));
+    let told: Vec<String> = differences.chain(skipped).collect();
+    lines.extend(told.iter().take(SHOWN).cloned());
+    if told.len() > SHOWN {
+        lines.push(format!("            … and {} more (--json)", told.len() - SHOWN));
     }
     lines
 }
 
+/// A field with what it was and is, or an item and what is to be said of it.
 fn difference(kind: &str, found: &Value) -> String {
-    let text = |value: &Value| match value {
+    let part = |name: &str| found.get(name).map(text);
+    match (part("item"), part("field"), part("before"), part("after"), part("what")) {
+        (Some(item), Some(field), Some(before), Some(after), _) => {
+            format!("{kind:<12}{item} {field}: {before} → {after}")
+        }
+        (Some(item), .., Some(what)) => format!("{kind:<12}{item}: {what}"),
+        _ => format!("{kind:<12}{}", text(found)),
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
         Value::String(text) => output::plain(text),
         Value::Null => "none".to_owned(),
         value => output::plain(&value.to_string()),
-    };
-    let kind = match kind {
-        "traps" => "trap",
-        "decisions" => "decision",
-        kind => kind,
-    };
-    let (Some(item), Some(before), Some(after)) = (found.get("item"), found.get("before"), found.get("after")) else {
-        return format!("{kind:<12}{}", text(found));
-    };
-    let field = found.get("field").map(|field| format!(" {}", text(field))).unwrap_or_default();
-    format!("{kind:<12}{}{field}: {} → {}", text(item), text(before), text(after))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reading::Reading;
+    use crate::replay::Differences;
+    use crate::swap::gate::{GateReport, Work};
     use serde_json::json;
 
     #[test]
     fn a_gate_report_is_counts_and_the_first_differences() {
-        let lost: Vec<Value> = (0..12)
-            .map(|number| json!({ "item": format!("{number}.json"), "field": "vendor", "before": "A\u{1b}", "after": null }))
-            .collect();
-        let gate = json!({
-            "responses": 20, "traces": 3, "policy": 4, "traps": ["b.json: unreachable"], "lost": lost,
-            "changed": [], "gained": [], "decisions": [], "work": { "before": 100, "after": 250 }, "verdict": "refused",
-        });
-        let lines = gate_lines(&gate);
+        let mut differences = Differences::default();
+        differences.failure("b.json", "unreachable");
+        let found = Reading { vendor: Some("A\u{1b}".to_owned()), ..Reading::default() };
+        for number in 0..8 {
+            differences.readings(&format!("{number}.json"), &found, &Reading::default());
+        }
+        differences.decision("throttled", "retry", "dead-letter");
+        differences.unrecorded("run 7", "another image");
+        let mut report = GateReport {
+            responses: 20,
+            traces: 3,
+            policy: 4,
+            differences,
+            work: Work { before: 100, after: 250 },
+            skipped: vec!["c.json is no JSON".to_owned()],
+            verdict: "refused: it fails".to_owned(),
+            ..GateReport::default()
+        };
+        (report.expected.before, report.expected.after, report.expected.of) = (9, 7, 10);
+        let lines = gate_lines(&serde_json::to_value(&report).unwrap_or_default());
         let text = lines.join("\n");
         for part in [
             "20 responses, 3 traces, 4 policy",
-            "1 traps, 12 lost, 0 changed, 0 gained, 0 decisions",
+            "1 failures, 8 lost, 0 changed, 0 gained, 1 decisions, 1 unrecorded",
+            "9 → 7 of 10 fields as expected",
             "100 → 250 instructions (2.50 times)",
-            "trap        b.json: unreachable",
-            "lost        8.json vendor: A\u{FFFD} → none",
-            "… and 3 more",
+            "refused: it fails",
+            "failure     b.json: unreachable",
+            "lost        7.json vendor: A\u{FFFD} → none",
+            "decision    throttled: retry → dead-letter",
+            "… and 2 more",
         ] {
             assert!(text.contains(part), "{part}:\n{text}");
         }
-        assert!(!text.contains("9.json"), "{text}");
+        assert!(!text.contains("another image"), "{text}");
         // A host of another version may say less.
         assert!(!gate_lines(&json!({})).is_empty());
+    }
+
+    #[test]
+    fn every_list_of_a_gate_report_is_shown() {
+        let report = serde_json::to_value(GateReport::default()).unwrap_or_default();
+        let lists = report.as_object().into_iter().flatten().filter(|(_, value)| value.is_array());
+        for (name, _) in lists {
+            assert!(name == "skipped" || LISTS.iter().any(|(list, _)| list == name), "{name} is not shown");
+        }
+        for (name, _) in LISTS {
+            assert!(report.get(name).is_some_and(Value::is_array), "{name} is in no report");
+        }
     }
 }

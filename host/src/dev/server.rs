@@ -36,6 +36,19 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
+        Self::start_bounded(listen, service, usize::MAX).await
+    }
+
+    /// One that serves so many connections at a time; others wait until it accepts them.
+    pub(crate) async fn start_bounded<S, B>(listen: SocketAddr, service: S, connections: usize) -> io::Result<Self>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn StdError + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         // These services check little of who calls them: they are not for a network.
         if !listen.ip().is_loopback() {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "only loopback addresses are served"));
@@ -43,7 +56,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, service, stopped));
+        let accepting = tokio::spawn(accept(listener, service, connections, stopped));
         Ok(Self { address, stop, accepting })
     }
 
@@ -64,7 +77,7 @@ impl Server {
     }
 }
 
-async fn accept<S, B>(listener: TcpListener, service: S, mut stopped: watch::Receiver<bool>)
+async fn accept<S, B>(listener: TcpListener, service: S, most: usize, mut stopped: watch::Receiver<bool>)
 where
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send,
@@ -78,7 +91,7 @@ where
         tokio::select! {
             _ = stopped.changed() => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if connections.len() < most => match accepted {
                 Ok((stream, _)) => {
                     connections.spawn(serve(stream, service.clone(), stopped.clone()));
                 }

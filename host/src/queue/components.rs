@@ -130,7 +130,7 @@ pub struct Running {
     pub alive: Option<bool>,
 }
 
-/// Writes a change into the ledger.
+/// Writes a change into the ledger, which forgets what is older than 90 days and not asked for any more.
 pub async fn record(client: &Client, entry: &Entry) -> Result<(), QueueError> {
     let sql = "INSERT INTO public.receipt_component_changes
                    (worker, change, digest, previous, reason, source, host_version)
@@ -211,7 +211,7 @@ pub async fn unproven(client: &Client, digest: &str) -> Result<bool, QueueError>
 }
 
 /// What runs now, the newest change first: of each worker that has a session. Where the sessions' names cannot tell, all
-/// workers that did not say that they stopped.
+/// workers of the last 90 days that did not say that they stopped.
 pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list what is running", &error);
     let own = client.query_one("SELECT current_setting('application_name')", &[]).await.map_err(problem)?;

@@ -101,28 +101,20 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
         .await
         .map_err(problem)?;
     let ids: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
-    // Becoming pending is what queues a receipt (the trigger does it, and empties the dead letters) …
-    transaction
-        .execute(
-            "UPDATE public.receipts r
-             SET status = 'pending'
-             FROM public.receipt_queue_dlq d
-             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)",
-            &[&ids],
-        )
-        .await
-        .map_err(problem)?;
-    // … but for one that is pending already.
-    transaction
-        .query(
-            "SELECT public.receipt_queue_put(array_agg(d.receipt_id))
-             FROM public.receipt_queue_dlq d
-             WHERE d.receipt_id::text = ANY ($1)
-             HAVING count(*) > 0",
-            &[&ids],
-        )
-        .await
-        .map_err(problem)?;
+    // Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a
+    // worker's role need not have. One that is pending already becomes what a dead letter is first.
+    for sql in [
+        "UPDATE public.receipts r
+         SET status = 'ocr_failed'
+         FROM public.receipt_queue_dlq d
+         WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1) AND r.status::text = 'pending'",
+        "UPDATE public.receipts r
+         SET status = 'pending'
+         FROM public.receipt_queue_dlq d
+         WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)",
+    ] {
+        transaction.execute(sql, &[&ids]).await.map_err(problem)?;
+    }
     transaction.commit().await.map_err(problem)?;
     Ok(ids)
 }

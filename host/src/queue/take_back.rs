@@ -7,9 +7,10 @@ use super::{CHANNEL, Lease, QueueError};
 const LOCK: &str = include_str!("sql/take_back_lock.sql");
 const TAKE_BACK: &str = include_str!("sql/take_back.sql");
 
-/// Takes back jobs by the leases under which they were put back or dead-lettered: what waits is due now and its attempt is
-/// given back, a dead letter is in the queue again as new and its receipt `pending`. What was completed, or claimed or
-/// settled by somebody since, is left alone. One transaction; hosts are woken. Returns how many were taken back.
+/// Takes back jobs by the leases under which they were put back or dead-lettered: every attempt that they were charged is
+/// given back, what waits for it is due now, and a dead letter is in the queue again as new and its receipt `pending`. What
+/// somebody claimed or settled since gets its attempts back and is left alone otherwise; what was completed stays. One
+/// transaction; hosts are woken. Returns how many jobs were taken back.
 pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, QueueError> {
     if leases.is_empty() {
         return Ok(0);
@@ -27,9 +28,10 @@ pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, Que
     Ok(dead + waiting)
 }
 
+/// Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a worker's
+/// role need not have. A receipt that the app gave another status since stays a dead letter.
 async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, tokio_postgres::Error> {
-    // Becoming pending is what queues a receipt (the trigger does it, and empties the dead letters) …
-    let marked = transaction
+    transaction
         .execute(
             "UPDATE public.receipts r
              SET status = 'pending'
@@ -37,17 +39,5 @@ async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, to
              WHERE d.receipt_id = r.id AND d.settled_token = ANY ($1) AND r.status::text = 'ocr_failed'",
             &[&tokens],
         )
-        .await?;
-    // … but for one that the app gave another status.
-    let others = transaction
-        .query_opt(
-            "SELECT public.receipt_queue_put(array_agg(d.receipt_id))
-             FROM public.receipt_queue_dlq d
-             WHERE d.settled_token = ANY ($1)
-             HAVING count(*) > 0",
-            &[&tokens],
-        )
-        .await?;
-    let others: i32 = others.map(|row| row.try_get(0)).transpose()?.unwrap_or(0);
-    Ok(marked + u64::try_from(others).unwrap_or(0))
+        .await
 }

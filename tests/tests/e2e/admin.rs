@@ -138,7 +138,7 @@ async fn what_cannot_be_asked_is_said_in_one_line() {
     assert_eq!(desk.told.offered.lock().unwrap().len(), 0);
 
     let address = desk.admin.address().to_string();
-    let token = desk.home.path().join(format!("cache/receipt-worker/admin-{}.token", desk.admin.address().port()));
+    let token = desk.home.path().join(format!("cache/receipt-worker/admin-{address}.token"));
     assert_eq!(std::fs::metadata(&token).unwrap().permissions().mode() & 0o777, 0o600);
     let (swap, shadow) = (desk.host("swap"), desk.host("shadow"));
     desk.admin.shutdown().await;

@@ -181,10 +181,16 @@ async fn what_a_bad_component_decided_is_taken_back_and_nothing_else() {
              UPDATE receipt_queue SET lease_token = nextval('receipt_queue_token') WHERE receipt_id = '{leased}'"
         ))
         .await;
-    let untouched = [world.row("receipt_queue", &others).await, world.row("receipt_queue", &leased).await];
+    // All but the attempts, which are given back to whoever has them now.
+    let rest = async |receipt: &str| {
+        let sql =
+            "SELECT (to_jsonb(q) - 'attempts' - 'history')::text FROM receipt_queue q WHERE receipt_id::text = $1";
+        world.text(sql, &[&receipt]).await
+    };
+    let untouched = [rest(&others).await, rest(&leased).await];
     let finished = [world.row("receipt_queue", &done).await, world.row("receipts", &done).await];
 
-    assert_eq!(take_back(&mut client, &leases).await.unwrap(), 4);
+    assert_eq!(take_back(&mut client, &leases).await.unwrap(), 5);
 
     let state = async |receipt: &str| {
         let sql = "SELECT concat_ws('|', r.status, q.attempts, q.available_at <= now())
@@ -194,15 +200,55 @@ async fn what_a_bad_component_decided_is_taken_back_and_nothing_else() {
     assert_eq!(state(&charged).await, "pending|2|t");
     assert_eq!(state(&uncharged).await, "pending|0|t");
     assert_eq!(state(&buried).await, "pending|0|t");
-    assert_eq!(state(&archived).await, "archived|0|t");
-    assert_eq!(world.count("receipt_queue_dlq").await, 0);
-    assert_eq!([world.row("receipt_queue", &others).await, world.row("receipt_queue", &leased).await], untouched);
+    assert_eq!((state(&others).await, state(&leased).await), ("pending|0|f".to_owned(), "pending|0|f".to_owned()));
+    assert_eq!([rest(&others).await, rest(&leased).await], untouched);
+    // The app gave it another status meanwhile: it is no longer to be read.
+    assert_eq!(world.text("SELECT receipt_id::text FROM receipt_queue_dlq", &[]).await, archived);
     assert_eq!([world.row("receipt_queue", &done).await, world.row("receipts", &done).await], finished);
     // Once more, as when the reply to the first was lost: no attempt is given back twice, and nothing queued anew.
     let before = world.row("receipt_queue", &buried).await;
     take_back(&mut client, &leases).await.unwrap();
     assert_eq!(state(&charged).await, "pending|2|t");
     assert_eq!(world.row("receipt_queue", &buried).await, before);
+}
+
+#[tokio::test]
+async fn every_attempt_that_a_bad_component_charged_is_given_back_once() {
+    let world = World::new().await;
+    let mut client = world.db.connect().await;
+    let receipt = world.insert("a.jpg").await;
+    let mut leases = Vec::new();
+    for (whose, charge) in [("good", true), ("bad", true), ("bad", false), ("bad", true), ("good", true)] {
+        let lease = claim_one(&world).await;
+        settle_with(&world, lease, retry(HOUR, charge)).await;
+        world.execute("UPDATE receipt_queue SET available_at = now() - interval '1 second'").await;
+        if whose == "bad" {
+            leases.push(lease);
+        }
+    }
+    let attempts = "SELECT attempts::text FROM receipt_queue";
+    let outcomes = "SELECT string_agg(past ->> 'outcome', ',' ORDER BY place)
+        FROM receipt_queue, jsonb_array_elements(history) WITH ORDINALITY AS h (past, place)";
+    let row = world.row("receipt_queue", &receipt).await;
+    // The tokens are another job's: nothing is known of them here.
+    let elsewhere: Vec<Lease> = leases.iter().map(|lease| Lease { job: lease.job + 1, token: lease.token }).collect();
+    assert_eq!(take_back(&mut client, &elsewhere).await.unwrap(), 0);
+    assert_eq!(world.row("receipt_queue", &receipt).await, row);
+
+    // A good one works on it already.
+    claim_one(&world).await;
+    assert_eq!(world.text(attempts, &[]).await, "5");
+    for _ in 0..2 {
+        take_back(&mut client, &leases).await.unwrap();
+        assert_eq!(world.text(attempts, &[]).await, "3");
+        assert_eq!(world.text(outcomes, &[]).await, "retry,taken-back,taken-back,taken-back,retry");
+    }
+    assert_eq!(world.count("receipt_queue WHERE lease_token IS NOT NULL AND available_at > now()").await, 1);
+    // Queued anew, it is charged nothing, and so nothing is given back.
+    world.execute("UPDATE receipts SET status = 'new'; UPDATE receipts SET status = 'pending'").await;
+    claim_one(&world).await;
+    take_back(&mut client, &leases).await.unwrap();
+    assert_eq!(world.text(attempts, &[]).await, "1");
 }
 
 /// Leases the only job that is due, by hand.
@@ -333,6 +379,37 @@ async fn a_worker_that_is_gone_is_not_listed_but_under_a_name_of_the_operators_n
     let named = connect(format!("{}{sign}application_name=shop", world.db.url())).await;
     let running = components::running(&named).await.unwrap();
     assert_eq!((running.len(), running[0].alive), (1, None));
+}
+
+#[tokio::test]
+async fn the_ledger_forgets_what_is_old_and_not_asked_for() {
+    let world = World::new().await;
+    let pump = pump::start(&world).await;
+    let (good, bad) = (digest('a'), digest('b'));
+    let record = async |worker: &str, change, digest: &str| {
+        components::record(&world.client, &entry(worker, change, digest, None)).await.unwrap();
+    };
+    for (worker, change, digest) in [
+        ("gone", Change::Started, &good),
+        ("gone", Change::Confirmed, &good),
+        ("gone", Change::Confirmed, &good),
+        ("gone", Change::RolledBack, &bad),
+        ("gone", Change::Allowed, &bad),
+        ("gone", Change::RolledBack, &bad),
+        ("gone", Change::Refused, &bad),
+        (pump.worker(), Change::Started, &good),
+    ] {
+        record(worker, change, digest).await;
+    }
+    world.execute("UPDATE receipt_component_changes SET at = now() - interval '91 days'").await;
+    record("young", Change::Stopped, &good).await;
+    let left = "SELECT string_agg(change, ',' ORDER BY id) FROM receipt_component_changes";
+    assert_eq!(world.text(left, &[]).await, "confirmed,rolled-back,started,stopped");
+    assert!(components::distrusted(&world.client, &bad).await.unwrap().is_some());
+    assert_eq!(components::last_confirmed(&world.client).await.unwrap(), Some(good));
+    // Where the sessions' names tell nothing, a worker of long ago is not taken for one that runs.
+    let running = components::running(&world.client).await.unwrap();
+    assert_eq!(running.iter().map(|running| running.worker.as_str()).collect::<Vec<_>>(), [pump.worker()]);
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ mod pump;
 mod record;
 mod reparse;
 mod replay;
+mod rights;
 mod run;
 mod settle;
 mod swap;

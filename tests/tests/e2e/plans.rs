@@ -130,6 +130,7 @@ async fn settling_finds_its_rows_by_primary_key_alone() {
             "bigint[], bigint[], bigint",
             vec![ids.clone(), tokens.clone(), "1000".to_owned()],
         ),
+        ("take_back", sql!("take_back"), "bigint[], bigint[]", vec![ids.clone(), tokens.clone()]),
     ];
     for statistics in ALL {
         let world = filled(statistics).await;
@@ -173,5 +174,24 @@ async fn claiming_reads_the_index_in_its_order() {
                 assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_of_dead_letters_and_of_the_ledger_has_an_index() {
+    let world = World::new().await;
+    // The tables are empty: an index is taken where there is one.
+    world.execute("SET enable_seqscan = off").await;
+    let pairs = [array("bigint", |n| n), array("bigint", |n| n)];
+    let digest = ["'aa'".to_owned()];
+    for (name, sql, types, parameters, index) in [
+        ("settled_before", sql!("settled_before"), "bigint[], bigint[]", &pairs[..], "receipt_queue_dlq_settled_token"),
+        ("take_back_lock", sql!("take_back_lock"), "bigint[], bigint[]", &pairs[..], "receipt_queue_dlq_settled_token"),
+        ("last_confirmed", sql!("last_confirmed"), "", &[], "receipt_component_changes_confirmed"),
+        ("distrusted", sql!("distrusted"), "text", &digest, "receipt_component_changes_trust"),
+    ] {
+        let plan = plan(&world, types, sql, parameters, "force_generic_plan").await;
+        assert!(!uses(&plan, "Index Name", index).is_empty(), "{name}: {plan:#}");
+        assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{name}: {plan:#}");
     }
 }

@@ -5,7 +5,7 @@ use host::queue::Completion;
 use host::queue::reparse::{Reparser, Reread, Which, Written};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use tests::{Finished, World, eventually};
+use tests::{Finished, World, candidates, eventually};
 
 const OLD: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 const NEW: &str = "00000000000000000000000000000000000000000000000000000000000000bb";
@@ -54,6 +54,40 @@ async fn an_older_reading_is_replaced_without_paying_again() {
     // It is this component's reading now: nothing is left to do.
     let again = reparse(&world, &["--yes", "--json"]).await;
     assert_eq!((again.code, again.stdout.as_str()), (Some(0), ""));
+}
+
+/// No invented older reading here: the built-in component reads first, then one that reads otherwise, then it again.
+#[tokio::test]
+async fn another_component_reads_what_the_built_in_one_has_read() {
+    let world = World::new().await;
+    world.receipts(2).await;
+    assert_eq!(world.once().await["processed"], 2);
+    let built_in = host::storage::digest_of(host::sandbox::EMBEDDED);
+    let bytes = candidates::shouts();
+    let another = host::storage::digest_of(&bytes);
+    let file = world.dir().join("shouts.wasm");
+    std::fs::write(&file, &bytes).unwrap();
+    let file = file.to_str().unwrap();
+    let carried = async |vendor: &str, digest: &str| {
+        let sql =
+            format!("receipts WHERE vendor_text = '{vendor}' AND total_amount = 4.50 AND ocr_component = '{digest}'");
+        assert_eq!(world.count(&sql).await, 2, "{vendor}");
+    };
+    carried("Blue Bottle Cafe", &built_in).await;
+    for (component, vendors, digest) in [
+        (&["--component", file][..], ["Blue Bottle Cafe", "BLUE BOTTLE CAFE"], &another),
+        (&[], ["BLUE BOTTLE CAFE", "Blue Bottle Cafe"], &built_in),
+    ] {
+        let finished = reparse(&world, &[&["--yes", "--json"], component].concat()).await;
+        let [was, is] = vendors;
+        for line in finished.json_lines() {
+            assert_eq!(differences(&line), [format!("\"vendor\" {was:?} {is:?}")]);
+        }
+        assert_eq!(finished.json_lines().len(), 2, "{}", finished.stderr);
+        finished.ok();
+        carried(is, digest).await;
+    }
+    assert_eq!(world.textract.calls(), 2);
 }
 
 #[tokio::test]

@@ -11,7 +11,8 @@ FROM (
         ('public.receipt_queue_dlq', 'INSERT'),
         ('public.receipt_queue_dlq', 'DELETE'),
         ('public.receipt_component_changes', 'SELECT'),
-        ('public.receipt_component_changes', 'INSERT')
+        ('public.receipt_component_changes', 'INSERT'),
+        ('public.receipt_queue_schema', 'SELECT')
 ) AS wanted (object, privilege)
 WHERE NOT has_table_privilege(wanted.object, wanted.privilege)
 GROUP BY wanted.object

@@ -1,5 +1,6 @@
 -- What each worker runs, as far as its own changes and its sessions tell. $1: whether the sessions' names tell (they do not
--- where the operator chose a name of their own).
+-- where the operator chose a name of their own; then a worker counts for the 90 days that the ledger remembers: of what it
+-- keeps longer, the one who wrote it is long gone).
 SELECT
     w.worker,
     CASE l.change WHEN 'rolled-back' THEN l.previous ELSE l.digest END AS digest,
@@ -24,5 +25,5 @@ CROSS JOIN LATERAL (
         WHERE s.datname = current_database() AND s.application_name = 'receipt-worker ' || w.worker
     ) AS alive
 ) AS alive
-WHERE l.change <> 'stopped' AND (alive.alive OR NOT $1)
+WHERE l.change <> 'stopped' AND (alive.alive OR (NOT $1 AND l.at > now() - interval '90 days'))
 ORDER BY l.id DESC

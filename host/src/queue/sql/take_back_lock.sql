@@ -5,7 +5,8 @@ FROM public.receipts r
 WHERE r.id IN (
     SELECT q.receipt_id
     FROM unnest($1::bigint[], $2::bigint[]) AS o (job_id, token)
-    JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1) AND q.settled_token = o.token
+    JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1)
+    WHERE q.settled_token = o.token OR q.history @> jsonb_build_array(jsonb_build_object('token', o.token))
     UNION ALL
     SELECT d.receipt_id
     FROM public.receipt_queue_dlq d
