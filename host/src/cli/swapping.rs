@@ -130,9 +130,11 @@ impl SwapArgs {
         let candidate = self.first(args.component.as_ref(), aws).await?;
         let offered = crate::storage::digest_of(&candidate.bytes);
         let keep = args.cache_dir().map(|cache| Keep::new(cache.with_file_name("components")));
-        let first = load_first(sandbox, &trust, candidate, keep.as_ref(), database).await?;
+        let ledger = Ledger::ask(database, &offered).await;
+        let taken_back = ledger.distrusted.is_some();
+        let first = load_first(sandbox, &trust, candidate, keep.as_ref(), ledger)?;
         // What was offered and may yet prove itself is offered again.
-        let seen = (first.digest() == offered || distrusted(database, &offered).await.is_some()).then_some(offered);
+        let seen = (first.digest() == offered || taken_back).then_some(offered);
         let source = args.component.as_ref().map(|location| self.source(location, aws, seen));
         let shadow = self.shadow.as_ref().map(|path| load_shadow(sandbox, &trust, path, &metrics)).transpose()?;
         let cache = args.cache_dir();
@@ -269,18 +271,18 @@ async fn watch(swapper: Arc<Swapper>, mut source: Option<Source>, mut hangups: S
 
 /// The first component has nobody to be compared with; all else is checked as for any other. Where it was taken back, or
 /// its probation was cut off, the one that proved itself last starts.
-async fn load_first(
+fn load_first(
     sandbox: &Sandbox,
     trust: &Trust,
     candidate: Candidate,
     keep: Option<&Keep>,
-    database: &Database,
+    ledger: Ledger,
 ) -> anyhow::Result<Deployed> {
     let digest = crate::storage::digest_of(&candidate.bytes);
     check(trust, &candidate).with_context(|| format!("{} is refused", candidate.name))?;
     let name = candidate.name.clone();
-    let good = last_good(database, trust, keep).await;
-    if let Some(why) = distrusted(database, &digest).await {
+    let good = ledger.proven.and_then(|digest| last_good(digest, trust, keep));
+    if let Some(why) = ledger.distrusted {
         let mut good = good.with_context(|| {
             format!(
                 "{name} ({digest}) is refused: {why}; give another --component, or `host components allow {digest}`. \
@@ -292,7 +294,7 @@ async fn load_first(
         return deploy(sandbox, good);
     }
     match good {
-        Some(mut good) if good.bytes != candidate.bytes && unproven(database, &digest).await => {
+        Some(mut good) if good.bytes != candidate.bytes && ledger.unproven => {
             good.name = format!("the component that was confirmed last ({name} has yet to prove itself)");
             tracing::warn!("{name} was put to work before and did not end its probation; starting with {}", good.name);
             deploy(sandbox, good)
@@ -315,21 +317,35 @@ fn check(trust: &Trust, candidate: &Candidate) -> Result<(), Distrusted> {
     trust.check(&crate::storage::digest_of(&candidate.bytes), &candidate.bytes, candidate.signature.as_deref())
 }
 
-async fn unproven(database: &Database, digest: &str) -> bool {
-    let ask = async { components::unproven(&database.connect().await?, digest).await };
-    ask.await.unwrap_or(false)
+/// What the ledger knows of the component that a host is to start with.
+#[derive(Default)]
+struct Ledger {
+    /// Why it was taken back.
+    distrusted: Option<String>,
+    /// Its probation was cut off.
+    unproven: bool,
+    /// The digest that proved itself last.
+    proven: Option<String>,
 }
 
-/// Where the database cannot say, the work itself will say so in a moment.
-async fn distrusted(database: &Database, digest: &str) -> Option<String> {
-    let client = database.connect().await.ok()?;
-    let distrust = components::distrusted(&client, digest).await.ok()??;
-    Some(distrust_in_words(&distrust))
+impl Ledger {
+    /// Where the database cannot say, the work itself will say so in a moment.
+    async fn ask(database: &Database, digest: &str) -> Self {
+        let Ok(client) = database.connect().await else { return Self::default() };
+        let (distrust, unproven, proven) = tokio::join!(
+            components::distrusted(&client, digest),
+            components::unproven(&client, digest),
+            components::last_confirmed(&client),
+        );
+        Self {
+            distrusted: distrust.ok().flatten().map(|distrust| distrust_in_words(&distrust)),
+            unproven: unproven.unwrap_or(false),
+            proven: proven.ok().flatten(),
+        }
+    }
 }
 
-async fn last_good(database: &Database, trust: &Trust, keep: Option<&Keep>) -> Option<Candidate> {
-    let client = database.connect().await.ok()?;
-    let digest = components::last_confirmed(&client).await.ok()??;
+fn last_good(digest: String, trust: &Trust, keep: Option<&Keep>) -> Option<Candidate> {
     let (bytes, signature) = match digest == crate::storage::digest_of(EMBEDDED) {
         true => (EMBEDDED.to_vec(), None),
         false => keep?.load(&digest)?,

@@ -19,8 +19,8 @@ use super::state::RunState;
 use crate::failure::Failure;
 use crate::trace::Recorder;
 
-/// A component that computes lets others have their turn after so many instructions (some milliseconds).
-const TURN: u64 = 10_000_000;
+/// A component that computes lets others have their turn after so many instructions (about a millisecond).
+const TURN: u64 = 1_000_000;
 
 /// See the module.
 pub struct Meter {

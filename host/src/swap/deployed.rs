@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::OnceCell;
 
+use super::aside::{aside, with_helpers};
 use crate::sandbox::{LoadError, Meter, Program};
 
 /// A component that can be put to work.
@@ -42,7 +43,7 @@ impl Deployed {
         let compile = || async {
             let (meter, name, bytes) = (Arc::clone(meter), self.name.clone(), Arc::clone(&self.bytes));
             let (label, panicked) = (name.clone(), "the compiler panicked".to_owned());
-            tokio::task::spawn_blocking(move || meter.load_bytes(&name, &bytes))
+            aside("compile", move || with_helpers(|| meter.load_bytes(&name, &bytes)))
                 .await
                 .unwrap_or(Err(LoadError::Compile { name: label, reason: panicked }))
                 .map(Arc::new)

@@ -1,6 +1,7 @@
 //! Hot swap: where a new component comes from, whether it may be looked at, how it is compared with the one that works, and
 //! how it is watched once it works itself.
 
+mod aside;
 mod deployed;
 pub mod gate;
 mod keep;

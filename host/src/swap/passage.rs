@@ -3,6 +3,10 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use super::aside::{aside, with_helpers};
 use super::deployed::{Deployed, short};
 use super::gate::{self, GateReport};
 use super::swapper::Swapper;
@@ -84,25 +88,36 @@ impl<'a> Passage<'a> {
     async fn compile(&mut self, bytes: Arc<[u8]>, signature: Option<String>) -> Result<Deployed, String> {
         let started = Instant::now();
         let (sandbox, name, component) = (Arc::clone(&self.swapper.sandbox), self.name.to_owned(), Arc::clone(&bytes));
-        let loaded = tokio::task::spawn_blocking(move || sandbox.load_bytes(&name, &component)).await;
+        let loaded = aside("compile", move || with_helpers(|| sandbox.load_bytes(&name, &component))).await;
         match loaded {
-            Ok(Ok(program)) => {
+            Some(Ok(program)) => {
                 self.passed(&format!("{} ms", started.elapsed().as_millis()));
                 Ok(Deployed::new(self.name.to_owned(), bytes, signature, program))
             }
-            Ok(Err(LoadError::Link { reason, .. })) => {
+            Some(Err(LoadError::Link { reason, .. })) => {
                 // Found out late, and yet it is the contract.
                 self.stage = Stage::Contract;
                 Err(reason)
             }
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("the compiler panicked".to_owned()),
+            Some(Err(error)) => Err(error.to_string()),
+            None => Err("the compiler panicked".to_owned()),
         }
     }
 
-    async fn examine(&mut self, old: &Deployed, next: &Deployed) -> Result<(), String> {
-        let report = gate::examine(&self.swapper.settings.gate, &self.swapper.meter, old, next).await;
-        let report = report.map_err(|error| error.to_string())?;
+    async fn examine(&mut self, old: &Arc<Deployed>, next: &Arc<Deployed>) -> Result<(), String> {
+        let (swapper, old, next) = (Arc::clone(self.swapper), Arc::clone(old), Arc::clone(next));
+        // Gone when nobody waits for the verdict any more.
+        let (_waiting, abandoned) = oneshot::channel::<()>();
+        let runtime = Handle::current();
+        let examined = aside("gate", move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    report = gate::examine(&swapper.settings.gate, &swapper.meter, &old, &next) => Some(report),
+                    _ = abandoned => None,
+                }
+            })
+        });
+        let report = examined.await.flatten().ok_or("the comparison panicked")?.map_err(|error| error.to_string())?;
         for skipped in &report.skipped {
             tracing::warn!("the gate could not use a recording: {skipped}");
         }
