@@ -141,9 +141,9 @@ CREATE INDEX IF NOT EXISTS receipt_component_changes_trust
 -- "What does each worker run": the newest of its changes.
 CREATE INDEX IF NOT EXISTS receipt_component_changes_worker ON public.receipt_component_changes (worker, id);
 
--- "What was confirmed last".
+-- "What proved itself last": last_confirmed.sql, with the same words.
 CREATE INDEX IF NOT EXISTS receipt_component_changes_confirmed
-    ON public.receipt_component_changes (id) WHERE change = 'confirmed';
+    ON public.receipt_component_changes (id) WHERE change IN ('started', 'confirmed', 'rolled-back');
 
 -- "What is old".
 CREATE INDEX IF NOT EXISTS receipt_component_changes_at ON public.receipt_component_changes (at);
