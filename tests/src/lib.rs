@@ -7,6 +7,7 @@
 mod answers;
 pub mod candidates;
 mod cluster;
+pub mod oracle;
 mod process;
 mod world;
 

@@ -10,6 +10,7 @@ mod failures;
 mod guide;
 mod invariants;
 mod migrations;
+mod oracle;
 mod plans;
 mod pump;
 mod record;
