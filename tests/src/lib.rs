@@ -6,6 +6,7 @@
 
 mod answers;
 pub mod candidates;
+pub mod chaos;
 mod cluster;
 pub mod oracle;
 mod process;

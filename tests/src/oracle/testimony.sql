@@ -20,6 +20,10 @@ SELECT 1 AS invariant, 'it was settled twice' AS broken, s.receipt, concat(s.bef
 FROM story s
 WHERE s.event <> 'queued' AND s.before <> 'queued'
 UNION ALL
+SELECT 1, 'a worker deleted it', e.receipt, concat('by ', e.worker)
+FROM witness.event e
+WHERE e.event = 'gone' AND e.worker IS NOT NULL
+UNION ALL
 SELECT 2, 'a token did not grow', e.receipt, concat('from ', e.held, ' to ', e.token)
 FROM witness.event e
 WHERE e.event = 'leased backwards'

@@ -65,6 +65,10 @@ $body$;
 
 CREATE FUNCTION witness.receipt() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $body$
 BEGIN
+    IF TG_OP = 'DELETE' THEN
+        INSERT INTO witness.event (receipt, event) VALUES (OLD.id::text, 'gone');
+        RETURN NULL;
+    END IF;
     IF NEW.status IS DISTINCT FROM OLD.status THEN
         INSERT INTO witness.event (receipt, event) VALUES (NEW.id::text, 'became ' || NEW.status::text);
     END IF;
@@ -81,5 +85,5 @@ CREATE TRIGGER witness AFTER INSERT OR UPDATE OR DELETE ON public.receipt_queue
     FOR EACH ROW EXECUTE FUNCTION witness.queue();
 CREATE TRIGGER witness AFTER INSERT ON public.receipt_queue_dlq
     FOR EACH ROW EXECUTE FUNCTION witness.dead();
-CREATE TRIGGER witness AFTER UPDATE ON public.receipts
+CREATE TRIGGER witness AFTER UPDATE OR DELETE ON public.receipts
     FOR EACH ROW EXECUTE FUNCTION witness.receipt();

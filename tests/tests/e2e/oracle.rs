@@ -96,6 +96,7 @@ async fn oracle_hears_the_witness() {
     assert_eq!(broken(&world.client, &good, true).await, []);
     let cases = [
         (1, "it was settled twice", format!("{good} UPDATE receipt_queue SET settled_token = 101 WHERE {waits}")),
+        (1, "a worker deleted it", format!("{leased} DELETE FROM receipts WHERE id = {WAITS}")),
         (2, "a token did not grow", format!("{leased} UPDATE receipt_queue SET lease_token = 99 WHERE {waits}")),
         (
             2,
