@@ -17,6 +17,7 @@ async fn everything_goes_wrong_at_once_and_no_receipt_is_lost() {
         faults_for: Duration::from_secs(18),
         patience: tests::PATIENCE,
         host: None,
+        logs: None,
     };
     println!("to repeat: CHAOS_SEED={} cargo test --package tests --test chaos", settings.seed);
     let report = chaos::run(&settings, |_| {}).await;

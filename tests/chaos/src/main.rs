@@ -39,6 +39,9 @@ struct Chaos {
     /// When nothing is settled for so many seconds after the faults, what is left is called stuck.
     #[arg(long, env = "CHAOS_PATIENCE", default_value_t = 120, value_name = "SECONDS")]
     patience: u64,
+    /// A folder for the hosts' logs.
+    #[arg(long, env = "CHAOS_LOGS", value_name = "FOLDER")]
+    logs: Option<PathBuf>,
     /// One line of JSON in place of the table.
     #[arg(long, env = "CHAOS_JSON", value_parser = clap::builder::FalseyValueParser::new())]
     json: bool,
@@ -48,6 +51,9 @@ struct Chaos {
 async fn main() -> anyhow::Result<ExitCode> {
     let chaos = Chaos::parse();
     anyhow::ensure!(chaos.host.is_file(), "--host: there is no file {}", chaos.host.display());
+    if let Some(folder) = &chaos.logs {
+        std::fs::create_dir_all(folder).with_context(|| format!("--logs: cannot make {}", folder.display()))?;
+    }
     let settings = Settings {
         seed: chaos.seed.unwrap_or_else(tests::chaos::random_seed),
         receipts: chaos.receipts,
@@ -56,6 +62,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         faults_for: Duration::from_secs_f64(chaos.minutes * 60.0),
         patience: Duration::from_secs(chaos.patience),
         host: Some(chaos.host.canonicalize().context("--host")?),
+        logs: chaos.logs.clone(),
     };
     let repeat = format!(
         "make chaos ARGS=\"--seed {} --receipts {} --hosts {} --concurrency {} --minutes {}\"",

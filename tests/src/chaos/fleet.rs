@@ -40,7 +40,7 @@ pub async fn keep(
     while !*end.borrow() {
         tokio::time::sleep(Duration::from_millis(20)).await;
         if process.running.has_ended() {
-            record.ended_by_itself(host, process).await;
+            record.ended_by_itself(process).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
             process = Process::start(stage, host);
         }
@@ -48,7 +48,7 @@ pub async fn keep(
         match *fault {
             HostFault::Kill { down } => {
                 record.kills += 1;
-                record.read(host, process.woke_at, &process.running.kill().await);
+                record.read(&process.kill().await);
                 tokio::time::sleep(down).await;
                 process = Process::start(stage, host);
             }
@@ -61,35 +61,52 @@ pub async fn keep(
             }
         }
     }
-    record.stop(host, process).await;
+    record.stop(process).await;
     record
 }
 
-struct Process {
+struct Process<'a> {
+    stage: &'a Stage,
+    host: usize,
     running: Running,
     /// Where in its log it woke up.
     woke_at: Vec<usize>,
 }
 
-impl Process {
-    fn start(stage: &Stage, host: usize) -> Self {
-        Self { running: stage.host(host).spawn(), woke_at: Vec::new() }
+impl<'a> Process<'a> {
+    fn start(stage: &'a Stage, host: usize) -> Self {
+        Self { stage, host, running: stage.host(host).spawn(), woke_at: Vec::new() }
+    }
+
+    /// Ends it, unless it has ended already.
+    async fn kill(self) -> Remains {
+        let Self { stage, host, running, woke_at } = self;
+        let log = running.kill().await;
+        stage.keep_log(host, &log);
+        Remains { host, log, woke_at }
     }
 }
 
+/// What is left of a process.
+struct Remains {
+    host: usize,
+    log: String,
+    woke_at: Vec<usize>,
+}
+
 impl Record {
-    async fn ended_by_itself(&mut self, host: usize, mut process: Process) {
+    async fn ended_by_itself(&mut self, mut process: Process<'_>) {
         let status = process.running.ended();
-        let log = process.running.kill().await;
-        if log.contains("working component") {
-            self.problems.push(format!("host {host} ended by itself ({status:?}):\n{}", tail(&log)));
+        let remains = process.kill().await;
+        if remains.log.contains("working component") {
+            self.problem(&remains, &format!("ended by itself ({status:?})"));
         } else {
             self.failed_starts += 1;
         }
-        self.read(host, process.woke_at, &log);
+        self.read(&remains);
     }
 
-    async fn stop(&mut self, host: usize, mut process: Process) {
+    async fn stop(&mut self, mut process: Process<'_>) {
         if !process.running.has_ended() {
             process.running.signal(Signal::TERM);
         }
@@ -98,26 +115,28 @@ impl Record {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         let status = process.running.ended();
-        let log = process.running.kill().await;
+        let remains = process.kill().await;
         if !status.is_some_and(|status| status.success()) {
-            self.problems.push(format!("host {host} did not drain ({status:?}):\n{}", tail(&log)));
+            self.problem(&remains, &format!("did not drain ({status:?})"));
         }
-        self.read(host, process.woke_at, &log);
+        self.read(&remains);
     }
 
-    fn read(&mut self, host: usize, woke_at: Vec<usize>, log: &str) {
+    fn read(&mut self, remains: &Remains) {
+        let Remains { log, woke_at, .. } = remains;
         self.zombies.woke += woke_at.len() as u64;
         let ends = woke_at.iter().skip(1).copied().chain([log.len()]);
         let said_so = woke_at.iter().zip(ends).filter(|&(&from, to)| log[from..to].contains(LOST));
         self.zombies.said_so += said_so.count() as u64;
         self.zombies.leases_lost += log.lines().filter(|line| line.contains(LOST)).count() as u64;
         if log.contains("panicked") {
-            self.problems.push(format!("host {host} panicked:\n{}", tail(log)));
+            self.problem(remains, "panicked");
         }
     }
-}
 
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(8)..].join("\n")
+    fn problem(&mut self, remains: &Remains, what: &str) {
+        let lines: Vec<&str> = remains.log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(8)..].join("\n");
+        self.problems.push(format!("host {} {what}:\n{tail}", remains.host));
+    }
 }

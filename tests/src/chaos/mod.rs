@@ -53,6 +53,8 @@ pub struct Settings {
     pub patience: Duration,
     /// The host to be tried; the one beside the tests, if not given.
     pub host: Option<PathBuf>,
+    /// Where the hosts' logs are kept, one file a host; nowhere, if not given.
+    pub logs: Option<PathBuf>,
 }
 
 /// Where a run is.

@@ -10,14 +10,16 @@ use tokio_postgres::Client;
 use super::plan::{Deed, Timeline};
 use super::stage::{Stage, has_replacement, id, key, replacement};
 
-/// Inserts so many statements, spread over most of the time.
+/// Statements in which receipts are inserted.
 const INSERTS: u32 = 60;
+/// So many of them at once in the beginning: hosts that have nothing to do have nothing to lose.
+const BACKLOG: u32 = 24;
 
-/// Inserts all receipts over a time. `inserted` counts them.
+/// Inserts a backlog, and then the other receipts over a time. `inserted` counts them.
 pub async fn insert(stage: &Stage, receipts: u32, over: Duration, started: Instant, inserted: &AtomicU32) {
     let mut database = Patient { stage, client: None };
     for batch in 0..INSERTS {
-        tokio::time::sleep_until((started + over * batch / INSERTS).into()).await;
+        tokio::time::sleep_until((started + over * batch.saturating_sub(BACKLOG) / (INSERTS - BACKLOG)).into()).await;
         let numbers = receipts * batch / INSERTS..receipts * (batch + 1) / INSERTS;
         let ids: Vec<String> = numbers.clone().map(id).collect();
         let keys: Vec<String> = numbers.clone().map(key).collect();

@@ -80,19 +80,22 @@ impl Plan {
     pub fn new(seed: u64, hosts: usize, length: Duration, lease: Duration) -> Self {
         let mut rng = Rng::with_seed(seed);
         let millis = |range: Range<u64>| move |rng: &mut Rng| Duration::from_millis(rng.u64(range.clone()));
+        // Long runs have time to get going between two faults.
+        let pace = if length < Duration::from_secs(60) { 1 } else { 2 };
+        let paced = |range: Range<u64>| millis(range.start * pace..range.end * pace);
         let lease = u64::try_from(lease.as_millis()).expect("a lease of seconds");
         let (down, asleep) = (millis(0..2_000), millis(lease * 5 / 4..lease * 5 / 2));
 
         let hosts_faults = |rng: &mut Rng| {
             let mut deck = Deck::new([0, 1]);
-            timeline(rng, length, millis(1_500..8_000), |rng| match deck.draw(rng) {
+            timeline(rng, length, paced(1_500..8_000), |rng| match deck.draw(rng) {
                 0 => with_length(down(rng), |down| HostFault::Kill { down }),
                 _ => with_length(asleep(rng), |asleep| HostFault::Stop { asleep }),
             })
         };
         let host_timelines = (0..hosts).map(|_| hosts_faults(&mut rng)).collect();
         let mut deck = Deck::new([0, 1, 2]);
-        let database = timeline(&mut rng, length, millis(2_000..7_000), |rng| match deck.draw(rng) {
+        let database = timeline(&mut rng, length, paced(2_000..7_000), |rng| match deck.draw(rng) {
             0 => with_length(down(rng), |down| DatabaseFault::Restart { down }),
             1 => with_length(down(rng), |down| DatabaseFault::Crash { down }),
             _ => {
@@ -101,8 +104,8 @@ impl Plan {
             }
         });
         let mut deck = Deck::new([BadGuest::Traps, BadGuest::TrapsOnSome]);
-        let guests = timeline(&mut rng, length, millis(2_000..12_000), |rng| {
-            let stays = millis(1_500..5_000)(rng);
+        let guests = timeline(&mut rng, length, paced(1_000..6_000), |rng| {
+            let stays = paced(2_000..5_000)(rng);
             ((deck.draw(rng), stays), stays)
         });
         let storms = timeline(&mut rng, length, millis(1_000..8_000), |rng| {

@@ -1,5 +1,6 @@
 //! The servers of a run, the photos, and the command line of its hosts.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -167,6 +168,13 @@ impl Stage {
             .args(["--gate-policy", "report", "--probation", "20"])
             .arg("--component")
             .arg(self.component())
+    }
+
+    /// Keeps what a host has logged, where that is wished.
+    pub fn keep_log(&self, host: usize, log: &str) {
+        let Some(folder) = &self.settings.logs else { return };
+        let file = std::fs::File::options().create(true).append(true).open(folder.join(format!("host-{host}.log")));
+        file.unwrap().write_all(log.as_bytes()).unwrap();
     }
 
     /// Puts a component in place, as careful people do: atomically.

@@ -36,7 +36,8 @@ BEGIN
     SELECT NEW.receipt_id::text, happened.event, OLD.lease_token, OLD.leased_by, happened.token
     FROM (
         VALUES
-            ('queued', NULL::bigint, OLD.processed AND NOT NEW.processed),
+            -- Again, with what is there now as what was there before: also while it still waits, for a replaced image.
+            ('queued', NULL::bigint, NEW.enqueued_at IS DISTINCT FROM OLD.enqueued_at),
             (
                 'done',
                 NEW.settled_token,
