@@ -169,7 +169,8 @@ impl Looker {
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
         let mut state = self.shared.lock();
         for job in jobs {
-            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at, settling: false };
+            let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
+            let held = Held { lease: job.lease, receipt, lost, renewed: claimed_at, settling: false };
             if let Some(before) = state.held.insert(job.lease.job, held) {
                 // Our own lease on it ran out and we claimed it anew: the old run has lost it.
                 before.lost.store(true, Ordering::Relaxed);
@@ -218,6 +219,7 @@ impl Looker {
                 None => {}
             }
             tracing::warn!(
+                receipt = held.receipt,
                 job = lease.job,
                 token = lease.token,
                 "lease lost: another worker has the job now, or the receipt is gone"

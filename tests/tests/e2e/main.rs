@@ -23,3 +23,4 @@ mod swap;
 mod traces;
 mod trigger;
 mod verbs;
+mod zombie;

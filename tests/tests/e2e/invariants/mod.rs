@@ -10,7 +10,7 @@ mod together;
 use tests::World;
 
 /// All rows of the three tables, to see that nothing changed.
-async fn everything(world: &World) -> String {
+pub(crate) async fn everything(world: &World) -> String {
     world
         .text(
             "SELECT concat_ws(E'\\n',
