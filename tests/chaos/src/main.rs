@@ -30,7 +30,7 @@ struct Chaos {
     /// Receipts that each host works at the same time.
     #[arg(long, env = "CHAOS_CONCURRENCY", default_value_t = 12, value_name = "N")]
     concurrency: usize,
-    /// How long things go wrong; receipts arrive in the first four fifths of it.
+    /// How long things go wrong, at least: until nine tenths of the receipts are settled, up to six times as long.
     #[arg(long, env = "CHAOS_MINUTES", default_value_t = 5.0, value_parser = minutes, value_name = "MINUTES")]
     minutes: f64,
     /// What goes wrong when; by chance, if not given. The same seed is the same plan, but not the same timing.

@@ -47,7 +47,7 @@ pub fn of(report: &Report) -> Table {
     row("leases lost, by the logs", &zombies.leases_lost);
     row("snapshots judged during the run", &report.looks);
     row("violations", &report.violations.len());
-    row("seconds, with faults", &format!("{:.0}, {:.0}", report.seconds, report.faults_seconds));
+    row("seconds, with faults", &format!("{:.0}, {:.0}", report.seconds, faults.seconds));
     table
 }
 

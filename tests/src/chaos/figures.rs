@@ -27,6 +27,8 @@ pub struct RequestFaults {
 /// Everything that was done to the system.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Faults {
+    /// How long they lasted.
+    pub seconds: f64,
     /// SIGKILL.
     pub kills: u64,
     /// SIGSTOP for longer than a lease.
@@ -98,7 +100,6 @@ pub struct Zombies {
 pub struct Report {
     pub seed: u64,
     pub hosts: usize,
-    pub faults_seconds: f64,
     pub seconds: f64,
     pub faults: Faults,
     pub outcomes: Outcomes,

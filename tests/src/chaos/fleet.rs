@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::sync::watch;
 
+use super::Clock;
 use super::figures::Zombies;
 use super::plan::{HostFault, Timeline};
 use super::stage::Stage;
@@ -31,7 +32,7 @@ pub async fn keep(
     stage: &Stage,
     host: usize,
     faults: &Timeline<HostFault>,
-    started: Instant,
+    clock: &Clock,
     end: watch::Receiver<bool>,
 ) -> Record {
     let mut record = Record::default();
@@ -44,7 +45,10 @@ pub async fn keep(
             tokio::time::sleep(Duration::from_millis(300)).await;
             process = Process::start(stage, host);
         }
-        let Some((_, fault)) = faults.next_if(|(at, _)| *at <= started.elapsed()) else { continue };
+        if clock.is_over() {
+            continue;
+        }
+        let Some((_, fault)) = faults.next_if(|(at, _)| *at <= clock.started.elapsed()) else { continue };
         match *fault {
             HostFault::Kill { down } => {
                 record.kills += 1;

@@ -39,6 +39,11 @@ use crate::oracle::{self, Violation};
 const LEASE: Duration = Duration::from_secs(2);
 const MAX_ATTEMPTS: i32 = 5;
 
+/// A slow machine must not have its peace for most of the work.
+const LONGEST: u32 = 6;
+/// Percent of the receipts that are settled before the faults end.
+const MOST: i64 = 90;
+
 /// How large a run is.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -47,7 +52,8 @@ pub struct Settings {
     pub hosts: usize,
     /// Receipts that each host works at the same time.
     pub concurrency: usize,
-    /// How long things go wrong.
+    /// How long things go wrong, at least: they go on until most receipts are settled, or until it is [`LONGEST`] times
+    /// as long. Receipts arrive in the first four fifths of it.
     pub faults_for: Duration,
     /// When nothing was settled for so long after the faults, what is left is called stuck.
     pub patience: Duration,
@@ -76,16 +82,15 @@ pub fn random_seed() -> u64 {
 
 /// Runs it. The report has violations when the worker, or this, is broken.
 pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
-    let plan = Plan::new(settings.seed, settings.hosts, settings.faults_for, LEASE);
+    let plan = Plan::new(settings.seed, settings.hosts, settings.faults_for * LONGEST, LEASE);
     // Built now, and not when the first is due: it may take minutes.
     tokio::task::spawn_blocking(candidates::traps).await.unwrap();
     let (mut stage, postgres) = Stage::build(settings).await;
     let (set_over, over) = watch::channel(false);
     let bill = bill::Bill::default();
     stage.upload(&bill).await;
-    let started = Instant::now();
-    let storms = plan.storms.clone();
-    let weather = Arc::new(Weather { started, storms, bill, counts: Mutex::default(), over: over.clone() });
+    let clock = Clock { started: Instant::now(), over };
+    let weather = Arc::new(Weather::new(clock.clone(), plan.storms.clone(), bill));
     stage.open_doors(&plan, &weather).await;
     let stage = &stage;
 
@@ -93,22 +98,25 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
     let inserted = &AtomicU32::new(0);
     let seen = &Mutex::new(Seen::default());
     let fleet = join_all(
-        plan.hosts.iter().enumerate().map(|(host, faults)| fleet::keep(stage, host, faults, started, end.clone())),
+        plan.hosts.iter().enumerate().map(|(host, faults)| fleet::keep(stage, host, faults, &clock, end.clone())),
     );
     let faults = async {
         let arrivals = settings.faults_for * 4 / 5;
-        let calm = tokio::time::sleep_until((started + settings.faults_for).into());
+        let mostly_settled = async {
+            mostly_settled(stage, settings, clock.started).await;
+            let _ = set_over.send(true);
+        };
         tokio::join!(
-            calm,
-            people::insert(stage, settings.receipts, arrivals, started, inserted),
-            people::live(stage, &plan.people, started, inserted),
-            torment(stage, postgres, &plan.database, started),
-            change_guests(stage, &plan.guests, started),
+            mostly_settled,
+            people::insert(stage, settings.receipts, arrivals, clock.started, inserted),
+            people::live(stage, &plan.people, &clock, inserted),
+            torment(stage, postgres, &plan.database, &clock),
+            change_guests(stage, &plan.guests, &clock),
         )
     };
     let story = async {
         let ((), (), deeds, (postgres, mut torments), bad_guests) = faults.await;
-        let _ = set_over.send(true);
+        torments.seconds = clock.started.elapsed().as_secs_f64();
         let in_the_end = drain(stage, settings.patience).await;
         let _ = set_end.send(true);
         (torments.deeds, torments.bad_guests) = (deeds, bad_guests);
@@ -116,15 +124,14 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
     };
     let watching = watch_over(stage, seen, end.clone(), |open, violations| {
         let inserted = inserted.load(Ordering::Relaxed);
-        progress(Progress { inserted, open, faults: !*over.borrow(), violations });
+        progress(Progress { inserted, open, faults: !clock.is_over(), violations });
     });
     let (records, (postgres, torments, stuck), ()) = tokio::join!(fleet, story, watching);
 
     let mut report = Report {
         seed: settings.seed,
         hosts: settings.hosts,
-        faults_seconds: settings.faults_for.as_secs_f64(),
-        seconds: started.elapsed().as_secs_f64(),
+        seconds: clock.started.elapsed().as_secs_f64(),
         faults: torments,
         ..Report::default()
     };
@@ -133,6 +140,43 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
     report.judged(stage, settings, &weather, seen).await;
     postgres.stop().await;
     report
+}
+
+/// The time of a run's faults.
+#[derive(Debug, Clone)]
+struct Clock {
+    started: Instant,
+    over: watch::Receiver<bool>,
+}
+
+impl Clock {
+    /// Waits until it is so late. False when the faults are over before.
+    async fn reaches(&self, at: Duration) -> bool {
+        let mut over = self.over.clone();
+        tokio::select! {
+            biased;
+            _ = over.wait_for(|over| *over) => false,
+            () = tokio::time::sleep_until((self.started + at).into()) => true,
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        *self.over.borrow()
+    }
+}
+
+/// Returns when the faults have done enough.
+async fn mostly_settled(stage: &Stage, settings: &Settings, started: Instant) {
+    tokio::time::sleep_until((started + settings.faults_for).into()).await;
+    while started.elapsed() < settings.faults_for * LONGEST {
+        if let Some(client) = stage.connect().await
+            && let Ok(open) = open(&client).await
+            && open * 100 <= i64::from(settings.receipts) * (100 - MOST)
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
 }
 
 /// What was seen during the run.
@@ -163,11 +207,13 @@ async fn torment(
     stage: &Stage,
     mut postgres: Running,
     faults: &Timeline<DatabaseFault>,
-    started: Instant,
+    clock: &Clock,
 ) -> (Running, Faults) {
     let mut counts = Faults::default();
     for (at, fault) in faults {
-        tokio::time::sleep_until((started + *at).into()).await;
+        if !clock.reaches(*at).await {
+            break;
+        }
         match *fault {
             DatabaseFault::Restart { down } => {
                 counts.postgres_restarts += 1;
@@ -195,18 +241,22 @@ async fn torment(
 }
 
 /// Puts bad components in place, and good ones after them. Returns how many bad ones.
-async fn change_guests(stage: &Stage, guests: &Timeline<(BadGuest, Duration)>, started: Instant) -> u64 {
+async fn change_guests(stage: &Stage, guests: &Timeline<(BadGuest, Duration)>, clock: &Clock) -> u64 {
+    let mut bad_ones = 0;
     for ((at, (bad, stays)), number) in guests.iter().zip(1..) {
-        tokio::time::sleep_until((started + *at).into()).await;
+        if !clock.reaches(*at).await {
+            break;
+        }
+        bad_ones += 1;
         let bad = match bad {
             BadGuest::Traps => candidates::traps(),
             BadGuest::TrapsOnSome => candidates::traps_on_some(),
         };
         stage.place(&candidates::numbered(bad, number));
-        tokio::time::sleep(*stays).await;
+        clock.reaches(*at + *stays).await;
         stage.place(&candidates::honest(number));
     }
-    guests.len() as u64
+    bad_ones
 }
 
 /// Waits until nothing is queued any more. What waits for its next attempt is brought forward, as an operator would after

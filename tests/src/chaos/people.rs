@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::Clock;
 use super::plan::{Deed, Timeline};
 use super::stage::{Stage, has_replacement, id, key, replacement};
 
@@ -37,13 +38,15 @@ pub async fn insert(stage: &Stage, receipts: u32, over: Duration, started: Insta
 pub async fn live(
     stage: &Stage,
     deeds: &Timeline<(Deed, u32)>,
-    started: Instant,
+    clock: &Clock,
     inserted: &AtomicU32,
 ) -> BTreeMap<String, u64> {
     let mut database = Patient { stage, client: None };
     let mut done = BTreeMap::new();
     for (at, (deed, number)) in deeds {
-        tokio::time::sleep_until((started + *at).into()).await;
+        if !clock.reaches(*at).await {
+            break;
+        }
         let there = inserted.load(Ordering::Acquire);
         if there == 0 {
             continue;

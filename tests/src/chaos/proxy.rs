@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fastrand::Rng;
 use http_body_util::{BodyExt, Full};
@@ -13,8 +13,8 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 
+use super::Clock;
 use super::bill::Bill;
 use super::figures::RequestFaults;
 use super::plan::{Storm, Timeline};
@@ -22,12 +22,17 @@ use super::wire::{self, Body, Service};
 
 /// What all proxies of a run share.
 pub struct Weather {
-    pub started: Instant,
-    pub storms: Timeline<Storm>,
+    clock: Clock,
+    storms: Timeline<Storm>,
     pub bill: Bill,
+    /// Of S3 and of Textract.
     pub counts: Mutex<[RequestFaults; 2]>,
-    /// True when the faults are over.
-    pub over: watch::Receiver<bool>,
+}
+
+impl Weather {
+    pub fn new(clock: Clock, storms: Timeline<Storm>, bill: Bill) -> Self {
+        Self { clock, storms, bill, counts: Mutex::default() }
+    }
 }
 
 /// One fault of one request.
@@ -96,7 +101,7 @@ impl Proxy {
             Some(Fault::Half) => Ok(wire::half(answer)),
             Some(Fault::Lost) => Err(io::Error::other("lost, as planned")),
             Some(Fault::Never) => {
-                let _ = self.weather.over.clone().wait_for(|over| *over).await;
+                let _ = self.weather.clock.over.clone().wait_for(|over| *over).await;
                 Err(io::Error::other("never answered, as planned"))
             }
             _ => Ok(answer.map(wire::whole)),
@@ -129,10 +134,10 @@ impl Proxy {
         let mut rng = self.rng.lock().unwrap();
         let (fate, slow, variant) = (rng.f64(), rng.u64(50..2_500), rng.bool());
         drop(rng);
-        if *self.weather.over.borrow() {
+        if self.weather.clock.is_over() {
             return None;
         }
-        let at = self.weather.started.elapsed();
+        let at = self.weather.clock.started.elapsed();
         let over_s3 = self.service == Service::S3;
         let storms =
             self.weather.storms.iter().any(|(from, storm)| *from <= at && at < storm.until && storm.over_s3 == over_s3);
