@@ -13,6 +13,8 @@ use crate::Running;
 
 /// What a lost lease says in the log.
 const LOST: &str = "lease lost";
+/// What a host says when it has begun to work.
+const WORKING: &str = "INFO working ";
 /// Longer than a drain takes.
 const DRAINS: Duration = Duration::from_secs(60);
 
@@ -102,7 +104,7 @@ impl Record {
     async fn ended_by_itself(&mut self, mut process: Process<'_>) {
         let status = process.running.ended();
         let remains = process.kill().await;
-        if remains.log.contains("working component") {
+        if remains.log.contains(WORKING) {
             self.problem(&remains, &format!("ended by itself ({status:?})"));
         } else {
             self.failed_starts += 1;
@@ -120,7 +122,9 @@ impl Record {
         }
         let status = process.running.ended();
         let remains = process.kill().await;
-        if !status.is_some_and(|status| status.success()) {
+        // One that has just been started, and does not listen to signals yet, has nothing to drain.
+        let began = remains.log.contains(WORKING);
+        if began && !status.is_some_and(|status| status.success()) {
             self.problem(&remains, &format!("did not drain ({status:?})"));
         }
         self.read(&remains);
