@@ -104,8 +104,8 @@ impl Plan {
             }
         });
         let mut deck = Deck::new([BadGuest::Traps, BadGuest::TrapsOnSome]);
-        let guests = timeline(&mut rng, length, paced(1_000..6_000), |rng| {
-            let stays = paced(2_000..5_000)(rng);
+        let guests = timeline(&mut rng, length, paced(1_000..4_000), |rng| {
+            let stays = paced(3_000..8_000)(rng);
             ((deck.draw(rng), stays), stays)
         });
         let storms = timeline(&mut rng, length, millis(1_000..8_000), |rng| {
