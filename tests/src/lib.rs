@@ -8,6 +8,7 @@ mod answers;
 pub mod candidates;
 mod cluster;
 mod process;
+pub mod wire;
 mod world;
 
 use std::time::{Duration, Instant};
