@@ -1,6 +1,7 @@
 //! Statements that were committed and whose replies never came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tests::World;
 use tests::wire::{Ambush, Fault, Link, Moment, Step, Wire};
@@ -49,4 +50,30 @@ async fn a_retry_whose_reply_was_lost_is_put_back_once() {
     lost.await.unwrap();
     assert_eq!(wire.world.text("SELECT concat_ws('|', attempts, claims) FROM receipt_queue", &[]).await, "0|1");
     assert_eq!(pump.counts().retried, 1);
+}
+/// What a claim leased although its reply never came is worked all the same: it costs no attempt.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_worked_as_if_it_had_come() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), settings()).await;
+    let job = take(&pump).await;
+    lost.await.unwrap();
+    assert_eq!((job.attempt, job.claims), (1, 1));
+    pump.settle(&job, complete("V", "1.00"), None).await.unwrap();
+    wire.world.assert_settled(1).await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_given_back_by_a_drain() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), settings()).await;
+    lost.await.unwrap();
+    pump.stop_claiming();
+    assert!(pump.finish(Duration::from_secs(10)).await);
+    let row = "SELECT concat_ws('|', attempts, coalesce(leased_by, 'nobody')) FROM receipt_queue";
+    assert_eq!(wire.world.text(row, &[]).await, "0|nobody");
 }
