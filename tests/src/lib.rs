@@ -10,6 +10,7 @@ pub mod chaos;
 mod cluster;
 pub mod oracle;
 mod process;
+pub mod wire;
 mod world;
 
 use std::time::{Duration, Instant};

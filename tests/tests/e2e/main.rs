@@ -9,6 +9,7 @@ mod components;
 mod failures;
 mod guide;
 mod invariants;
+mod lost_replies;
 mod migrations;
 mod oracle;
 mod plans;
