@@ -42,6 +42,7 @@ pub async fn keep(
     let mut process = Process::start(stage, host);
     while !*end.borrow() {
         tokio::time::sleep(Duration::from_millis(20)).await;
+        process.tell_admin();
         if process.running.has_ended() {
             record.ended_by_itself(process).await;
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -77,16 +78,31 @@ struct Process<'a> {
     running: Running,
     /// Where in its log it woke up.
     woke_at: Vec<usize>,
+    /// Whether its admin endpoint is known.
+    told: bool,
 }
 
 impl<'a> Process<'a> {
     fn start(stage: &'a Stage, host: usize) -> Self {
-        Self { stage, host, running: stage.host(host).spawn(), woke_at: Vec::new() }
+        Self { stage, host, running: stage.host(host).spawn(), woke_at: Vec::new(), told: false }
+    }
+
+    /// Where it can be asked for a swap, once it has said so.
+    fn tell_admin(&mut self) {
+        if self.told {
+            return;
+        }
+        let log = self.running.log();
+        if let Some((_, rest)) = log.split_once("admin endpoint address=") {
+            self.stage.admin_is(self.host, rest.split_whitespace().next().map(str::to_owned));
+            self.told = true;
+        }
     }
 
     /// Ends it, unless it has ended already.
     async fn kill(self) -> Remains {
-        let Self { stage, host, running, woke_at } = self;
+        let Self { stage, host, running, woke_at, .. } = self;
+        stage.admin_is(host, None);
         let log = running.kill().await;
         stage.keep_log(host, &log);
         Remains { host, log, woke_at }

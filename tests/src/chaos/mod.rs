@@ -240,7 +240,7 @@ async fn torment(
     (postgres, counts)
 }
 
-/// Puts bad components in place, and good ones after them. Returns how many bad ones.
+/// Swaps the component for bad ones, and for good ones after them. Returns how many bad ones.
 async fn change_guests(stage: &Stage, guests: &Timeline<(BadGuest, Duration)>, clock: &Clock) -> u64 {
     let mut bad_ones = 0;
     for ((at, (bad, stays)), number) in guests.iter().zip(1..) {
@@ -248,12 +248,19 @@ async fn change_guests(stage: &Stage, guests: &Timeline<(BadGuest, Duration)>, c
             break;
         }
         bad_ones += 1;
-        let bad = match bad {
-            BadGuest::Traps => candidates::traps(),
-            BadGuest::TrapsOnSome => candidates::traps_on_some(),
-        };
-        stage.place(&candidates::numbered(bad, number));
-        clock.reaches(*at + *stays).await;
+        let stay = clock.reaches(*at + *stays);
+        match bad {
+            // As an operator swaps: a host that is started meanwhile starts with the good one.
+            BadGuest::Traps => {
+                let bad = candidates::numbered(candidates::traps(), number);
+                tokio::select! { () = async { stage.swap(&bad).await; std::future::pending().await } => {}, _ = stay => {} }
+            }
+            // As somebody uploads it: a host that is started meanwhile starts with it.
+            BadGuest::TrapsOnSome => {
+                stage.place(&candidates::numbered(candidates::traps_on_some(), number));
+                stay.await;
+            }
+        }
         stage.place(&candidates::honest(number));
     }
     bad_ones

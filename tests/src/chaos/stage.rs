@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use host::aws::{self, Aws, AwsOverrides};
 use host::dev::postgres::{self, LocalPostgres};
@@ -34,6 +35,8 @@ pub struct Stage {
     pub aws: Aws,
     /// For each host, where it finds S3 and Textract.
     doors: Vec<[String; 2]>,
+    /// For each host, where its admin endpoint is while it runs.
+    admins: Mutex<Vec<Option<String>>>,
 }
 
 /// What is in a receipt's photo; decided by its number.
@@ -103,7 +106,8 @@ impl Stage {
         };
         let aws = aws::load(&overrides).await.unwrap();
         let settings = settings.clone();
-        let stage = Self { settings, folder, url, s3, textract, aws, doors: Vec::new() };
+        let admins = Mutex::new(vec![None; settings.hosts]);
+        let stage = Self { settings, folder, url, s3, textract, aws, doors: Vec::new(), admins };
         stage.place(&candidates::honest(0));
         (stage, running)
     }
@@ -142,12 +146,43 @@ impl Stage {
 
     /// `host run`, as this host does it.
     pub fn host(&self, number: usize) -> HostCommand {
+        self.admin_is(number, None);
+        let lease = format!("{}ms", LEASE.as_millis());
+        self.command(number)
+            .env("WORKER_ADMIN", "127.0.0.1:0")
+            .args(["run", "--every", "1s", "--batch-size", "4", "--lease", &lease])
+            .args(["--max-attempts", &MAX_ATTEMPTS.to_string()])
+            .args(["--concurrency", &self.settings.concurrency.to_string()])
+            // The gate tells and refuses nothing, so that bad components come to work and have to be taken back.
+            .args(["--gate-policy", "report", "--probation", "20"])
+            .arg("--component")
+            .arg(self.component())
+    }
+
+    /// A host has an admin endpoint now, or none any more.
+    pub fn admin_is(&self, host: usize, address: Option<String>) {
+        self.admins.lock().unwrap()[host] = address;
+    }
+
+    /// `host swap` to all hosts that run; whatever they say.
+    pub async fn swap(&self, component: &[u8]) {
+        let file = self.folder.join("candidate.wasm");
+        std::fs::write(&file, component).unwrap();
+        let admins = self.admins.lock().unwrap().clone();
+        let asked =
+            admins.into_iter().enumerate().filter_map(|(host, admin)| Some((host, admin?))).map(|(host, admin)| {
+                let command = self.command(host).env("WORKER_ADMIN", admin).arg("swap").arg(&file);
+                async move { command.into_inner().output().await }
+            });
+        join_all(asked).await;
+    }
+
+    fn command(&self, number: usize) -> HostCommand {
         let command = match &self.settings.host {
             Some(binary) => HostCommand::of(binary),
             None => HostCommand::bare(),
         };
         let [s3, textract] = &self.doors[number];
-        let lease = format!("{}ms", LEASE.as_millis());
         command
             .env("HOME", &self.folder)
             .env("DATABASE_URL", &self.url)
@@ -159,15 +194,7 @@ impl Stage {
             .env("AWS_ENDPOINT_URL_S3", s3)
             .env("AWS_ENDPOINT_URL_TEXTRACT", textract)
             .env("WORKER_CACHE_DIR", self.folder.join("compiled"))
-            .env("WORKER_ADMIN", "127.0.0.1:0")
             .env("NO_COLOR", "1")
-            .args(["run", "--every", "1s", "--batch-size", "4", "--lease", &lease])
-            .args(["--max-attempts", &MAX_ATTEMPTS.to_string()])
-            .args(["--concurrency", &self.settings.concurrency.to_string()])
-            // The gate tells and refuses nothing, so that bad components come to work and have to be taken back.
-            .args(["--gate-policy", "report", "--probation", "20"])
-            .arg("--component")
-            .arg(self.component())
     }
 
     /// Keeps what a host has logged, where that is wished.
