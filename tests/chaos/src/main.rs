@@ -22,7 +22,7 @@ struct Chaos {
     #[arg(long, env = "CHAOS_HOST", value_name = "FILE")]
     host: PathBuf,
     /// Receipts.
-    #[arg(long, env = "CHAOS_RECEIPTS", default_value_t = 20_000, value_name = "N")]
+    #[arg(long, env = "CHAOS_RECEIPTS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000), value_name = "N")]
     receipts: u32,
     /// Hosts.
     #[arg(long, env = "CHAOS_HOSTS", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16), value_name = "N")]

@@ -1,9 +1,12 @@
 //! The servers of a run, the photos, and the command line of its hosts.
 
+use std::fs::Permissions;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
@@ -214,8 +217,7 @@ impl Stage {
     /// A connection of our own; none while the database is away.
     pub async fn connect(&self) -> Option<Client> {
         let connecting = tokio_postgres::connect(&self.url, NoTls);
-        let (client, connection) =
-            tokio::time::timeout(std::time::Duration::from_secs(5), connecting).await.ok()?.ok()?;
+        let (client, connection) = tokio::time::timeout(Duration::from_secs(5), connecting).await.ok()?.ok()?;
         tokio::spawn(connection);
         Some(client)
     }
@@ -240,7 +242,7 @@ impl Running {
     }
 
     /// Ends it, by a fast shutdown or at once, and starts it where it was.
-    pub async fn restart(self, fast: bool, down: std::time::Duration) -> Self {
+    pub async fn restart(self, fast: bool, down: Duration) -> Self {
         let Self { settings, postgres } = self;
         if fast {
             postgres.stop().await;
@@ -256,7 +258,7 @@ impl Running {
                 Err(error) => {
                     tries -= 1;
                     assert!(tries > 0, "{error}");
-                    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+                    tokio::time::sleep(Duration::from_millis(500)).await;
                 }
             }
         }
@@ -268,7 +270,6 @@ impl Running {
 }
 
 /// Where root runs this, another user runs Postgres.
-fn open_to_all(folder: &std::path::Path) {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+fn open_to_all(folder: &Path) {
+    std::fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
 }
