@@ -7,7 +7,7 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev` and for the load command: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test bench load clean
+.PHONY: help setup build release dev test bench load growth clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ load: ## measure receipts a second through the whole path, with recorded OCR ans
 	cargo build --release --locked --package host --package load
 	@$(TARGET)/release/load --host $(TARGET)/release/host --photo tests/receipts/X51008123446.jpg \
 		--response tests/recordings/textract/big-box.json $(ARGS)
+
+growth: ## measure the queue's statements on 11 million rows, and what a million jobs leave behind (8 GB of disk, half an hour)
+	@scripts/setup dev
+	cargo build --locked --package growth
+	@$(TARGET)/debug/growth $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean

@@ -28,10 +28,8 @@ impl Cluster {
         // Where root measures, another user runs Postgres.
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))?;
         let options = ["autovacuum_naptime=1s", "wal_level=minimal", "max_wal_senders=0", "jit=off"];
-        let settings = Settings {
-            options: options.map(str::to_owned).to_vec(),
-            ..Settings::new(folder.path().join("postgres"))
-        };
+        let settings =
+            Settings { options: options.map(str::to_owned).to_vec(), ..Settings::new(folder.path().join("postgres")) };
         Ok(Self { postgres: LocalPostgres::start(settings).await?, _folder: folder })
     }
 

@@ -1,5 +1,5 @@
-//! The pump's statements in the pump's rhythm: a claim at the low watermark, a full look once a second with a look for
-//! what is spent, a settle of the whole batch.
+//! The pump's statements in the pump's rhythm: a claim at the low watermark; a full look once a second, or less often where it
+//! takes long, with a look for what is spent; a settle of the whole batch.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +19,10 @@ macro_rules! sql {
 pub const BATCH: usize = 100;
 const MAX_ATTEMPTS: i32 = 5;
 const LEASE: i64 = 30_000;
+/// As the pump has it (host/src/queue/claimer.rs).
 const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
+const FULL_LOOK_SHARE: u32 = 20;
+const EVERY: Duration = Duration::from_secs(30);
 
 /// A worker that does nothing but claim and complete.
 pub struct Worker {
@@ -30,6 +33,7 @@ pub struct Worker {
     next_due: Statement,
     floor: SystemTime,
     last_full: Option<Instant>,
+    full_every: Duration,
     pub times: Times,
 }
 
@@ -57,25 +61,28 @@ impl Worker {
             client,
             floor: SystemTime::UNIX_EPOCH,
             last_full: None,
+            full_every: FULL_LOOK_EVERY,
             times: Times::default(),
         })
     }
 
     /// Claims a batch and completes it. Returns how many jobs there were.
     pub async fn round(&mut self) -> anyhow::Result<usize> {
-        let full = self.last_full.is_none_or(|last| last.elapsed() >= FULL_LOOK_EVERY);
+        let full = self.last_full.is_none_or(|last| last.elapsed() >= self.full_every);
         let (floor, samples) = match full {
             true => (SystemTime::UNIX_EPOCH, &mut self.times.full_look),
             false => (self.floor, &mut self.times.claim),
         };
         let limit = i64::try_from(BATCH)?;
+        let started = Instant::now();
         let jobs = samples
             .time(async {
                 Ok(self.client.query(&self.claim, &[&limit, &LEASE, &"growth", &MAX_ATTEMPTS, &floor]).await?)
             })
             .await?;
         if full {
-            self.last_full = Some(Instant::now());
+            self.last_full = Some(started);
+            self.full_every = (started.elapsed() * FULL_LOOK_SHARE).min(EVERY).max(FULL_LOOK_EVERY);
             let spent = async { Ok(self.client.query(&self.spent, &[&MAX_ATTEMPTS, &limit]).await?) };
             self.times.spent.time(spent).await?;
             let next = async { Ok(self.client.query_opt(&self.next_due, &[]).await?) };
@@ -92,7 +99,8 @@ impl Worker {
         }
         let of = |text: &str| vec![text.to_owned(); ids.len()];
         let key = format!("ocr/6f1c3a9e-0000-4000-8000-000000000000/{}.detect.json", "0".repeat(64));
-        let values = (of("BOOK TAK (TAMAN DAYA) SDN BHD"), of("9.60"), of("MYR"), of("2024-03-15"), vec![71.0; ids.len()]);
+        let values =
+            (of("BOOK TAK (TAMAN DAYA) SDN BHD"), of("9.60"), of("MYR"), of("2024-03-15"), vec![71.0; ids.len()]);
         let (vendors, totals, currencies, dates, confidences) = &values;
         let (keys, components) = (of(&key), of(&"0".repeat(64)));
         let settle = async {
