@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 
+use crate::failure::reorders;
+
 /// Writes a line of data.
 pub(super) fn line(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", text.as_ref())
@@ -27,12 +29,21 @@ pub(super) fn colour_stderr() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text that came from outside, made safe for a terminal.
+/// Text that came from outside, made safe for a terminal: neither moves the cursor nor shows itself in another order.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || reorders(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 /// The beginning of a digest: enough for people to tell it from another, and for `host components allow`.
 pub(super) fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_shown_is_what_is_there() {
+        assert_eq!(super::plain("a\nb\x1b[2J\u{202E}gpj.c\u{2066}"), "a\u{FFFD}b\u{FFFD}[2J\u{FFFD}gpj.c\u{FFFD}");
+        assert_eq!(super::plain("ключ 'é'; \u{1F9FE}"), "ключ 'é'; \u{1F9FE}");
+    }
 }
