@@ -7,7 +7,7 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev` and for the load and chaos commands: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test bench load chaos clean
+.PHONY: help setup build release dev test bench load growth chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -46,6 +46,11 @@ chaos: ## kill, stop, cut and confuse everything for minutes, by a seed, and see
 	@scripts/setup test
 	cargo build --release --locked --package host --package chaos
 	@$(TARGET)/release/chaos --host $(TARGET)/release/host $(ARGS)
+
+growth: ## measure the queue's statements on 11 million rows, and what a million jobs leave behind (8 GB of disk, half an hour)
+	@scripts/setup dev
+	cargo build --locked --package growth
+	@$(TARGET)/debug/growth $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean

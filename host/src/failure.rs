@@ -137,12 +137,18 @@ pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 fn one_line(text: &str, max_bytes: usize) -> String {
-    let mut line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut line: String = text.chars().map(|c| if c.is_control() || reorders(c) { ' ' } else { c }).collect();
     if line.len() > max_bytes {
         let end = (0..=max_bytes).rev().find(|&i| line.is_char_boundary(i)).unwrap_or(0);
         line.truncate(end);
     }
     line
+}
+
+/// Unicode's direction marks, embeddings, overrides and isolates, and its line and paragraph separators: with them a text
+/// shows itself as another than it is.
+pub(crate) fn reorders(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -155,5 +161,6 @@ mod tests {
         assert_eq!(failure.code.len(), 100);
         assert!(failure.message.starts_with("a b é"));
         assert!(failure.message.len() <= 1000);
+        assert_eq!(Failure::new(FailureKind::Internal, "c", "a\u{202E}gpj\u{2028}b").message, "a gpj b");
     }
 }

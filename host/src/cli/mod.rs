@@ -11,9 +11,11 @@ mod inspect;
 mod migrate;
 mod output;
 mod parse;
+mod prune;
 mod reading;
 mod reparse;
 mod replay;
+mod rights;
 mod run;
 mod shadow;
 mod status;
@@ -65,6 +67,8 @@ enum Verb {
     Status(status::Status),
     #[command(subcommand)]
     Dlq(dlq::Dlq),
+    Prune(prune::Prune),
+    Rights(rights::Rights),
     Components(components::Components),
     Reparse(Box<reparse::Reparse>),
     Parse(parse::Parse),
@@ -114,6 +118,8 @@ impl Verb {
             Self::Enqueue(verb) => verb.execute().await,
             Self::Status(verb) => verb.execute().await,
             Self::Dlq(verb) => verb.execute().await,
+            Self::Prune(verb) => verb.execute().await,
+            Self::Rights(verb) => verb.execute(),
             Self::Components(verb) => verb.execute().await,
             Self::Reparse(verb) => verb.execute().await,
             Self::Parse(verb) => verb.execute().await,
@@ -165,14 +171,14 @@ mod tests {
     #[test]
     fn flags_that_configure_have_a_variable() {
         let command = super::Cli::command();
-        for verb in ["run", "migrate"] {
+        for verb in ["run", "migrate", "prune"] {
             let Some(verb) = command.get_subcommands().find(|found| found.get_name() == verb) else {
                 panic_free(verb);
                 continue;
             };
             for flag in verb
                 .get_arguments()
-                .filter(|flag| !["help", "version", "once", "json"].contains(&flag.get_id().as_str()))
+                .filter(|flag| !["help", "version", "once", "json", "dry_run"].contains(&flag.get_id().as_str()))
             {
                 assert!(flag.get_env().is_some(), "{} {}", verb.get_name(), flag.get_id());
             }

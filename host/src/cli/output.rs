@@ -6,6 +6,8 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+use crate::failure::reorders;
+
 /// Writes a line of data.
 pub(super) fn line(text: impl AsRef<str>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{}", text.as_ref())
@@ -28,9 +30,9 @@ pub(super) fn colour_stderr() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Text that came from outside, made safe for a terminal.
+/// Text that came from outside, made safe for a terminal: neither moves the cursor nor shows itself in another order.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || reorders(c) { '\u{FFFD}' } else { c }).collect()
 }
 
 /// A JSON value as people read it.
@@ -39,5 +41,14 @@ pub(super) fn text(value: &Value) -> String {
         Value::String(text) => plain(text),
         Value::Null => "none".to_owned(),
         value => plain(&value.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_shown_is_what_is_there() {
+        assert_eq!(super::plain("a\nb\x1b[2J\u{202E}gpj.c\u{2066}"), "a\u{FFFD}b\u{FFFD}[2J\u{FFFD}gpj.c\u{FFFD}");
+        assert_eq!(super::plain("ключ 'é'; \u{1F9FE}"), "ключ 'é'; \u{1F9FE}");
     }
 }

@@ -17,6 +17,9 @@ use crate::failure::{Failure, FailureKind};
 /// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
 /// transaction committed below the watermark.
 const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Beside an old transaction a full look walks all index entries that vacuum may not remove, for half a second and more: it
+/// takes at most one part in so many of the time.
+const FULL_LOOK_SHARE: u32 = 20;
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
@@ -38,6 +41,7 @@ pub(super) async fn run(
         claimer: Some(claimer),
         floor: None,
         last_full: None,
+        full_every: FULL_LOOK_EVERY,
         due: Instant::now(),
         has_room: true,
         unanswered: None,
@@ -105,6 +109,8 @@ struct Looker {
     /// The low watermark: everything due before it was claimed, but for stragglers.
     floor: Option<SystemTime>,
     last_full: Option<Instant>,
+    /// The pause between full looks while the watermark finds work.
+    full_every: Duration,
     due: Instant,
     /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
     has_room: bool,
@@ -131,7 +137,7 @@ impl Looker {
                 return Ok(());
             }
             let want = settings.capacity - waiting;
-            let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < FULL_LOOK_EVERY));
+            let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
             let full = floor.is_none();
             let started = Instant::now();
             let jobs = bounded(self.claimer()?.claim(
@@ -154,6 +160,7 @@ impl Looker {
             self.accept(jobs.into_iter().map(|(job, _)| job), started);
             if full {
                 self.last_full = Some(started);
+                self.full_every = full_every(started.elapsed(), settings.every);
                 self.bury_spent().await?;
             }
             self.shared.lock().failing = None;
@@ -168,7 +175,7 @@ impl Looker {
                         self.last_full = None;
                         Instant::now()
                     }
-                    (_, Some(last)) => last + FULL_LOOK_EVERY,
+                    (_, Some(last)) => last + self.full_every,
                 };
                 continue;
             }
@@ -316,6 +323,11 @@ impl Looker {
     }
 }
 
+/// The pause after a full look that took so long; never longer than the interval at which the queue is looked at anyway.
+fn full_every(took: Duration, every: Duration) -> Duration {
+    (took * FULL_LOOK_SHARE).min(every).max(FULL_LOOK_EVERY)
+}
+
 fn epitaph(job: &Spent) -> Failure {
     let lost =
         format!("the worker was lost while working it (crash, kill or lease timeout), after {} attempts", job.attempts);
@@ -325,5 +337,19 @@ fn epitaph(job: &Spent) -> Failure {
             Failure::new(kind, "queue.AttemptsExhausted", format!("{lost}; before that: {message}"))
         }
         None => Failure::new(FailureKind::Internal, "queue.AttemptsExhausted", lost),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_looks_take_a_twentieth_of_the_time() {
+        let every = Duration::from_secs(30);
+        assert_eq!(full_every(Duration::from_millis(2), every), FULL_LOOK_EVERY);
+        assert_eq!(full_every(Duration::from_millis(500), every), Duration::from_secs(10));
+        assert_eq!(full_every(Duration::from_secs(5), every), every);
+        assert_eq!(full_every(Duration::from_secs(5), Duration::from_millis(200)), FULL_LOOK_EVERY);
     }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 
-use super::classify;
+use super::{classify, digest_of};
 use crate::failure::{Failure, FailureKind};
 
 /// An artifact is refused beyond this: no OCR response of one page is near it.
@@ -36,9 +36,9 @@ impl Artifacts {
 
     /// Whether a key is one of this receipt's.
     pub fn belongs_to(key: &str, receipt_id: &str) -> bool {
-        key.strip_prefix("ocr/")
-            .and_then(|rest| rest.strip_prefix(&segment(receipt_id)))
-            .is_some_and(|rest| rest.starts_with('/'))
+        let folder = key.strip_prefix("ocr/").and_then(|rest| rest.split_once('/')).map(|(folder, _)| folder);
+        // Earlier hosts wrote the plain form for every id.
+        folder.is_some_and(|folder| folder == segment(receipt_id) || folder == plain(receipt_id))
     }
 
     /// The key for a receipt's image: the same for every attempt, another one when the image is replaced or another OCR
@@ -105,21 +105,45 @@ impl Artifacts {
     }
 }
 
-/// An app's ids are uuids or numbers; whatever else they are, they are one path segment here.
+/// An app's ids are uuids or numbers; whatever else they are, they are one path segment here, and no two of them the same: the
+/// dot is in no plain id.
 fn segment(receipt_id: &str) -> String {
+    let plain = plain(receipt_id);
+    if plain == receipt_id {
+        return plain;
+    }
+    let digest = digest_of(receipt_id.as_bytes());
+    format!("{plain}.{}", digest.get(..32).unwrap_or(&digest))
+}
+
+fn plain(receipt_id: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' };
     receipt_id.chars().take(200).map(plain).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use super::*;
 
     #[test]
     fn a_key_is_one_segment_a_receipt() {
         let key = Artifacts::key("../x/y z", "abc", "detect");
-        assert_eq!(key, "ocr/___x_y_z/abc.detect.json");
+        assert!(key.starts_with("ocr/___x_y_z.") && key.ends_with("/abc.detect.json"), "{key}");
+        assert_eq!(key.split('/').count(), 3, "{key}");
         assert!(Artifacts::belongs_to(&key, "../x/y z"));
         assert!(!Artifacts::belongs_to(&key, "../x/y"));
+        assert!(Artifacts::belongs_to("ocr/___x_y_z/abc.detect.json", "../x/y z"));
+    }
+
+    #[test]
+    fn no_two_receipts_share_a_folder() {
+        let long = "x".repeat(300);
+        let ids = ["a/b", "a_b", "a b", "a\\b", "a.b", "", "_", "\n", "é", &long, &long[..200], &long[..201]];
+        for (at, one) in ids.iter().enumerate() {
+            for other in &ids[at + 1..] {
+                assert_ne!(segment(one), segment(other), "{one:?} {other:?}");
+            }
+        }
     }
 }

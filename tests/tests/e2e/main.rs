@@ -3,16 +3,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod admin;
+mod app_role;
 mod bad_input;
 mod candidates;
 mod components;
 mod failures;
 mod guide;
+mod injection;
 mod invariants;
 mod lost_replies;
+mod least_privilege;
 mod migrations;
 mod oracle;
 mod plans;
+mod prune;
 mod pump;
 mod record;
 mod reparse;

@@ -183,6 +183,59 @@ async fn claiming_reads_the_index_in_its_order() {
     }
 }
 
+/// With 1,000,000 waiting rows this was half a second of each second, when it was asked of receipt_queue_due.
+#[tokio::test]
+async fn what_is_spent_is_looked_for_among_what_was_begun() {
+    for statistics in ALL {
+        let world = filled(statistics).await;
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let parameters = ["5", "100"].map(str::to_owned);
+            let plan = plan(&world, "integer, bigint", sql!("spent"), &parameters, mode).await;
+            let what = format!("statistics {statistics:?}, {mode}: {plan:#}");
+            assert_eq!(uses(&plan, "Index Name", "receipt_queue_spent").len(), 1, "{what}");
+            assert!(uses(&plan, "Index Name", "receipt_queue_due").is_empty(), "{what}");
+            assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
+        }
+    }
+}
+
+/// Where nearly all is processed the planner expects one waiting row, and one row more or less costs nothing: a batch is
+/// then joined by comparing each with each.
+#[tokio::test]
+async fn no_batch_is_joined_by_comparing_each_with_each() {
+    let ids = array("bigint", |n| n + 1);
+    let text = array("text", |n| format!("text {n}"));
+    let settled =
+        [vec![ids.clone(), ids], vec![text.clone(); 4], vec![array("float8", |_| 50)], vec![text; 2]].concat();
+    let claimed = ["100", "30000", "'worker'", "5", "'-infinity'"].map(str::to_owned);
+    for processed in [1_000, 4_000, 12_000, 40_000] {
+        let world = World::new().await;
+        world
+            .execute(&format!(
+                "INSERT INTO receipts (image_url) SELECT 'photo-' || n FROM generate_series(1, {processed}) n;
+                 UPDATE receipt_queue SET processed = true, processed_at = now(), attempts = 1;
+                 ANALYZE receipts; ANALYZE receipt_queue;
+                 INSERT INTO receipts (image_url) SELECT 'photo-' || n FROM generate_series(1, 1000) n"
+            ))
+            .await;
+        for (name, sql, types, parameters) in [
+            ("claim", sql!("claim"), "bigint, bigint, text, integer, timestamptz", &claimed[..]),
+            (
+                "complete",
+                sql!("complete"),
+                "bigint[], bigint[], text[], text[], text[], text[], float8[], text[], text[]",
+                &settled,
+            ),
+        ] {
+            for mode in ["force_custom_plan", "force_generic_plan"] {
+                let plan = plan(&world, types, sql, parameters, mode).await;
+                let compared: Vec<_> = nodes(&plan).into_iter().filter(|node| !node["Join Filter"].is_null()).collect();
+                assert!(compared.is_empty(), "{name}, {processed} processed, {mode}: {compared:#?}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_asked_of_dead_letters_and_of_the_ledger_has_an_index() {
     let world = World::new().await;

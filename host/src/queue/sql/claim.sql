@@ -3,7 +3,9 @@
 -- Jobs that have used up their attempts are left to spent.sql. The watermark is compared as a row because the planner, where
 -- it has no statistics yet, takes "BETWEEN" for next to nothing and would fetch and sort all that is due for each claim.
 -- q.id = ANY says again what the join says, for the planner: it takes an array for ten ids and an unnest or a LIMIT for
--- many, and would read a table of some thousand rows as a whole for each claim (the same in the settles).
+-- many, and would read a table of some thousand rows as a whole for each claim (the same in the settles). Joined with the
+-- arrays and not with "due" itself, of which it expects a single row where nearly all is processed: then it may go through
+-- the whole array for each row of it, which is quadratic.
 WITH due AS (
     SELECT id, available_at AS due_at
     FROM public.receipt_queue
@@ -18,8 +20,8 @@ SET attempts = q.attempts + 1,
     lease_token = nextval('public.receipt_queue_token'),
     leased_by = $3,
     available_at = now() + $2::bigint * interval '1 millisecond'
-FROM due
-WHERE q.id = due.id AND q.id = ANY (ARRAY(SELECT id FROM due))
+FROM unnest(ARRAY(SELECT id FROM due), ARRAY(SELECT due_at FROM due)) AS taken (id, due_at)
+WHERE q.id = taken.id AND q.id = ANY (ARRAY(SELECT id FROM due))
 RETURNING
     q.id,
     q.lease_token,
@@ -27,4 +29,4 @@ RETURNING
     q.s3_key,
     q.attempts,
     q.claims,
-    due.due_at
+    taken.due_at

@@ -42,6 +42,14 @@ settled AS (
         q.id,
         l.token,
         q.receipt_id,
+        -- With what is to be written: a join with "outcome" further down would compare each of them with each.
+        o.vendor,
+        o.total,
+        o.currency,
+        o.day,
+        o.confidence,
+        o.artifact_key,
+        o.component,
         -- A dead letter that was put back by hand is waited for like any other.
         l.status IN ('pending', 'ocr_failed') AS waits,
         -- A row that was inserted by hand remembers nothing; then there is nothing but emptiness to overwrite.
@@ -50,15 +58,14 @@ settled AS (
 written AS (
     UPDATE public.receipts r
     SET status = 'ocr_done',
-        vendor_text = o.vendor,
-        total_amount = o.total::numeric,
-        currency = o.currency,
-        receipt_date = o.day::date,
-        ocr_confidence = o.confidence::numeric,
-        ocr_s3_key = o.artifact_key,
-        ocr_component = o.component
+        vendor_text = s.vendor,
+        total_amount = s.total::numeric,
+        currency = s.currency,
+        receipt_date = s.day::date,
+        ocr_confidence = s.confidence::numeric,
+        ocr_s3_key = s.artifact_key,
+        ocr_component = s.component
     FROM settled s
-    JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     WHERE r.id = s.receipt_id AND s.waits AND s.untouched
     RETURNING r.id
 ),
@@ -67,10 +74,9 @@ written AS (
 kept AS (
     UPDATE public.receipts r
     SET status = 'ocr_done',
-        ocr_confidence = o.confidence::numeric,
-        ocr_s3_key = o.artifact_key
+        ocr_confidence = s.confidence::numeric,
+        ocr_s3_key = s.artifact_key
     FROM settled s
-    JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     WHERE r.id = s.receipt_id AND s.waits AND NOT s.untouched
     RETURNING r.id
 )

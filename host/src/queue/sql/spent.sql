@@ -1,11 +1,13 @@
 -- Jobs whose lease ended after their last attempt: whoever worked them crashed. They are settled as dead letters under
 -- the token they have, so that a worker that is alive after all is fenced by the same rule as everywhere. A job without a
 -- token (the operator lowered the limit) is given one first. $1 max attempts, $2 limit.
+-- "attempts > 0" and the order are those of the index receipt_queue_spent: whoever looks for them in receipt_queue_due reads
+-- all that waits, once a second.
 WITH spent AS (
     SELECT id
     FROM public.receipt_queue
-    WHERE NOT processed AND available_at <= now() AND attempts >= $1
-    ORDER BY available_at, id
+    WHERE NOT processed AND attempts > 0 AND attempts >= $1 AND available_at <= now()
+    ORDER BY attempts, available_at, id
     LIMIT $2
     FOR UPDATE SKIP LOCKED
 )

@@ -1,0 +1,93 @@
+//! Forgetting: processed queue rows, and dead letters that nobody wants any more, in small batches beside running hosts.
+
+use std::time::{Duration, SystemTime};
+
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::{Database, QueueError};
+
+const PRUNE: &str = include_str!("sql/prune.sql");
+const PRUNE_DEAD: &str = include_str!("sql/prune_dead.sql");
+
+/// What is old, by the database's clock, and how it is removed.
+pub struct Pruner {
+    client: Client,
+    batch: i64,
+    pause: Duration,
+}
+
+impl Pruner {
+    /// Connects. Each batch is a statement, and so a transaction, of its own; `pause` lies between two of them.
+    pub async fn connect(database: &Database, batch: i64, pause: Duration) -> Result<Self, QueueError> {
+        Ok(Self { client: database.connect_checked().await?, batch, pause })
+    }
+
+    /// The moment that lies so far back.
+    pub async fn ago(&self, age: Duration) -> Result<SystemTime, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("a look at its clock", &error);
+        let row = self.client.query_one("SELECT now()", &[]).await.map_err(problem)?;
+        let now: SystemTime = row.try_get(0).map_err(problem)?;
+        Ok(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
+    }
+
+    /// How many rows were processed before.
+    pub async fn count_processed(&self, before: SystemTime) -> Result<u64, QueueError> {
+        let sql = "SELECT count(*) FROM public.receipt_queue
+                   WHERE processed AND lease_token IS NULL
+                     AND coalesce(processed_at, enqueued_at) < $1 AND enqueued_at < $1";
+        self.count(sql, before).await
+    }
+
+    /// How many receipts were given up before.
+    pub async fn count_dead(&self, before: SystemTime) -> Result<u64, QueueError> {
+        self.count("SELECT count(*) FROM public.receipt_queue_dlq WHERE failed_at < $1", before).await
+    }
+
+    /// Removes rows that were processed before; `removed` hears of each batch. Returns how many there were.
+    pub async fn processed(&self, before: SystemTime, removed: impl Fn(u64)) -> Result<u64, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to prune the queue", &error);
+        let types = [Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ];
+        let statement = self.client.prepare_typed(PRUNE, &types).await.map_err(problem)?;
+        let (mut all, mut floor) = (0, SystemTime::UNIX_EPOCH);
+        loop {
+            let row = self.client.query_one(&statement, &[&before, &self.batch, &floor]).await.map_err(problem)?;
+            let (count, last): (i64, Option<SystemTime>) =
+                (row.try_get(0).map_err(problem)?, row.try_get(1).map_err(problem)?);
+            all += u64::try_from(count).unwrap_or(0);
+            removed(all);
+            floor = last.unwrap_or(floor);
+            if count < self.batch {
+                return Ok(all);
+            }
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    /// Removes dead letters that failed before, for good. As [`Self::processed`].
+    pub async fn dead(&self, before: SystemTime, removed: impl Fn(u64)) -> Result<u64, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to prune the dead letters", &error);
+        let types = [Type::TIMESTAMPTZ, Type::INT8, Type::INT8];
+        let statement = self.client.prepare_typed(PRUNE_DEAD, &types).await.map_err(problem)?;
+        let (mut all, mut floor) = (0, 0_i64);
+        loop {
+            let row = self.client.query_one(&statement, &[&before, &self.batch, &floor]).await.map_err(problem)?;
+            let (count, last): (i64, Option<i64>) =
+                (row.try_get(0).map_err(problem)?, row.try_get(1).map_err(problem)?);
+            all += u64::try_from(count).unwrap_or(0);
+            removed(all);
+            floor = last.unwrap_or(floor);
+            if count < self.batch {
+                return Ok(all);
+            }
+            tokio::time::sleep(self.pause).await;
+        }
+    }
+
+    async fn count(&self, sql: &str, before: SystemTime) -> Result<u64, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to count what is old", &error);
+        let row = self.client.query_one(sql, &[&before]).await.map_err(problem)?;
+        let count: i64 = row.try_get(0).map_err(problem)?;
+        Ok(u64::try_from(count).unwrap_or(0))
+    }
+}
