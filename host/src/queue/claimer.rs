@@ -40,6 +40,7 @@ pub(super) async fn run(
         last_full: None,
         due: Instant::now(),
         has_room: true,
+        unanswered: None,
     };
     let mut pause = FIRST_PAUSE;
     let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
@@ -47,9 +48,18 @@ pub(super) async fn run(
     loop {
         let problem = tokio::select! {
             biased;
-            () = looker.shared.finishing.notified() => return,
+            () = looker.shared.finishing.notified() => {
+                // The last chance to give back what nobody here knows of.
+                if let Err(error) = looker.take_in_unanswered().await {
+                    tracing::warn!(%error, "a claim stays unanswered; its leases run out");
+                }
+                return;
+            }
             Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
-            _ = heartbeat.tick() => looker.heartbeat().await,
+            _ = heartbeat.tick() => match looker.heartbeat().await {
+                Ok(()) => looker.take_in_unanswered().await,
+                problem => problem,
+            },
             () = looker.shared.wake.notified() => {
                 looker.due = Instant::now();
                 looker.shared.lock().exhausted = false;
@@ -76,7 +86,11 @@ pub(super) async fn run(
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 looker.due = Instant::now();
                 match Claimer::connect(&database).await {
-                    Ok(claimer) => looker.claimer = Some(claimer),
+                    Ok(claimer) => {
+                        looker.claimer = Some(claimer);
+                        // Leases first, then new ones.
+                        heartbeat.reset_immediately();
+                    }
                     Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
                 }
             }
@@ -94,6 +108,8 @@ struct Looker {
     due: Instant,
     /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
     has_room: bool,
+    /// When the claim was sent whose reply never came.
+    unanswered: Option<Instant>,
 }
 
 impl Looker {
@@ -125,7 +141,12 @@ impl Looker {
                 settings.max_attempts,
                 floor.unwrap_or(SystemTime::UNIX_EPOCH),
             ))
-            .await?;
+            .await
+            .inspect_err(|error| {
+                if error.is_lost_connection() {
+                    self.unanswered.get_or_insert(started);
+                }
+            })?;
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
                 self.floor = Some(*due);
@@ -169,7 +190,8 @@ impl Looker {
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
         let mut state = self.shared.lock();
         for job in jobs {
-            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at, settling: false };
+            let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
+            let held = Held { lease: job.lease, receipt, lost, renewed: claimed_at, settling: false };
             if let Some(before) = state.held.insert(job.lease.job, held) {
                 // Our own lease on it ran out and we claimed it anew: the old run has lost it.
                 before.lost.store(true, Ordering::Relaxed);
@@ -199,6 +221,28 @@ impl Looker {
         self.renew(&aging).await
     }
 
+    /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
+    /// gone. So this is asked again for the time of a lease.
+    async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
+        let Some(since) = self.unanswered else { return Ok(()) };
+        let (settings, asked) = (&self.shared.settings, Instant::now());
+        let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
+        let (waited, worker) = (since.elapsed(), &self.shared.worker);
+        let look = self.claimer()?.unanswered(waited, settings.lease, worker, settings.max_attempts, &known);
+        let jobs = bounded(look).await?;
+        if waited >= settings.lease {
+            self.unanswered = None;
+        }
+        if !jobs.is_empty() {
+            tracing::info!(
+                jobs = jobs.len(),
+                "a claim whose reply was lost had been committed; its jobs are worked now"
+            );
+            self.accept(jobs.into_iter().map(|(job, _)| job), asked);
+        }
+        Ok(())
+    }
+
     async fn renew(&mut self, leases: &[Lease]) -> Result<(), QueueError> {
         if leases.is_empty() {
             return Ok(());
@@ -218,6 +262,7 @@ impl Looker {
                 None => {}
             }
             tracing::warn!(
+                receipt = held.receipt,
                 job = lease.job,
                 token = lease.token,
                 "lease lost: another worker has the job now, or the receipt is gone"
