@@ -100,21 +100,32 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
         )
         .await
         .map_err(problem)?;
-    let ids: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    let locked: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
     // Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a
     // worker's role need not have. One that is pending already becomes what a dead letter is first.
-    for sql in [
-        "UPDATE public.receipts r
-         SET status = 'ocr_failed'
-         FROM public.receipt_queue_dlq d
-         WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1) AND r.status::text = 'pending'",
-        "UPDATE public.receipts r
-         SET status = 'pending'
-         FROM public.receipt_queue_dlq d
-         WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)",
-    ] {
-        transaction.execute(sql, &[&ids]).await.map_err(problem)?;
-    }
+    transaction
+        .execute(
+            "UPDATE public.receipts r
+             SET status = 'ocr_failed'
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1) AND r.status::text = 'pending'",
+            &[&locked],
+        )
+        .await
+        .map_err(problem)?;
+    // What somebody revived, finished or discarded while its lock was waited for is not ours to report.
+    let rows = transaction
+        .query(
+            "UPDATE public.receipts r
+             SET status = 'pending'
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)
+             RETURNING r.id::text",
+            &[&locked],
+        )
+        .await
+        .map_err(problem)?;
+    let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
     transaction.commit().await.map_err(problem)?;
     Ok(ids)
 }
@@ -124,9 +135,19 @@ pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, Queu
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
     let rows = client
         .query(
-            "DELETE FROM public.receipt_queue_dlq
-             WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1)
-             RETURNING receipt_id::text",
+            // Receipts first and in order: beside a retry, one of the two finds nothing any more.
+            "WITH locked AS MATERIALIZED (
+                 SELECT r.id
+                 FROM public.receipts r
+                 JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+                 WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
+                 ORDER BY r.id
+                 FOR NO KEY UPDATE OF r
+             )
+             DELETE FROM public.receipt_queue_dlq d
+             USING locked l
+             WHERE d.receipt_id = l.id
+             RETURNING d.receipt_id::text",
             &[&which.ids()],
         )
         .await
