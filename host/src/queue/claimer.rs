@@ -20,6 +20,9 @@ const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// After an outage other hosts renew their leases, too, within so long. Until then nobody is taken for crashed on the last
+/// attempt.
+const OTHERS_COME_BACK: Duration = Duration::from_secs(30);
 
 /// A question whether a lease is still ours.
 pub(super) type Confirm = (Lease, oneshot::Sender<Result<bool, Failure>>);
@@ -40,6 +43,7 @@ pub(super) async fn run(
         last_full: None,
         due: Instant::now(),
         has_room: true,
+        outage_ended: None,
     };
     let mut pause = FIRST_PAUSE;
     let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
@@ -75,9 +79,12 @@ pub(super) async fn run(
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 looker.due = Instant::now();
-                match Claimer::connect(&database).await {
-                    Ok(claimer) => looker.claimer = Some(claimer),
-                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
+                let reconnected = match Claimer::connect(&database).await {
+                    Ok(claimer) => looker.back(claimer).await,
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = reconnected {
+                    tracing::debug!(%error, "still cannot reach the queue");
                 }
             }
         }
@@ -94,9 +101,21 @@ struct Looker {
     due: Instant,
     /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
     has_room: bool,
+    /// When the database could be reached again last.
+    outage_ended: Option<Instant>,
 }
 
 impl Looker {
+    /// After an outage: leases may have run out in it, and that says nothing of who holds them. Ours are renewed before
+    /// anything is claimed, or this host would take its own work away from itself, at the cost of an attempt.
+    async fn back(&mut self, claimer: Claimer) -> Result<(), QueueError> {
+        self.claimer = Some(claimer);
+        let held: Vec<Lease> = self.shared.lock().held.values().map(|held| held.lease).collect();
+        self.renew(&held).await?;
+        self.outage_ended = Some(Instant::now());
+        Ok(())
+    }
+
     /// Claims if it is time and there is room; decides when to look next.
     async fn look(&mut self) -> Result<(), QueueError> {
         let settings = self.shared.settings.clone();
@@ -109,12 +128,13 @@ impl Looker {
                 return Ok(());
             }
             let waiting = self.shared.lock().ready.len();
+            let room = self.shared.room();
             // Batches, not single jobs: wait until half of the room is free.
-            if waiting > settings.capacity / 2 {
+            if room == 0 || waiting > room / 2 {
                 self.has_room = false;
                 return Ok(());
             }
-            let want = settings.capacity - waiting;
+            let want = room - waiting;
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < FULL_LOOK_EVERY));
             let full = floor.is_none();
             let started = Instant::now();
@@ -176,16 +196,13 @@ impl Looker {
             }
             state.ready.push_back(job);
         }
-        let stopping = self.shared.stopping.load(Ordering::Relaxed);
-        let unbegun: Vec<Job> = if stopping { state.ready.drain(..).collect() } else { Vec::new() };
+        // Claimed while a stop, or less of everything, was asked for: given back like the others.
+        let surplus = self.shared.surplus(&mut state);
         self.shared.announce(&state);
         drop(state);
-        // Claimed while the stop was asked for: given back like the others.
         if let Some(settler) = self.settler.upgrade() {
-            for job in unbegun {
-                let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-                let entry = Entry { lease: job.lease, outcome, component: None };
-                let _ = settler.send(Settlement::new(entry, None));
+            for job in &surplus {
+                let _ = settler.send(Settlement::unbegun(job));
             }
         }
     }
@@ -247,6 +264,9 @@ impl Looker {
     }
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {
+        if self.outage_ended.is_some_and(|ended| ended.elapsed() < OTHERS_COME_BACK) {
+            return Ok(());
+        }
         let max_attempts = self.shared.settings.max_attempts;
         let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
