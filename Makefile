@@ -4,10 +4,10 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # Where cargo builds.
 TARGET = "$${CARGO_TARGET_DIR:-target}"
-# More arguments for `host dev` and for the load command: make dev ARGS="--help"
+# More arguments for `host dev` and for the load and chaos commands: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test bench load clean
+.PHONY: help setup build release dev test bench load chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -41,6 +41,11 @@ load: ## measure receipts a second through the whole path, with recorded OCR ans
 	cargo build --release --locked --package host --package load
 	@$(TARGET)/release/load --host $(TARGET)/release/host --photo tests/receipts/X51008123446.jpg \
 		--response tests/recordings/textract/big-box.json $(ARGS)
+
+chaos: ## kill, stop, cut and confuse everything for minutes, by a seed, and see that no receipt is lost
+	@scripts/setup test
+	cargo build --release --locked --package host --package chaos
+	@$(TARGET)/release/chaos --host $(TARGET)/release/host $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean

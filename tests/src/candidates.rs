@@ -137,8 +137,8 @@ fn built(name: &str) -> PathBuf {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        // TARGET/PROFILE/deps/TEST: where the build script has built the real one, they share what they are made of.
-        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().join("component");
+        // Where the build script has built the real one: they share what they are made of.
+        let target = crate::process::profile_folder().parent().unwrap().join("component");
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
         let mut build = build::command(cargo, workspace, &target);
         build.args(["--package", "test-components", "--example", "candidate", "--example", "reaches_for_sockets"]);

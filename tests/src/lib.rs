@@ -6,8 +6,11 @@
 
 mod answers;
 pub mod candidates;
+pub mod chaos;
 mod cluster;
+pub mod oracle;
 mod process;
+pub mod wire;
 mod world;
 
 use std::time::{Duration, Instant};

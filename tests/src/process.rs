@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -40,7 +40,12 @@ pub struct Running {
 impl HostCommand {
     /// `host` with nothing in its environment but PATH.
     pub fn bare() -> Self {
-        let mut command = Command::new(binary());
+        Self::of(binary())
+    }
+
+    /// Another build of `host`, in the same bare environment.
+    pub fn of(binary: impl AsRef<OsStr>) -> Self {
+        let mut command = Command::new(binary);
         command.env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
@@ -114,9 +119,14 @@ impl Running {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// How it ended; none while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Whether it runs no more.
     pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
+        self.ended().is_some()
     }
 
     /// Waits until the log has this text.
@@ -155,9 +165,13 @@ impl Running {
         self.wait().await
     }
 
-    /// SIGKILL, and no goodbye.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
+    /// SIGKILL, and no goodbye. Returns what it had logged.
+    pub async fn kill(mut self) -> String {
+        if self.ended().is_none() {
+            self.child.kill().await.unwrap();
+        }
+        self.reading.await.unwrap();
+        self.stderr.lock().unwrap().clone()
     }
 }
 
@@ -203,7 +217,13 @@ fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("HOST_BIN") {
         return path.into();
     }
-    let tests = std::env::current_exe().unwrap();
-    let profile = tests.parent().and_then(|deps| deps.parent()).unwrap();
-    profile.join("host-under-test")
+    profile_folder().join("host-under-test")
+}
+
+/// Where cargo puts the programs of this profile: TARGET/PROFILE. Tests are in its `deps`.
+pub(crate) fn profile_folder() -> PathBuf {
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
+    folder.to_owned()
 }

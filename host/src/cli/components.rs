@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
-use super::output::{self, plain, short};
+use super::output::{self, plain};
 use super::target::TargetArgs;
 use crate::queue::components::{self, Change, Entry, Recorded, Running};
+use crate::swap::short;
 
 /// Who a person is in the ledger, where every other entry has a worker's id.
 const OPERATOR: &str = "operator";

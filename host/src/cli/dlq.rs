@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::output::{self, plain, short};
+use super::output::{self, plain};
 use super::target::TargetArgs;
 use crate::queue::dead_letters::{self, DeadLetter, Which};
+use crate::swap::short;
 
 /// Lists, shows, retries or discards dead letters: receipts that were given up.
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
+use serde_json::Value;
 
 /// Writes a line of data.
 pub(super) fn line(text: impl AsRef<str>) -> io::Result<()> {
@@ -32,7 +33,11 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{FFFD}' } else { c }).collect()
 }
 
-/// The beginning of a digest: enough for people to tell it from another, and for `host components allow`.
-pub(super) fn short(digest: &str) -> &str {
-    digest.get(..12).unwrap_or(digest)
+/// A JSON value as people read it.
+pub(super) fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => plain(text),
+        Value::Null => "none".to_owned(),
+        value => plain(&value.to_string()),
+    }
 }

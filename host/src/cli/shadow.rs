@@ -42,7 +42,7 @@ impl Shadow {
 }
 
 fn lines(statistics: &Map<String, Value>) -> Vec<String> {
-    let of = |name: &str| statistics.get(name).map(text).unwrap_or_default();
+    let of = |name: &str| statistics.get(name).map(output::text).unwrap_or_default();
     let mut lines = vec![format!("candidate   {}", of("candidate")), format!("current     {}", of("current"))];
     let counts = ["compared", "same", "skipped", "errors"].map(|name| format!("{} {name}", of(name)));
     lines.push(format!("responses   {}", counts.join(", ")));
@@ -50,7 +50,7 @@ fn lines(statistics: &Map<String, Value>) -> Vec<String> {
     if let Some(fields) = statistics.get("fields").and_then(Value::as_object).filter(|fields| !fields.is_empty()) {
         let mut table = output::table(&["field", "lost", "gained", "changed"]);
         for (field, counts) in fields {
-            let of = |name: &str| counts.get(name).map(text).unwrap_or_default();
+            let of = |name: &str| counts.get(name).map(output::text).unwrap_or_default();
             table.add_row([output::plain(field), of("lost"), of("gained"), of("changed")]);
         }
         lines.push(format!("\n{table}"));
@@ -58,20 +58,12 @@ fn lines(statistics: &Map<String, Value>) -> Vec<String> {
     if let Some(latest) = statistics.get("latest").and_then(Value::as_array).filter(|latest| !latest.is_empty()) {
         let mut table = output::table(&["receipt", "field", "current", "candidate"]);
         for difference in latest {
-            let of = |name: &str| difference.get(name).map(text).unwrap_or_default();
+            let of = |name: &str| difference.get(name).map(output::text).unwrap_or_default();
             table.add_row([of("receipt"), of("field"), of("current"), of("candidate")]);
         }
         lines.push(format!("\n{table}"));
     }
     lines
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => output::plain(text),
-        Value::Null => "none".to_owned(),
-        value => output::plain(&value.to_string()),
-    }
 }
 
 #[cfg(test)]

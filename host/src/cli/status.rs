@@ -12,6 +12,7 @@ use super::output;
 use super::target::TargetArgs;
 use crate::queue::components::{self, Running};
 use crate::queue::status::{StatusRow, status};
+use crate::swap::short;
 
 /// Shows how many receipts are pending, processed and dead, and their ages (the view vw_receipt_queue_status).
 ///
@@ -73,7 +74,7 @@ impl Status {
         }
         output::line(table.to_string())?;
         for Paused { paused, component, why } in paused.iter().map(Paused::from) {
-            let (worker, component) = (output::plain(paused), output::plain(output::short(component)));
+            let (worker, component) = (output::plain(paused), output::plain(short(component)));
             output::line(format!(
                 "worker {worker} claims nothing for now: {} (component {component})",
                 output::plain(why)

@@ -149,7 +149,7 @@ fn gate_lines(gate: &Value) -> Vec<String> {
         lines.push(format!("            {}", output::plain(verdict)));
     }
     let differences = LISTS.iter().flat_map(|(name, one)| list(name).iter().map(|found| difference(one, found)));
-    let skipped = list("skipped").iter().map(|why| format!("{:<12}{}", "skipped", text(why)));
+    let skipped = list("skipped").iter().map(|why| format!("{:<12}{}", "skipped", output::text(why)));
     let told: Vec<String> = differences.chain(skipped).collect();
     lines.extend(told.iter().take(SHOWN).cloned());
     if told.len() > SHOWN {
@@ -160,21 +160,13 @@ fn gate_lines(gate: &Value) -> Vec<String> {
 
 /// A field with what it was and is, or an item and what is to be said of it.
 fn difference(kind: &str, found: &Value) -> String {
-    let part = |name: &str| found.get(name).map(text);
+    let part = |name: &str| found.get(name).map(output::text);
     match (part("item"), part("field"), part("before"), part("after"), part("what")) {
         (Some(item), Some(field), Some(before), Some(after), _) => {
             format!("{kind:<12}{item} {field}: {before} → {after}")
         }
         (Some(item), .., Some(what)) => format!("{kind:<12}{item}: {what}"),
-        _ => format!("{kind:<12}{}", text(found)),
-    }
-}
-
-fn text(value: &Value) -> String {
-    match value {
-        Value::String(text) => output::plain(text),
-        Value::Null => "none".to_owned(),
-        value => output::plain(&value.to_string()),
+        _ => format!("{kind:<12}{}", output::text(found)),
     }
 }
 

@@ -201,6 +201,13 @@ impl LocalPostgres {
         let _ = tokio::time::timeout(STOP, self.keeper.wait()).await;
     }
 
+    /// An immediate shutdown, as of a crash: nothing is written out, and the next start recovers from the log. Returns when
+    /// the server has ended.
+    pub async fn crash(mut self) {
+        leftover::end_at_once(&self.paths.cluster);
+        let _ = tokio::time::timeout(STOP, self.keeper.wait()).await;
+    }
+
     async fn wait_until_ready(&mut self) -> Result<(), Error> {
         let deadline = Instant::now() + START;
         loop {

@@ -14,6 +14,7 @@ const CLAIM: &str = include_str!("sql/claim.sql");
 const NEXT_DUE: &str = include_str!("sql/next_due.sql");
 const HEARTBEAT: &str = include_str!("sql/heartbeat.sql");
 const SPENT: &str = include_str!("sql/spent.sql");
+const UNANSWERED: &str = include_str!("sql/unanswered.sql");
 
 /// A job whose attempts are used up, to be settled as a dead letter.
 pub struct Spent {
@@ -38,6 +39,7 @@ pub struct Claimer {
     next_due: Statement,
     heartbeat: Statement,
     spent: Statement,
+    unanswered: Statement,
 }
 
 impl Claimer {
@@ -51,6 +53,7 @@ impl Claimer {
             next_due: prepare(NEXT_DUE, &[]).await?,
             heartbeat: prepare(HEARTBEAT, &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8]).await?,
             spent: prepare(SPENT, &[Type::INT4, Type::INT8]).await?,
+            unanswered: prepare(UNANSWERED, &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8_ARRAY]).await?,
             client,
         })
     }
@@ -71,13 +74,25 @@ impl Claimer {
             .query(&self.claim, &[&limit, &millis(lease), &worker, &attempts, &floor])
             .await
             .map_err(|error| QueueError::query("the claim", &error))?;
-        let mut jobs = rows
-            .iter()
-            .map(|row| job(row, max_attempts))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| QueueError::query("the claim", &error))?;
-        jobs.sort_by_key(|(job, due)| (*due, job.lease.job));
-        Ok(jobs)
+        jobs(&rows, max_attempts)
+    }
+
+    /// What a claim of this worker leased that was sent so long ago and never answered: renewed, oldest first, and without
+    /// the leases that are `known`.
+    pub async fn unanswered(
+        &self,
+        since: Duration,
+        lease: Duration,
+        worker: &str,
+        max_attempts: u32,
+        known: &[i64],
+    ) -> Result<Vec<(Job, SystemTime)>, QueueError> {
+        let rows = self
+            .client
+            .query(&self.unanswered, &[&worker, &millis(lease), &millis(since), &known])
+            .await
+            .map_err(|error| QueueError::query("a look for an unanswered claim", &error))?;
+        jobs(&rows, max_attempts)
     }
 
     /// How long until a job is due; none when nothing waits.
@@ -131,6 +146,16 @@ impl Claimer {
             .collect::<Result<_, _>>()
             .map_err(|error| QueueError::query("a look for spent jobs", &error))
     }
+}
+
+fn jobs(rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, SystemTime)>, QueueError> {
+    let mut jobs = rows
+        .iter()
+        .map(|row| job(row, max_attempts))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| QueueError::query("the claim", &error))?;
+    jobs.sort_by_key(|(job, due)| (*due, job.lease.job));
+    Ok(jobs)
 }
 
 fn job(row: &Row, max_attempts: u32) -> Result<(Job, SystemTime), tokio_postgres::Error> {

@@ -44,6 +44,7 @@ pub(super) async fn run(
         due: Instant::now(),
         has_room: true,
         outage_ended: None,
+        unanswered: None,
     };
     let mut pause = FIRST_PAUSE;
     let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
@@ -51,9 +52,18 @@ pub(super) async fn run(
     loop {
         let problem = tokio::select! {
             biased;
-            () = looker.shared.finishing.notified() => return,
+            () = looker.shared.finishing.notified() => {
+                // The last chance to give back what nobody here knows of.
+                if let Err(error) = looker.take_in_unanswered().await {
+                    tracing::warn!(%error, "a claim stays unanswered; its leases run out");
+                }
+                return;
+            }
             Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
-            _ = heartbeat.tick() => looker.heartbeat().await,
+            _ = heartbeat.tick() => match looker.heartbeat().await {
+                Ok(()) => looker.take_in_unanswered().await,
+                problem => problem,
+            },
             () = looker.shared.wake.notified() => {
                 looker.due = Instant::now();
                 looker.shared.lock().exhausted = false;
@@ -79,12 +89,14 @@ pub(super) async fn run(
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
                 looker.due = Instant::now();
-                let reconnected = match Claimer::connect(&database).await {
-                    Ok(claimer) => looker.back(claimer).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = reconnected {
-                    tracing::debug!(%error, "still cannot reach the queue");
+                match Claimer::connect(&database).await {
+                    Ok(claimer) => {
+                        looker.claimer = Some(claimer);
+                        looker.outage_ended = Some(Instant::now());
+                        // Leases first, then new ones.
+                        heartbeat.reset_immediately();
+                    }
+                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
                 }
             }
         }
@@ -103,19 +115,11 @@ struct Looker {
     has_room: bool,
     /// When the database could be reached again last.
     outage_ended: Option<Instant>,
+    /// When the claim was sent whose reply never came.
+    unanswered: Option<Instant>,
 }
 
 impl Looker {
-    /// After an outage: leases may have run out in it, and that says nothing of who holds them. Ours are renewed before
-    /// anything is claimed, or this host would take its own work away from itself, at the cost of an attempt.
-    async fn back(&mut self, claimer: Claimer) -> Result<(), QueueError> {
-        self.claimer = Some(claimer);
-        let held: Vec<Lease> = self.shared.lock().held.values().map(|held| held.lease).collect();
-        self.renew(&held).await?;
-        self.outage_ended = Some(Instant::now());
-        Ok(())
-    }
-
     /// Claims if it is time and there is room; decides when to look next.
     async fn look(&mut self) -> Result<(), QueueError> {
         let settings = self.shared.settings.clone();
@@ -145,7 +149,12 @@ impl Looker {
                 settings.max_attempts,
                 floor.unwrap_or(SystemTime::UNIX_EPOCH),
             ))
-            .await?;
+            .await
+            .inspect_err(|error| {
+                if error.is_lost_connection() {
+                    self.unanswered.get_or_insert(started);
+                }
+            })?;
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
                 self.floor = Some(*due);
@@ -189,7 +198,8 @@ impl Looker {
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
         let mut state = self.shared.lock();
         for job in jobs {
-            let held = Held { lease: job.lease, lost: Arc::clone(&job.lost), renewed: claimed_at, settling: false };
+            let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
+            let held = Held { lease: job.lease, receipt, lost, renewed: claimed_at, settling: false };
             if let Some(before) = state.held.insert(job.lease.job, held) {
                 // Our own lease on it ran out and we claimed it anew: the old run has lost it.
                 before.lost.store(true, Ordering::Relaxed);
@@ -216,6 +226,28 @@ impl Looker {
         self.renew(&aging).await
     }
 
+    /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
+    /// gone. So this is asked again for the time of a lease.
+    async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
+        let Some(since) = self.unanswered else { return Ok(()) };
+        let (settings, asked) = (&self.shared.settings, Instant::now());
+        let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
+        let (waited, worker) = (since.elapsed(), &self.shared.worker);
+        let look = self.claimer()?.unanswered(waited, settings.lease, worker, settings.max_attempts, &known);
+        let jobs = bounded(look).await?;
+        if waited >= settings.lease {
+            self.unanswered = None;
+        }
+        if !jobs.is_empty() {
+            tracing::info!(
+                jobs = jobs.len(),
+                "a claim whose reply was lost had been committed; its jobs are worked now"
+            );
+            self.accept(jobs.into_iter().map(|(job, _)| job), asked);
+        }
+        Ok(())
+    }
+
     async fn renew(&mut self, leases: &[Lease]) -> Result<(), QueueError> {
         if leases.is_empty() {
             return Ok(());
@@ -235,6 +267,7 @@ impl Looker {
                 None => {}
             }
             tracing::warn!(
+                receipt = held.receipt,
                 job = lease.job,
                 token = lease.token,
                 "lease lost: another worker has the job now, or the receipt is gone"

@@ -75,6 +75,8 @@ pub(super) struct State {
 
 pub(super) struct Held {
     pub(super) lease: Lease,
+    /// The receipt's id, for the log.
+    pub(super) receipt: String,
     pub(super) lost: Arc<AtomicBool>,
     pub(super) renewed: Instant,
     /// Its outcome is on its way to the database.
@@ -301,14 +303,12 @@ impl Shared {
         self.ready.send_replace(state.ready.len());
     }
 
-    /// Books a settle that is over, one way or the other.
-    pub(super) fn settled(&self, entry: &Entry, committed: bool) {
+    /// Books a settle that is over, one way or the other. Returns the receipt, unless its loss was noticed before.
+    pub(super) fn settled(&self, entry: &Entry, committed: bool) -> Option<String> {
         let mut state = self.lock();
         state.burying.remove(&entry.lease);
         let held = state.held.get(&entry.lease.job).is_some_and(|held| held.lease == entry.lease);
-        if held {
-            state.held.remove(&entry.lease.job);
-        }
+        let held = if held { state.held.remove(&entry.lease.job) } else { None };
         if let (Outcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
             let due = Instant::now() + *delay;
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
@@ -321,8 +321,9 @@ impl Shared {
             (Outcome::Retry { failure: None, .. }, true) => counts.released += 1,
             (Outcome::DeadLetter { .. }, true) => counts.dead += 1,
             // A spent job that another host buried first was never ours to lose.
-            (_, false) => counts.lost += u64::from(held),
+            (_, false) => counts.lost += u64::from(held.is_some()),
         }
+        held.map(|held| held.receipt)
     }
 }
 

@@ -54,6 +54,18 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// For the log.
+    pub(super) fn doing(&self) -> &'static str {
+        match self {
+            Self::Complete(_) => "completing",
+            Self::Retry { failure: Some(_), .. } => "retrying",
+            Self::Retry { failure: None, .. } => "giving back",
+            Self::DeadLetter { .. } => "dead-lettering",
+        }
+    }
+}
+
 /// How many jobs ended how, as committed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {

@@ -179,7 +179,10 @@ impl Settler {
             Outcome::Complete(_) | Outcome::DeadLetter { .. } => {
                 Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure) }
             }
-            Outcome::Retry { .. } => return self.shared.settled(&settlement.entry, false),
+            Outcome::Retry { .. } => {
+                self.shared.settled(&settlement.entry, false);
+                return;
+            }
         };
         self.batch.push(settlement);
     }
@@ -200,12 +203,15 @@ impl Settler {
                 }
             };
             let Settlement { entry, reply, .. } = settlement;
-            self.shared.settled(&entry, committed);
-            if !committed && reply.is_some() {
+            let receipt = self.shared.settled(&entry, committed);
+            // A spent job that another host buried first was never ours to lose.
+            if !committed && (reply.is_some() || receipt.is_some()) {
                 tracing::warn!(
+                    receipt,
                     job = entry.lease.job,
                     token = entry.lease.token,
-                    "lease lost: this settle changed nothing"
+                    "lease lost: {} it changed nothing",
+                    entry.outcome.doing()
                 );
             }
             if let Some(reply) = reply {

@@ -7,13 +7,17 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Compiled components that are kept. A host that changes its component often would fill the disk with them.
 const KEPT: usize = 32;
+/// The end of a name that is being written. What a host left behind that was killed meanwhile is deleted when it is
+/// [`ABANDONED`] old.
+const UNFINISHED: &str = ".unfinished";
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -56,7 +60,10 @@ impl CompileCache {
     /// Keeps a compiled component. A failure costs a compilation at the next start, nothing else.
     pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
         let stored = component.serialize().map_err(|error| error.to_string()).and_then(|bytes| {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(|error| error.to_string())?;
+            let mut file = tempfile::Builder::new()
+                .suffix(UNFINISHED)
+                .tempfile_in(&self.folder)
+                .map_err(|error| error.to_string())?;
             file.write_all(&bytes).map_err(|error| error.to_string())?;
             file.persist(self.path(engine, digest)).map(drop).map_err(|error| error.to_string())
         });
@@ -69,18 +76,22 @@ impl CompileCache {
         }
     }
 
-    /// Deletes all but the [`KEPT`] files that were used last. Another host may be doing the same.
+    /// Deletes all but the [`KEPT`] files that were used last, and what was never finished. Another host may be doing the
+    /// same.
     fn prune(&self) -> std::io::Result<()> {
-        let mut files = Vec::new();
+        let (mut files, mut abandoned) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let Ok(used) = fs::symlink_metadata(&path).and_then(|found| found.modified()) else { continue };
-            if path.extension().is_some_and(|extension| extension == "cwasm") {
+            let is_named = |end: &str| path.to_string_lossy().ends_with(end);
+            if is_named(".cwasm") {
                 files.push((used, path));
+            } else if is_named(UNFINISHED) && used.elapsed().is_ok_and(|age| age > ABANDONED) {
+                abandoned.push(path);
             }
         }
         files.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-        for (_, path) in files.into_iter().skip(KEPT) {
+        for path in files.into_iter().skip(KEPT).map(|(_, path)| path).chain(abandoned) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -134,7 +145,7 @@ mod tests {
         let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
         let age = |number: usize, days: u64| {
             let file = fs::File::open(cache.path(&engine, &number.to_string())).unwrap();
-            file.set_modified(SystemTime::now() - std::time::Duration::from_secs(days * 86_400)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
         };
         for number in 0..KEPT {
             cache.store(&engine, &number.to_string(), &component);
@@ -147,5 +158,20 @@ mod tests {
         let there = |digest: &str| cache.path(&engine, digest).exists();
         assert!(there("0") && there("one-more") && !there("1") && there("2"));
         assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), KEPT + 1);
+    }
+
+    #[test]
+    fn what_a_killed_host_left_half_written_is_deleted_and_what_is_being_written_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CompileCache::open(&folder.path().join("compiled")).unwrap();
+        let (old, new) = (cache.folder.join("old.unfinished"), cache.folder.join("new.unfinished"));
+        for path in [&old, &new] {
+            fs::write(path, "half").unwrap();
+        }
+        fs::File::open(&old).unwrap().set_modified(SystemTime::now() - ABANDONED * 2).unwrap();
+        let engine = Engine::default();
+        cache.store(&engine, "one", &Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap());
+        assert!(!old.exists() && new.exists());
+        assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), 2);
     }
 }

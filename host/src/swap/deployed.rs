@@ -52,7 +52,7 @@ impl Deployed {
     }
 }
 
-/// The first digits of a digest, enough for people.
+/// The beginning of a digest: enough for people to tell it from another, and for `host components allow`.
 pub fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }

@@ -159,6 +159,7 @@ async fn settling_finds_its_rows_by_primary_key_alone() {
 #[tokio::test]
 async fn claiming_reads_the_index_in_its_order() {
     let parameters = ["100", "30000", "'worker'", "5", "'-infinity'"].map(str::to_owned);
+    let unanswered = ["'worker'", "30000", "1000", "'{1,2}'"].map(str::to_owned);
     for statistics in ALL {
         let world = filled(statistics).await;
         for mode in ["force_custom_plan", "force_generic_plan"] {
@@ -173,6 +174,11 @@ async fn claiming_reads_the_index_in_its_order() {
                 assert!(uses(&plan, "Node Type", "Incremental Sort").is_empty(), "{what}");
                 assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
             }
+            // An unanswered claim is looked for among what was leased, or became due, since it was sent.
+            let plan = plan(&world, "text, bigint, bigint, bigint[]", sql!("unanswered"), &unanswered, mode).await;
+            let what = format!("unanswered, statistics {statistics:?}, {mode}: {plan:#}");
+            assert_eq!(uses(&plan, "Index Name", "receipt_queue_due").len(), 1, "{what}");
+            assert!(uses(&plan, "Node Type", "Seq Scan").is_empty(), "{what}");
         }
     }
 }

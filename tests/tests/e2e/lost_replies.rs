@@ -1,0 +1,79 @@
+//! Statements that were committed and whose replies never came.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tests::World;
+use tests::wire::{Ambush, Fault, Link, Moment, Step, Wire};
+use tokio::sync::oneshot;
+
+use crate::pump::{self, complete, settings, take};
+
+/// A world, and a link to it.
+async fn wired() -> (Arc<Wire>, Link) {
+    let wire = Wire::new(Arc::new(World::new().await));
+    let link = wire.link(0).await;
+    (wire, link)
+}
+
+/// The next reply to such a step is lost.
+fn lose_reply(wire: &Wire, step: Step) -> oneshot::Receiver<usize> {
+    wire.set_trap(Ambush { point: step.at(Moment::Answered), fault: Fault::Cut, nth: 1 })
+}
+
+/// The commit happened, its reply never came: the settle is looked up, not done again and not given up as lost.
+#[tokio::test]
+async fn a_settle_whose_reply_was_lost_is_neither_lost_nor_done_twice() {
+    for (step, outcome) in [(Step::Complete, complete("V", "1.00")), (Step::DeadLetter, pump::dead_letter())] {
+        let (wire, link) = wired().await;
+        wire.world.insert("a.jpg").await;
+        let pump = pump::start_with(link.database(), settings()).await;
+        let job = take(&pump).await;
+        let lost = lose_reply(&wire, step);
+        pump.settle(&job, outcome, None).await.unwrap();
+        lost.await.unwrap();
+        wire.world.assert_settled(1).await;
+        let counts = pump.counts();
+        assert_eq!((counts.processed + counts.dead, counts.lost), (1, 0));
+    }
+}
+
+/// The same for a job that was put back: its row waits like any other, and only the settled token tells.
+#[tokio::test]
+async fn a_retry_whose_reply_was_lost_is_put_back_once() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let pump = pump::start_with(link.database(), settings()).await;
+    let job = take(&pump).await;
+    let lost = lose_reply(&wire, Step::PutBack);
+    pump.settle(&job, pump::retry(pump::HOUR, false), None).await.unwrap();
+    lost.await.unwrap();
+    assert_eq!(wire.world.text("SELECT concat_ws('|', attempts, claims) FROM receipt_queue", &[]).await, "0|1");
+    assert_eq!(pump.counts().retried, 1);
+}
+/// What a claim leased although its reply never came is worked all the same: it costs no attempt.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_worked_as_if_it_had_come() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), settings()).await;
+    let job = take(&pump).await;
+    lost.await.unwrap();
+    assert_eq!((job.attempt, job.claims), (1, 1));
+    pump.settle(&job, complete("V", "1.00"), None).await.unwrap();
+    wire.world.assert_settled(1).await;
+}
+
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_is_given_back_by_a_drain() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), settings()).await;
+    lost.await.unwrap();
+    pump.stop_claiming();
+    assert!(pump.finish(Duration::from_secs(10)).await);
+    let row = "SELECT concat_ws('|', attempts, coalesce(leased_by, 'nobody')) FROM receipt_queue";
+    assert_eq!(wire.world.text(row, &[]).await, "0|nobody");
+}
