@@ -135,6 +135,7 @@ async fn one_receipt_in_an_outage_does_not_die_of_it() {
         (bench.world.text(tried, &[]).await.parse::<u32>().unwrap() >= 6).then_some(())
     })
     .await;
+    // One at a time, so that it is exactly two.
     assert_eq!(charged(&bench.world).await, 2);
     bench.world.textract.faults().clear();
     bench.world.execute("UPDATE receipt_queue SET available_at = now() WHERE lease_token IS NULL").await;
