@@ -1,6 +1,7 @@
 //! What poisons, overloads or fails for everything, end to end: receipts that break the component, a component that breaks on
 //! every receipt, Postgres, S3 and Textract that are gone for a while, and more photos than there is memory for.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, reason = "figures, for whoever asks with --nocapture")]
 
 mod breaker;
 mod gate;
