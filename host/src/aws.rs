@@ -14,9 +14,8 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use crate::failure::{Failure, FailureKind, chain};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// Longest wait for one call, retries of the SDK included.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a service may be silent, where nobody says otherwise.
+pub const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is wrong with the AWS configuration.
 #[derive(Debug, thiserror::Error)]
@@ -55,11 +54,17 @@ pub struct Aws {
 
 /// Loads region and credentials, and makes the clients.
 pub async fn load(overrides: &AwsOverrides) -> Result<Aws, AwsError> {
+    load_with(overrides, READ_TIMEOUT).await
+}
+
+/// The same with another patience: a call is given up when the service is silent for `read_timeout`, and when it takes
+/// twice as long with all that the SDK tries again.
+pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Result<Aws, AwsError> {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT.min(read_timeout))
+        .read_timeout(read_timeout)
+        .operation_timeout(read_timeout.saturating_mul(2))
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
     if let Some(region) = &overrides.region {

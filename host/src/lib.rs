@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod aws;
 pub mod backoff;
+pub mod breaker;
 pub mod cli;
 pub mod dev;
 pub mod failure;

@@ -1,13 +1,18 @@
 //! When to run: at once when there is work, again at once while there is more, at every notification, and at every
 //! interval for what a notification missed. One run works a few jobs in a fresh instance; runs go side by side.
 
+mod brakes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+pub use brakes::{Brakes, Step, Which};
+
+use self::brakes::Admission;
 use crate::queue::{Job, Pump};
 use crate::sandbox::RunEnd;
 
@@ -54,6 +59,7 @@ pub async fn run<F>(
     work: impl Fn(Vec<Job>) -> F,
     pump: Arc<Pump>,
     settings: ScheduleSettings,
+    mut brakes: Brakes,
     mut stop: watch::Receiver<Stop>,
 ) -> Runs
 where
@@ -63,8 +69,27 @@ where
     let mut running = JoinSet::new();
     let mut report = Runs::default();
     while *stop.borrow_and_update() == Stop::No {
-        start_runs(&settings, &pump, &mut running, &work);
+        let admission = brakes.admission();
+        pump.admit(match admission {
+            Admission::Nothing => 0,
+            Admission::Probe => 1,
+            Admission::Everything => usize::MAX,
+        });
+        match admission {
+            Admission::Nothing => {}
+            Admission::Probe => {
+                if let Some(probe) = start_run(&pump, 1, &mut running, &work) {
+                    brakes.probe(probe);
+                }
+            }
+            Admission::Everything => start_runs(&settings, &pump, &mut running, &work),
+        }
         if settings.once && running.is_empty() && pump.is_exhausted() {
+            break;
+        }
+        if let Some(why) = brakes.why_nothing().filter(|_| settings.once && running.is_empty()) {
+            // Nobody waits in one pass until something is mended; the next pass tries again.
+            report.gave_up = Some(why);
             break;
         }
         if let Some((failing, why)) = pump.failing().filter(|(failing, _)| settings.once && *failing > ONCE_PATIENCE) {
@@ -75,7 +100,14 @@ where
             () = tokio::time::sleep(Duration::from_secs(5)), if settings.once => {}
             _ = stop.changed() => {}
             _ = ready.changed() => {}
-            Some(ended) = running.join_next() => report.count(ended),
+            () = brakes.changed() => {}
+            Some(ended) = running.join_next_with_id() => {
+                match &ended {
+                    Ok((run, end)) => brakes.ended(*run, end.let_down),
+                    Err(error) => brakes.ended(error.id(), true),
+                }
+                report.count(ended.map(|(_, end)| end));
+            }
         }
     }
     drain(&pump, &mut running, &mut report, settings.drain_timeout).await;
@@ -93,12 +125,19 @@ where
         if free == 0 || waiting == 0 {
             return;
         }
-        let jobs = pump.take(waiting.div_ceil(free).clamp(1, settings.batch));
-        if jobs.is_empty() {
+        if start_run(pump, waiting.div_ceil(free).clamp(1, settings.batch), running, work).is_none() {
             return;
         }
-        running.spawn(work(jobs));
     }
+}
+
+/// Begins one run with up to `limit` jobs, if there are any.
+fn start_run<F>(pump: &Pump, limit: usize, running: &mut JoinSet<RunEnd>, work: &impl Fn(Vec<Job>) -> F) -> Option<Id>
+where
+    F: Future<Output = RunEnd> + Send + 'static,
+{
+    let jobs = pump.take(limit);
+    if jobs.is_empty() { None } else { Some(running.spawn(work(jobs)).id()) }
 }
 
 /// Gives back what was not begun, then waits for what was, up to the timeout. (A second signal ends the process.)
@@ -130,7 +169,7 @@ async fn drain(pump: &Pump, running: &mut JoinSet<RunEnd>, report: &mut Runs, ti
 }
 
 impl Runs {
-    fn count(&mut self, ended: Result<RunEnd, tokio::task::JoinError>) {
+    fn count(&mut self, ended: Result<RunEnd, JoinError>) {
         self.runs += 1;
         match ended {
             Ok(RunEnd { result: Ok(_), .. }) => {}

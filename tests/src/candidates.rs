@@ -46,6 +46,11 @@ pub fn loops() -> Vec<u8> {
     behaving("loops")
 }
 
+/// Is right, but for receipts that say "POISON TRAP", "POISON LOOP" or "POISON MEMORY": those it reads as they say.
+pub fn poisoned() -> Vec<u8> {
+    behaving("poisoned")
+}
+
 /// Takes memory until there is none.
 pub fn eats_memory() -> Vec<u8> {
     behaving("eats-memory")

@@ -132,8 +132,13 @@ impl World {
 
     /// Many of them; returns the ids.
     pub async fn receipts(&self, count: usize) -> Vec<(String, Photo)> {
+        self.receipts_from(0, count).await
+    }
+
+    /// As many, with photos whose names begin with this number.
+    pub async fn receipts_from(&self, first: usize, count: usize) -> Vec<(String, Photo)> {
         let mut receipts = Vec::new();
-        for number in 0..count {
+        for number in first..first + count {
             receipts.push(self.receipt(&format!("photo-{number}.jpg")).await);
         }
         receipts

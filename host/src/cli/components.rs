@@ -118,7 +118,7 @@ impl Allow {
 }
 
 fn show_running(running: &[Running]) -> anyhow::Result<()> {
-    let mut table = output::table(&["worker", "runs", "since", "how", "before", "alive", "why"]);
+    let mut table = output::table(&["worker", "runs", "since", "how", "before", "alive", "why", "paused"]);
     for worker in running {
         table.add_row([
             plain(&worker.worker),
@@ -128,6 +128,7 @@ fn show_running(running: &[Running]) -> anyhow::Result<()> {
             plain(worker.previous.as_deref().map_or("-", short)),
             worker.alive.map_or("unknown", |alive| if alive { "yes" } else { "no" }).to_owned(),
             plain(worker.why.as_deref().unwrap_or("-")),
+            plain(worker.paused.as_deref().unwrap_or("-")),
         ]);
     }
     Ok(output::line(table.to_string())?)

@@ -14,10 +14,11 @@ use super::args::{AwsArgs, BucketArgs, DatabaseArgs, SandboxArgs, at_least_one, 
 use super::output;
 use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
-use crate::ocr::{OcrApi, OcrSource, Textract};
+use crate::breaker::{BreakerSettings, SharedBreaker};
+use crate::ocr::{LARGEST_INLINE, OcrApi, OcrSource, Textract};
 use crate::queue::{Counts, Database, Pump, PumpSettings, listen};
 use crate::sandbox::{Observer, Program, RunEnd, Sandbox, Services};
-use crate::schedule::{self, Runs, ScheduleSettings, Stop};
+use crate::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
 use crate::swap::Swapper;
 use crate::telemetry::metrics::Metrics;
@@ -49,6 +50,9 @@ pub(crate) struct Run {
     swap: SwapArgs,
     #[command(flatten)]
     record: RecordArgs,
+    /// How long S3 or Textract may be silent before a call to them is given up.
+    #[arg(long, env = "WORKER_AWS_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    aws_timeout: Duration,
     /// One pass: work what is due now, print a JSON summary, exit.
     #[arg(long)]
     once: bool,
@@ -78,7 +82,7 @@ pub(super) struct WorkArgs {
     /// How long runs may take to end after SIGTERM.
     #[arg(long, env = "WORKER_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
     drain_timeout: Duration,
-    /// Memory for photos held at a time.
+    /// Memory for photos held at a time, with the copies of those that travel in requests to Textract.
     #[arg(long, env = "WORKER_IMAGE_MEMORY", default_value = "256MiB", value_parser = size, value_name = "SIZE")]
     image_memory: usize,
     /// OCR calls a second, over all instances of this host; no limit if not given.
@@ -108,7 +112,7 @@ impl Run {
         let started = Instant::now();
         let database = self.database.parse()?;
         let (source, artifact) = (self.buckets.source()?, self.buckets.artifact()?);
-        let aws = aws::load(&self.aws.overrides()).await?;
+        let aws = aws::load_with(&self.aws.overrides(), self.aws_timeout).await?;
         let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
         let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
         let recorder = self.record.start()?;
@@ -170,11 +174,19 @@ impl Worker {
         let pump = Arc::new(Pump::start(self.database.clone(), settings, Arc::clone(&wake)).await?);
         let listener = (!once && !work.no_listen).then(|| tokio::spawn(listen(self.database.clone(), wake)));
         let image_memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);
+        let inline = match work.textract_source {
+            OcrSource::Bytes => LARGEST_INLINE as u64,
+            OcrSource::S3 => 0,
+        };
+        let outage = Arc::new(SharedBreaker::new(BreakerSettings::SERVICES));
         let services = Arc::new(Services {
             pump: Arc::clone(&pump),
-            images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory),
+            images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory)
+                .copied_up_to(inline)
+                .shared_by(work.concurrency),
             artifacts: Artifacts::new(self.aws.s3.clone(), self.artifact.clone()),
             ocr: Textract::new(self.aws.textract.clone(), work.textract_source, work.textract_tps),
+            outage: Arc::clone(&outage),
             api: work.ocr_api,
             recorder: self.recorder.clone(),
             observer: self.swapping.shadow().map(|shadow| shadow as Arc<dyn Observer>),
@@ -196,8 +208,14 @@ impl Worker {
             drain_timeout: work.drain_timeout,
         };
         let of = (self.database.clone(), pump.worker().to_owned());
-        let swap = self.swapping.start(&self.sandbox, of, !once).await?;
+        let swap = self.swapping.start(&self.sandbox, of, Arc::clone(&outage), !once).await?;
         tokio::spawn(no_swap_while_draining(Arc::clone(&swap.swapper), stop.clone()));
+        let (current, teller) = (Arc::clone(&swap.swapper), Arc::clone(&swap.swapper));
+        let brakes = Brakes::new(
+            move || Arc::clone(&current.current().program.tally.breaker),
+            outage,
+            move |which, report, step| teller.braked(which, report, step),
+        );
         let (sandbox, swapper, metrics) =
             (Arc::clone(&self.sandbox), Arc::clone(&swap.swapper), Arc::clone(&swap.metrics));
         let run = move |jobs| {
@@ -213,7 +231,7 @@ impl Worker {
                 end
             }
         };
-        let runs = schedule::run(run, Arc::clone(&pump), settings, stop).await;
+        let runs = schedule::run(run, Arc::clone(&pump), settings, brakes, stop).await;
         swap.stop().await;
         if let Some(listener) = listener {
             listener.abort();

@@ -5,15 +5,21 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::args::duration;
 use super::output;
 use super::target::TargetArgs;
+use crate::queue::components::{self, Running};
 use crate::queue::status::{StatusRow, status};
+use crate::swap::short;
 
 /// Shows how many receipts are pending, processed and dead, and their ages (the view vw_receipt_queue_status).
 ///
 /// Age: since enqueued (pending), from enqueued to processed (processed), since failed (dlq).
+///
+/// Below it are the workers that claim nothing for now, because their component, or storage or OCR, fail for everything: the
+/// ledger of components says so, so that it can be seen from every machine (with --json: a line with `paused`, the worker).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -39,11 +45,17 @@ impl Status {
         let client = self.target.resolve()?.database.connect_checked().await?;
         loop {
             let rows = status(&client).await?;
+            // Who may read the view may not be allowed to read the ledger.
+            let running = components::running(&client).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "cannot tell which workers are paused");
+                Vec::new()
+            });
+            let paused: Vec<Running> = running.into_iter().filter(|worker| worker.paused.is_some()).collect();
             if self.watch && !self.json && std::io::stdout().is_terminal() {
                 // Home and clear: one picture, not a scroll.
                 write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
             }
-            self.show(&rows)?;
+            self.show(&rows, &paused)?;
             if !self.watch {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -51,15 +63,39 @@ impl Status {
         }
     }
 
-    fn show(&self, rows: &[StatusRow]) -> anyhow::Result<()> {
+    fn show(&self, rows: &[StatusRow], paused: &[Running]) -> anyhow::Result<()> {
         if self.json {
-            return rows.iter().try_for_each(output::json);
+            rows.iter().try_for_each(output::json)?;
+            return paused.iter().try_for_each(|worker| output::json(&Paused::from(worker)));
         }
         let mut table = output::table(&["status", "count", "avg age", "max age"]);
         for row in rows {
             table.add_row([&row.status, &row.count.to_string(), &age(row.avg_age_seconds), &age(row.max_age_seconds)]);
         }
-        Ok(output::line(table.to_string())?)
+        output::line(table.to_string())?;
+        for Paused { paused, component, why } in paused.iter().map(Paused::from) {
+            let (worker, component) = (output::plain(paused), output::plain(short(component)));
+            output::line(format!(
+                "worker {worker} claims nothing for now: {} (component {component})",
+                output::plain(why)
+            ))?;
+        }
+        Ok(())
+    }
+}
+
+/// A worker that claims nothing for now.
+#[derive(Debug, Serialize)]
+struct Paused<'a> {
+    paused: &'a str,
+    component: &'a str,
+    why: &'a str,
+}
+
+impl<'a> From<&'a Running> for Paused<'a> {
+    fn from(worker: &'a Running) -> Self {
+        let why = worker.paused.as_deref().unwrap_or_default();
+        Self { paused: &worker.worker, component: &worker.digest, why }
     }
 }
 

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::args::{AdminArgs, SandboxArgs, duration, size};
 use crate::admin::{Admin, AdminSettings};
 use crate::aws::Aws;
+use crate::breaker::SharedBreaker;
 use crate::queue::{Database, components};
 use crate::sandbox::{EMBEDDED, Meter, Sandbox};
 use crate::swap::gate::{GatePolicy, GateSettings};
@@ -197,6 +198,7 @@ impl Swapping {
         &self,
         sandbox: &Arc<Sandbox>,
         (database, worker): (Database, String),
+        outage: Arc<SharedBreaker>,
         watching: bool,
     ) -> anyhow::Result<Swap> {
         let metrics = Arc::clone(&self.metrics);
@@ -206,7 +208,7 @@ impl Swapping {
             Arc::clone(&self.first),
             (database, worker, !watching),
             Arc::clone(&metrics),
-            self.shadow.clone(),
+            (self.shadow.clone(), outage),
             self.keep.clone(),
         );
         if !watching {

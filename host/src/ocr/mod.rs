@@ -4,4 +4,4 @@ pub mod local;
 mod rate;
 mod textract;
 
-pub use textract::{OcrApi, OcrSource, Textract, kind_of_code};
+pub use textract::{LARGEST_INLINE, OcrApi, OcrSource, Textract, kind_of_code};

@@ -18,7 +18,7 @@ use crate::storage::Image;
 
 /// Textract's limit for image bytes in a request, 5 MB (docs.aws.amazon.com/textract/latest/dg/API_Document.html).
 /// Above it the image goes by S3 reference.
-const LARGEST_INLINE: usize = 5 * 1024 * 1024;
+pub const LARGEST_INLINE: usize = 5 * 1024 * 1024;
 
 /// How an image reaches Textract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -23,6 +23,9 @@ const FULL_LOOK_SHARE: u32 = 20;
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// After an outage other hosts renew their leases, too, within so long. Until then nobody is taken for crashed on the last
+/// attempt.
+const OTHERS_COME_BACK: Duration = Duration::from_secs(30);
 
 /// A question whether a lease is still ours.
 pub(super) type Confirm = (Lease, oneshot::Sender<Result<bool, Failure>>);
@@ -44,6 +47,7 @@ pub(super) async fn run(
         full_every: FULL_LOOK_EVERY,
         due: Instant::now(),
         has_room: true,
+        outage_ended: None,
         unanswered: None,
     };
     let mut pause = FIRST_PAUSE;
@@ -92,6 +96,7 @@ pub(super) async fn run(
                 match Claimer::connect(&database).await {
                     Ok(claimer) => {
                         looker.claimer = Some(claimer);
+                        looker.outage_ended = Some(Instant::now());
                         // Leases first, then new ones.
                         heartbeat.reset_immediately();
                     }
@@ -114,6 +119,8 @@ struct Looker {
     due: Instant,
     /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
     has_room: bool,
+    /// When the database could be reached again last.
+    outage_ended: Option<Instant>,
     /// When the claim was sent whose reply never came.
     unanswered: Option<Instant>,
 }
@@ -131,12 +138,13 @@ impl Looker {
                 return Ok(());
             }
             let waiting = self.shared.lock().ready.len();
+            let room = self.shared.room();
             // Batches, not single jobs: wait until half of the room is free.
-            if waiting > settings.capacity / 2 {
+            if room == 0 || waiting > room / 2 {
                 self.has_room = false;
                 return Ok(());
             }
-            let want = settings.capacity - waiting;
+            let want = room - waiting;
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
             let full = floor.is_none();
             let started = Instant::now();
@@ -205,16 +213,13 @@ impl Looker {
             }
             state.ready.push_back(job);
         }
-        let stopping = self.shared.stopping.load(Ordering::Relaxed);
-        let unbegun: Vec<Job> = if stopping { state.ready.drain(..).collect() } else { Vec::new() };
+        // Claimed while a stop, or less of everything, was asked for: given back like the others.
+        let surplus = self.shared.surplus(&mut state);
         self.shared.announce(&state);
         drop(state);
-        // Claimed while the stop was asked for: given back like the others.
         if let Some(settler) = self.settler.upgrade() {
-            for job in unbegun {
-                let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-                let entry = Entry { lease: job.lease, outcome, component: None };
-                let _ = settler.send(Settlement::new(entry, None));
+            for job in &surplus {
+                let _ = settler.send(Settlement::unbegun(job));
             }
         }
     }
@@ -299,6 +304,9 @@ impl Looker {
     }
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {
+        if self.outage_ended.is_some_and(|ended| ended.elapsed() < OTHERS_COME_BACK) {
+            return Ok(());
+        }
         let max_attempts = self.shared.settings.max_attempts;
         let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };

@@ -31,11 +31,24 @@ pub enum Change {
     Allowed,
     /// A worker ended with it.
     Stopped,
+    /// A worker claims nothing for now: the component, or the services, fail for everything.
+    Paused,
+    /// It claims again.
+    Resumed,
 }
 
 impl Change {
-    const ALL: [Self; 7] =
-        [Self::Started, Self::Switched, Self::Confirmed, Self::RolledBack, Self::Refused, Self::Allowed, Self::Stopped];
+    const ALL: [Self; 9] = [
+        Self::Started,
+        Self::Switched,
+        Self::Confirmed,
+        Self::RolledBack,
+        Self::Refused,
+        Self::Allowed,
+        Self::Stopped,
+        Self::Paused,
+        Self::Resumed,
+    ];
 
     /// The name that the ledger has for it.
     pub fn as_str(self) -> &'static str {
@@ -47,6 +60,8 @@ impl Change {
             Self::Refused => "refused",
             Self::Allowed => "allowed",
             Self::Stopped => "stopped",
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
         }
     }
 
@@ -128,6 +143,9 @@ pub struct Running {
     /// Whether it has a session in the database; none where that cannot be told, because the operator gave the sessions
     /// a name of their own.
     pub alive: Option<bool>,
+    /// Why it claims nothing for now; none while it works.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
 }
 
 /// Writes a change into the ledger, which forgets what is older than 90 days and not asked for any more.
@@ -228,6 +246,7 @@ pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
             previous: row.try_get("previous")?,
             why: row.try_get("reason")?,
             alive: (alive || named).then_some(alive),
+            paused: row.try_get("paused")?,
         })
     };
     rows.iter().map(running).collect::<Result<_, _>>().map_err(problem)

@@ -13,7 +13,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 4] = [
+const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 20_261_101_000_000,
         name: "20261101000000_receipt_queue",
@@ -28,6 +28,11 @@ const MIGRATIONS: [Migration; 4] = [
         version: 20_261_124_000_000,
         name: "20261124000000_receipt_components",
         sql: include_str!("../../../migrations/20261124000000_receipt_components.sql"),
+    },
+    Migration {
+        version: 20_261_124_000_200,
+        name: "20261124000200_receipt_worker_pauses",
+        sql: include_str!("../../../migrations/20261124000200_receipt_worker_pauses.sql"),
     },
     Migration {
         version: 20_261_125_000_000,

@@ -3,7 +3,7 @@
 //! connection (see [`super::claimer`]), settling beside it on another (see [`super::settler`]).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,8 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     pub(super) confirm: mpsc::UnboundedSender<Confirm>,
     pub(super) stopping: AtomicBool,
+    /// Jobs that may be held ready, where that is less than the capacity.
+    pub(super) admitted: AtomicUsize,
     /// Rung once, when the claimer is to end.
     pub(super) finishing: Notify,
 }
@@ -100,6 +102,7 @@ impl Pump {
             room: Notify::new(),
             confirm,
             stopping: AtomicBool::new(false),
+            admitted: AtomicUsize::new(usize::MAX),
             finishing: Notify::new(),
         });
         let (settler, settlements) = mpsc::unbounded_channel();
@@ -142,7 +145,10 @@ impl Pump {
         for job in jobs.into_iter().rev().filter(|job| !job.is_lost()) {
             state.ready.push_front(job);
         }
+        let surplus = self.shared.surplus(&mut state);
         self.shared.announce(&state);
+        drop(state);
+        surplus.iter().for_each(|job| self.send(Settlement::unbegun(job)));
     }
 
     /// Settles a job; returns when the commit is known.
@@ -212,14 +218,23 @@ impl Pump {
     /// Stops claiming and gives back what no instance has taken. Heartbeats for the rest go on.
     pub fn stop_claiming(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
+        self.give_back_surplus();
+    }
+
+    /// From now on at most so many claimed jobs wait for an instance; those that are more go back, uncharged, for another
+    /// host to take.
+    pub fn admit(&self, most: usize) {
+        if self.shared.admitted.swap(most, Ordering::Relaxed) != most {
+            self.give_back_surplus();
+        }
+    }
+
+    fn give_back_surplus(&self) {
         let mut state = self.shared.lock();
-        let unbegun: Vec<Job> = state.ready.drain(..).collect();
+        let surplus = self.shared.surplus(&mut state);
         self.shared.announce(&state);
         drop(state);
-        for job in unbegun {
-            let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-            self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
-        }
+        surplus.iter().for_each(|job| self.send(Settlement::unbegun(job)));
         self.shared.room.notify_one();
     }
 
@@ -265,6 +280,23 @@ impl Pump {
 impl Shared {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many claimed jobs may wait for an instance.
+    pub(super) fn room(&self) -> usize {
+        match self.stopping.load(Ordering::Relaxed) {
+            true => 0,
+            false => self.settings.capacity.min(self.admitted.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Takes out what waits beyond that; jobs that a run has put back may be more than the capacity.
+    pub(super) fn surplus(&self, state: &mut State) -> VecDeque<Job> {
+        let room = self.room();
+        match room < self.settings.capacity {
+            true => state.ready.split_off(room.min(state.ready.len())),
+            false => VecDeque::new(),
+        }
     }
 
     pub(super) fn announce(&self, state: &State) {

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::pump::Shared;
 use super::settle::{Entry, Outcome, Verdict, Writer};
-use super::{Database, QueueError, bounded};
+use super::{Database, Job, QueueError, bounded};
 use crate::failure::{Failure, FailureKind};
 
 const LARGEST_BATCH: usize = 500;
@@ -31,6 +31,12 @@ impl Settlement {
     /// Begins now.
     pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
         Self { entry, reply, since: Instant::now() }
+    }
+
+    /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
+    pub(super) fn unbegun(job: &Job) -> Self {
+        let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
+        Self::new(Entry { lease: job.lease, outcome, component: None }, None)
     }
 
     /// Somebody has the receipt open in a transaction. The settle goes on, but the run that waits for it is let go: a few

@@ -83,6 +83,8 @@ pub struct RunEnd {
     pub result: Result<Summary, RunError>,
     /// Its own computing time.
     pub computed: Duration,
+    /// Whether storage or OCR failed on any of its jobs.
+    pub let_down: bool,
 }
 
 impl Sandbox {
@@ -101,7 +103,11 @@ impl Sandbox {
                     let outcome = after_crash(&program.tally, job, failure.clone());
                     let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
                 }
-                RunEnd { result: Err(RunError::Trap("the host panicked".to_owned())), computed: Duration::ZERO }
+                RunEnd {
+                    result: Err(RunError::Trap("the host panicked".to_owned())),
+                    computed: Duration::ZERO,
+                    let_down: false,
+                }
             }
         }
     }
@@ -120,13 +126,14 @@ impl Sandbox {
         let result = self.call_run(&mut store, program, limit, timeout).await;
         let state = store.into_data();
         let computed = state.clock.used();
+        let let_down = state.live.as_ref().is_some_and(|live| !live.let_down.is_empty());
         if let Some(live) = state.live {
             match &result {
                 Ok(_) => give_back(live),
                 Err(error) => after_failure(live, program.digest(), error).await,
             }
         }
-        RunEnd { result, computed }
+        RunEnd { result, computed, let_down }
     }
 
     /// Calls `worker.run`, on record.
@@ -265,7 +272,12 @@ fn last_event(returned: &Result<Result<Summary, Failure>, RunError>) -> Event {
 
 /// Jobs that the component neither settled nor failed on go back, after a pause and uncharged.
 fn give_back(live: Live) {
-    let Live { open, assigned, services, tally, let_down, .. } = live;
+    let Live { given, settles, open, assigned, services, tally, let_down, .. } = live;
+    if !settles && let_down.is_empty() && !given.iter().any(Job::is_lost) {
+        // What it never took is not to blame.
+        let job = given.first().filter(|_| given.len() == 1 && assigned.is_empty());
+        tally.came_to_nothing(job.map(|job| job.lease.job), "it settles nothing");
+    }
     for job in open.into_values().chain(assigned).filter(|job| !job.is_lost()) {
         tally.left_undone(let_down.contains(&job.lease.job));
         tracing::warn!(
@@ -280,7 +292,7 @@ fn give_back(live: Live) {
 /// The job that the component was working on is charged; the others are taken up again by themselves. Where it is not
 /// clear which one it was, each is worked alone, so that it becomes clear.
 async fn after_failure(live: Live, component: &str, error: &RunError) {
-    let Live { mut open, assigned, current, claimed, services, tally, .. } = live;
+    let Live { mut open, assigned, current, claimed, services, tally, let_down, .. } = live;
     tally.crashed();
     let culprit = match current.and_then(|current| open.remove(&current)) {
         Some(job) => Some(job),
@@ -288,6 +300,10 @@ async fn after_failure(live: Live, component: &str, error: &RunError) {
         None if claimed == 1 => open.pop_first().map(|(_, job)| job),
         None => None,
     };
+    // One that says that it could not go on without storage or OCR is right.
+    if let_down.is_empty() || !matches!(error, RunError::Reported(_)) {
+        tally.came_to_nothing(culprit.as_ref().map(|job| job.lease.job), &error.to_string());
+    }
     let Some(job) = culprit else {
         if open.is_empty() {
             // Nobody is to blame but the component.
@@ -313,7 +329,12 @@ const AFTER_PROBATION_CRASH: Duration = Duration::from_millis(500);
 
 fn after_crash(tally: &Tally, job: &Job, failure: Failure) -> Outcome {
     match tally.standing() {
-        Standing::Trusted => charged(job, failure),
+        Standing::Trusted if tally.charges(job) => charged(job, failure),
+        // Put away for longer each time, so that the next probe is another job.
+        Standing::Trusted => {
+            let delay = crate::backoff::charged(job.claims, random_seed());
+            Outcome::Retry { delay, charge: false, failure: Some(failure) }
+        }
         // A component that has yet to prove itself kills at nobody's cost.
         Standing::OnProbation | Standing::TakenBack => {
             Outcome::Retry { delay: AFTER_PROBATION_CRASH, charge: false, failure: Some(failure) }

@@ -1,7 +1,7 @@
 //! What one run holds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
@@ -13,6 +13,7 @@ use super::deadline::ComputeClock;
 use super::limits::{Limiter, Limits};
 use super::tally::Tally;
 use super::wasi;
+use crate::breaker::SharedBreaker;
 use crate::ocr::{OcrApi, Textract};
 use crate::queue::{Job, Pump};
 use crate::storage::{Artifacts, Image, Images};
@@ -28,6 +29,8 @@ pub struct Services {
     pub artifacts: Artifacts,
     /// OCR.
     pub ocr: Textract,
+    /// Opens when storage or OCR fail for every job.
+    pub outage: Arc<SharedBreaker>,
     /// The OCR call that the operator prefers.
     pub api: OcrApi,
     /// Where runs are recorded, if they are.
@@ -67,6 +70,12 @@ pub(super) struct Live {
     pub(super) tally: Arc<Tally>,
     /// Jobs meant for this run that the component has not claimed yet.
     pub(super) assigned: VecDeque<Job>,
+    /// The images that it was given, as long as it holds them.
+    pub(super) images: Vec<Weak<Image>>,
+    /// All jobs that were meant for this run.
+    pub(super) given: Vec<Job>,
+    /// It has asked for a job to be settled.
+    pub(super) settles: bool,
     /// Jobs that it has claimed and not settled.
     pub(super) open: BTreeMap<i64, Job>,
     /// The job that it made its last call about.
@@ -85,6 +94,9 @@ impl Live {
         Self {
             services,
             tally,
+            images: Vec::new(),
+            given: jobs.clone(),
+            settles: false,
             assigned: jobs.into(),
             open: BTreeMap::new(),
             current: None,

@@ -1,10 +1,11 @@
 //! What became of a component's jobs, and how far it is trusted.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::breaker::{BreakerSettings, BreakerState, SharedBreaker};
 use crate::queue::{Job, Lease, Outcome};
 
 /// How far a component is trusted.
@@ -17,6 +18,9 @@ pub enum Standing {
     /// It was taken back; what it still has in hand ends on it.
     TakenBack,
 }
+
+/// Claims of a job that need not be charged while the component fails on everything: with the host's backoff some hours.
+const MOST_SPARED: u32 = 20;
 
 /// Counts of jobs, as the component decided them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -32,7 +36,7 @@ pub struct JobCounts {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
     jobs: AtomicU64,
     crashes: AtomicU64,
@@ -43,6 +47,23 @@ pub struct Tally {
     verdicts: Mutex<Vec<Lease>>,
     /// Rung when a count changes.
     pub changed: Notify,
+    /// Opens when it fails on everything. Only where it is trusted: on probation it is taken back instead.
+    pub breaker: Arc<SharedBreaker>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            jobs: AtomicU64::default(),
+            crashes: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            empty: AtomicU64::default(),
+            standing: AtomicU8::default(),
+            verdicts: Mutex::default(),
+            changed: Notify::default(),
+            breaker: Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT)),
+        }
+    }
 }
 
 impl Tally {
@@ -99,6 +120,9 @@ impl Tally {
         if against && self.standing() != Standing::Trusted {
             self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(job.lease);
         }
+        if !let_down {
+            self.breaker.succeeded(Some(job.lease.job));
+        }
         self.count(fault);
     }
 
@@ -113,6 +137,22 @@ impl Tally {
         }
         self.jobs.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
+    }
+
+    /// Books a run that came to nothing by the component's own fault, on this job (none: on none in particular).
+    pub(super) fn came_to_nothing(&self, job: Option<i64>, why: &str) {
+        if self.standing() == Standing::Trusted {
+            self.breaker.failed(job, why);
+        }
+    }
+
+    /// Whether a failure is charged to the job that it happened on. Not where the component fails on everything; but one
+    /// that is known to be poisonous, or was spared so often, may be the reason.
+    pub(super) fn charges(&self, job: &Job) -> bool {
+        let spared = job.claims.saturating_sub(job.attempt);
+        self.breaker.state() == BreakerState::Closed
+            || self.breaker.is_poisonous(job.lease.job)
+            || spared >= MOST_SPARED
     }
 
     /// Books a run that failed.

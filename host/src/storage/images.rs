@@ -13,6 +13,12 @@ use crate::failure::{Failure, FailureKind};
 /// Textract's limit for synchronous calls, 10 MB (docs.aws.amazon.com/textract/latest/dg/limits-document.html).
 pub const LARGEST_IMAGE: u64 = 10 * 1024 * 1024;
 
+/// What an image in a request needs of its size: the bytes, a copy for the SDK, Base64, and the request around it.
+const COPIES: u64 = 4;
+
+/// What one image may need.
+const HEAVIEST: u64 = LARGEST_IMAGE / 2 * COPIES;
+
 /// How long to wait for others to let go of their images.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -23,6 +29,12 @@ pub struct Images {
     bucket: String,
     /// KiB of images that may be held at a time, over all instances.
     room: Arc<Semaphore>,
+    /// All of it, in bytes.
+    budget: u64,
+    /// What one run may hold, in bytes.
+    share: u64,
+    /// Images up to this size travel in requests.
+    copied: u64,
 }
 
 /// An image in the host's memory.
@@ -40,14 +52,35 @@ pub struct Image {
     pub key: String,
     /// The object's version, where the bucket keeps versions.
     pub version_id: Option<String>,
-    _room: OwnedSemaphorePermit,
+    room: OwnedSemaphorePermit,
+}
+
+impl Image {
+    /// Memory that is set aside for it, in bytes.
+    pub fn weight(&self) -> u64 {
+        u64::try_from(self.room.num_permits()).unwrap_or(u64::MAX).saturating_mul(1024)
+    }
 }
 
 impl Images {
     /// Images of `bucket`, holding at most `held_bytes` of them at a time.
     pub fn new(client: Client, bucket: String, held_bytes: u64) -> Self {
-        let kib = usize::try_from(held_bytes.max(LARGEST_IMAGE) / 1024).unwrap_or(usize::MAX);
-        Self { client, bucket, room: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))) }
+        let budget = held_bytes.max(HEAVIEST);
+        let kib = usize::try_from(budget / 1024).unwrap_or(usize::MAX);
+        let room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
+        Self { client, bucket, room, budget, share: budget, copied: 0 }
+    }
+
+    /// Where images up to this size (at most half of the largest) travel in requests: while they do, there are copies.
+    pub fn copied_up_to(self, copied: u64) -> Self {
+        Self { copied, ..self }
+    }
+
+    /// For so many runs at a time: none of them may hold more than its share, but for one image, which may be as large as
+    /// an image can be.
+    pub fn shared_by(self, runs: usize) -> Self {
+        let runs = u64::try_from(runs.max(1)).unwrap_or(u64::MAX);
+        Self { share: (self.budget / runs).max(HEAVIEST), ..self }
     }
 
     /// The bucket's name.
@@ -57,6 +90,12 @@ impl Images {
 
     /// Fetches the image that the app named.
     pub async fn fetch(&self, location: Option<&str>) -> Result<Image, Failure> {
+        self.fetch_beside(location, 0).await
+    }
+
+    /// The same for a run that holds so many bytes of images already. It does not wait for room, as it would while others
+    /// wait for what it holds.
+    pub async fn fetch_beside(&self, location: Option<&str>, held: u64) -> Result<Image, Failure> {
         let Location { key } = locate(location, &self.bucket)?;
         let what = format!("image s3://{}/{key}", self.bucket);
         let object = self
@@ -74,17 +113,25 @@ impl Images {
         if size == 0 {
             return Err(Failure::new(FailureKind::BadDocument, "image.Empty", format!("{what} is empty (0 bytes)")));
         }
-        let permit = self.room_for(size).await?;
+        let weight = self.weight(size);
+        let permit = match held {
+            0 => self.room_for(weight).await?,
+            held => self.room_beside(held, weight, &what)?,
+        };
         let version_id = object.version_id().map(str::to_owned);
         let bytes = read_bounded(object.body, size, &what).await?;
         let digest = digest_of(&bytes);
         let content_type = sniff(&bytes);
-        Ok(Image { bytes, digest, content_type, bucket: self.bucket.clone(), key, version_id, _room: permit })
+        Ok(Image { bytes, digest, content_type, bucket: self.bucket.clone(), key, version_id, room: permit })
     }
 
-    async fn room_for(&self, size: u64) -> Result<OwnedSemaphorePermit, Failure> {
-        let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(u32::MAX);
-        let acquire = Arc::clone(&self.room).acquire_many_owned(kib);
+    /// Memory for an image of this size, copies included.
+    fn weight(&self, size: u64) -> u64 {
+        if size <= self.copied { size.saturating_mul(COPIES) } else { size }
+    }
+
+    async fn room_for(&self, weight: u64) -> Result<OwnedSemaphorePermit, Failure> {
+        let acquire = Arc::clone(&self.room).acquire_many_owned(kib(weight));
         match tokio::time::timeout(ROOM_TIMEOUT, acquire).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Failure::new(
@@ -94,6 +141,23 @@ impl Images {
             )),
         }
     }
+
+    fn room_beside(&self, held: u64, weight: u64, what: &str) -> Result<OwnedSemaphorePermit, Failure> {
+        let permit = match held.saturating_add(weight) <= self.share {
+            true => Arc::clone(&self.room).try_acquire_many_owned(kib(weight)).ok(),
+            false => None,
+        };
+        permit.ok_or_else(|| {
+            let why = format!(
+                "{what}: the component holds images for {held} bytes of memory already; no room for more beside them"
+            );
+            Failure::new(FailureKind::LimitExceeded, "image.TooManyHeld", why)
+        })
+    }
+}
+
+fn kib(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
 async fn read_bounded(mut body: aws_sdk_s3::primitives::ByteStream, size: u64, what: &str) -> Result<Vec<u8>, Failure> {

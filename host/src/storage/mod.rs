@@ -19,7 +19,12 @@ pub(crate) fn classify<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Fail
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    aws::classify(error, "s3", what, kind_of_code)
+    let failure = aws::classify(error, "s3", what, kind_of_code);
+    match failure.kind {
+        // Nothing was paid for, and no object is so large that it is to blame.
+        FailureKind::TimedOut => Failure { kind: FailureKind::Unavailable, ..failure },
+        _ => failure,
+    }
 }
 
 /// S3's error codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), as the contract's kinds.

@@ -18,9 +18,11 @@ use super::probation::{Judgement, ProbationSettings, judge};
 use super::trust::Trust;
 use super::{Candidate, Keep, Shadow, Stage, SwapOutcome, Verdict};
 use crate::admin::Control;
+use crate::breaker::{Report, SharedBreaker};
 use crate::queue::Database;
 use crate::queue::components::Change;
 use crate::sandbox::{Meter, Sandbox, Standing};
+use crate::schedule::{Step, Which};
 use crate::storage::digest_of;
 use crate::telemetry::metrics::Metrics;
 
@@ -56,6 +58,8 @@ pub struct Swapper {
     watches: Mutex<JoinSet<()>>,
     ledger: Ledger,
     shadow: Option<Arc<Shadow>>,
+    /// Opens when storage or OCR fail for everything.
+    outage: Arc<SharedBreaker>,
 }
 
 struct Memory {
@@ -63,6 +67,8 @@ struct Memory {
     confirmed: Arc<Deployed>,
     /// Components that were taken back here, and why; the ledger has those of other hosts as well.
     taken_back: BTreeMap<String, String>,
+    /// Breakers that are not closed: while one is, this worker claims nothing.
+    brakes: Vec<Which>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +89,7 @@ impl Swapper {
         first: Arc<Deployed>,
         (database, worker, passing): (Database, String, bool),
         metrics: Arc<Metrics>,
-        shadow: Option<Arc<Shadow>>,
+        (shadow, outage): (Option<Arc<Shadow>>, Arc<SharedBreaker>),
         keep: Option<Keep>,
     ) -> (Arc<Self>, JoinHandle<()>) {
         let (ledger, writer) = Ledger::start(database, worker, passing);
@@ -97,14 +103,18 @@ impl Swapper {
             settings,
             metrics,
             current: Current::new(Arc::clone(&first)),
-            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new() }),
+            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new(), brakes: Vec::new() }),
             keep,
             turn: tokio::sync::Mutex::new(()),
             phase: watch::Sender::new(Phase::Working),
             watches: Mutex::default(),
             ledger,
             shadow,
+            outage,
         };
+        for which in Which::ALL {
+            swapper.metrics.breaker(which.as_str(), 0, false);
+        }
         swapper.publish(&swapper.memory());
         (Arc::new(swapper), writer)
     }
@@ -112,6 +122,33 @@ impl Swapper {
     /// What works now.
     pub fn current(&self) -> Arc<Deployed> {
         self.current.load()
+    }
+
+    /// Tells the world what a breaker has done: the metrics, and the ledger, which can be read from every machine.
+    pub fn braked(&self, which: Which, report: &Report, step: Step) {
+        let state = match step {
+            Step::Closed => 0,
+            Step::HalfOpened => 1,
+            Step::Opened | Step::Reopened => 2,
+        };
+        self.metrics.breaker(which.as_str(), state, step == Step::Opened);
+        let mut memory = self.memory();
+        let current = self.current();
+        match step {
+            Step::Opened => {
+                memory.brakes.push(which);
+                let why = report.why.as_deref().unwrap_or_default();
+                let reason = format!("{}: {why}", which.subject());
+                self.ledger.record(Change::Paused, current.digest(), None, &reason, &current.name);
+            }
+            Step::Closed => {
+                memory.brakes.retain(|open| *open != which);
+                if memory.brakes.is_empty() {
+                    self.ledger.record(Change::Resumed, current.digest(), None, "", &current.name);
+                }
+            }
+            Step::Reopened | Step::HalfOpened => {}
+        }
     }
 
     /// From here on nothing is swapped, and an offer on its way is refused: the host ends.
@@ -209,6 +246,7 @@ impl Swapper {
         }
         // Whoever watches it has nothing to watch any more.
         compared.program.tally.changed.notify_one();
+        begin_anew(next, compared);
         let (digest, previous) = (next.digest().to_owned(), compared.digest().to_owned());
         tracing::info!(component = short(&digest), previous = short(&previous), name, "switch: new runs begin on it");
         self.metrics.swap_stage(Stage::Switch.as_str(), "ok");
@@ -285,6 +323,7 @@ impl Swapper {
         bad.program.tally.stand(Standing::TakenBack);
         memory.taken_back.insert(bad.digest().to_owned(), why.to_owned());
         self.current.switch_from(bad, Arc::clone(&to));
+        begin_anew(&to, bad);
         tracing::error!(
             component = bad.short(),
             name = bad.name,
@@ -322,6 +361,7 @@ impl Swapper {
             "current": { "digest": current.digest(), "source": current.name, "standing": standing, "counts": current.program.tally.counts() },
             "confirmed": memory.confirmed.digest(),
             "taken_back": memory.taken_back,
+            "breakers": { "component": current.program.tally.breaker.report(), "services": self.outage.report() },
         })
     }
 
@@ -346,6 +386,13 @@ impl Swapper {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What failed on everything before may not do so now.
+fn begin_anew(next: &Deployed, before: &Deployed) {
+    next.program.tally.breaker.reset();
+    // The schedule watches that of the one before.
+    before.program.tally.breaker.wake();
 }
 
 const DRAINING: &str = "the host is draining";

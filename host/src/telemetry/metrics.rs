@@ -24,6 +24,8 @@ pub struct Metrics {
     component_info: Family<Info, Gauge>,
     shadow: Family<Outcome, Counter>,
     traces: Family<Outcome, Counter>,
+    breaker_state: Family<Breaker, Gauge>,
+    breaker_openings: Family<Breaker, Counter>,
     counted: Mutex<Counted>,
 }
 
@@ -54,6 +56,11 @@ struct Info {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Breaker {
+    breaker: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Outcome {
     outcome: String,
 }
@@ -80,8 +87,24 @@ impl Metrics {
         registry.register("shadow", "Responses that a shadow component read beside the current one", shadow.clone());
         let traces = Family::default();
         registry.register("traces", "Runs that were recorded, or should have been", traces.clone());
+        let breaker_state = Family::default();
+        let states = "What is let through: 0 everything (closed), 1 one probe (half-open), 2 nothing (open)";
+        registry.register("breaker_state", states, breaker_state.clone());
+        let breaker_openings = Family::default();
+        registry.register("breaker_openings", "How often a breaker opened", breaker_openings.clone());
         let counted = Mutex::default();
-        Self { registry, swap_stages, runs, jobs, component_info, shadow, traces, counted }
+        Self {
+            registry,
+            swap_stages,
+            runs,
+            jobs,
+            component_info,
+            shadow,
+            traces,
+            breaker_state,
+            breaker_openings,
+            counted,
+        }
     }
 
     /// A stage of a swap ended: `ok`, `refused`, `rolled-back`.
@@ -111,6 +134,12 @@ impl Metrics {
             // Counted elsewhere; never less than before.
             counter.inner().fetch_max(count, Ordering::Relaxed);
         }
+    }
+
+    /// A breaker is in this state now, and has just opened or not.
+    pub fn breaker(&self, breaker: &'static str, state: i64, opened: bool) {
+        self.breaker_state.get_or_create(&Breaker { breaker }).set(state);
+        self.breaker_openings.get_or_create(&Breaker { breaker }).inc_by(opened.into());
     }
 
     /// All components that the host has now: digest and state (`current`, `previous`, `shadow`, …).
@@ -173,6 +202,8 @@ mod tests {
         metrics.jobs(digest, "processed", 7);
         metrics.shadow("same");
         metrics.traces(1, 0);
+        metrics.breaker("component", 2, true);
+        metrics.breaker("services", 0, false);
         metrics.components(&[("old", "current")]);
         metrics.components(&[(digest, "current"), ("old", "previous")]);
         let text = metrics.encode();
@@ -184,6 +215,10 @@ mod tests {
             "receipt_worker_traces_total{outcome=\"written\"} 1",
             "receipt_worker_component_info{digest=\"0123456789abcdef\",state=\"current\"} 1",
             "receipt_worker_component_info{digest=\"old\",state=\"previous\"} 1",
+            "receipt_worker_breaker_state{breaker=\"component\"} 2",
+            "receipt_worker_breaker_openings_total{breaker=\"component\"} 1",
+            "receipt_worker_breaker_state{breaker=\"services\"} 0",
+            "receipt_worker_breaker_openings_total{breaker=\"services\"} 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");

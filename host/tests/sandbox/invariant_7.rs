@@ -41,11 +41,14 @@ async fn invariant_7_only_the_job_that_is_worked_is_charged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn invariant_7_the_host_is_unharmed() {
     let world = World::new().await;
-    let bad: Vec<&str> = BAD.iter().map(|bad| bad.receipt).collect();
-    world.insert(&bad).await;
-    world.insert(&OK).await;
+    // One that goes right between two that go wrong: otherwise the component would fail on everything.
+    let ok: Vec<String> = (0..BAD.len()).map(|number| format!("ok.{number}")).collect();
+    for (bad, ok) in BAD.iter().zip(&ok) {
+        world.insert(&[bad.receipt, ok]).await;
+    }
     let component = component("misbehaves");
     let mut args = vec!["run", "--once", "--max-attempts", "1", "--component", component.to_str().unwrap()];
+    args.extend(["--concurrency", "1"]);
     args.extend(["--deadline", "300ms", "--run-timeout", "2s", "--max-memory", "16MiB", "--max-handles", "50"]);
     args.extend(["--max-host-call", "1MiB"]);
     let ran = world.host(&args).await.unharmed();
@@ -53,10 +56,11 @@ async fn invariant_7_the_host_is_unharmed() {
         let named = ran.log.lines().any(|line| line.contains(bad.receipt) && line.contains(bad.says));
         assert!(named, "the log does not name {}:\n{}", bad.receipt, ran.log);
     }
-    for id in OK {
+    for id in &ok {
         assert_eq!(world.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
     }
-    assert_eq!((ran.count("processed"), ran.count("dead"), ran.count("lost")), (4, BAD.len() as u64, 0));
+    let bad = BAD.len() as u64;
+    assert_eq!((ran.count("processed"), ran.count("dead"), ran.count("lost")), (bad, bad, 0));
     assert_eq!(ran.count("failed_runs"), BAD.len() as u64);
 }
 
@@ -201,18 +205,19 @@ async fn a_job_cannot_be_put_away_for_ever() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_never_takes_a_job_charges_nobody() {
     let world = World::new().await;
-    world.insert(&["ok.1", "ok.2", "ok.3"]).await;
+    // Two: with a third failure in a row the pass would be given up.
+    world.insert(&["ok.1", "ok.2"]).await;
     for name in ["traps_before_claiming", "traps_on_start"] {
         let ran = world.host(&["run", "--once", "--component", component(name).to_str().unwrap()]).await.unharmed();
         assert!(ran.log.contains("before it took a job") && ran.log.contains("unreachable"), "{name}: {}", ran.log);
-        assert!((1..=3).contains(&ran.count("failed_runs")), "{name}: {}", ran.stdout);
-        for id in ["ok.1", "ok.2", "ok.3"] {
+        assert!((1..=2).contains(&ran.count("failed_runs")), "{name}: {}", ran.stdout);
+        for id in ["ok.1", "ok.2"] {
             assert_eq!(world.waits(id).await, Some((0, None)), "{name} {id}");
         }
         world.db.execute("UPDATE receipt_queue SET available_at = now()", &[]).await.unwrap();
     }
     let ran = world.host(&["run", "--once", "--component", component("misbehaves").to_str().unwrap()]).await.unharmed();
-    assert_eq!(ran.count("processed"), 3);
+    assert_eq!(ran.count("processed"), 2);
 }
 
 /// Asks the host to end and returns its log; it ends well.

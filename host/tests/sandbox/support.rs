@@ -8,13 +8,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host::aws::{self, AwsOverrides};
+use host::breaker::{BreakerSettings, SharedBreaker};
 use host::dev::postgres::LocalPostgres;
 use host::dev::{postgres, s3};
 use host::ocr::local::{LocalTextract, Reader, Settings};
 use host::ocr::{OcrApi, OcrSource, Textract};
 use host::queue::{Counts, Database, Pump, PumpSettings};
 use host::sandbox::{Limits, Observer, Sandbox, Services};
-use host::schedule::{self, Runs, ScheduleSettings, Stop};
+use host::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
 use host::storage::{Artifacts, Images};
 use host::trace::Recorder;
 use tempfile::TempDir;
@@ -127,11 +128,13 @@ impl World {
             ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);
         let source = Arc::clone(&pump);
+        let (breaker, outage) = (Arc::clone(&program.tally.breaker), Arc::clone(&services.outage));
+        let brakes = Brakes::new(move || Arc::clone(&breaker), outage, |_, _, _| {});
         let work = move |jobs| {
             let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
             async move { sandbox.run(&program, &services, jobs).await }
         };
-        let run = schedule::run(work, source, settings, stop);
+        let run = schedule::run(work, source, settings, brakes, stop);
         let runs = tokio::time::timeout(PATIENCE, run).await.expect("the schedule hangs");
         assert!(runs.drained);
         (pump.counts(), runs)
@@ -150,6 +153,7 @@ impl World {
             images: Images::new(aws.s3.clone(), "receipts".to_owned(), 64 << 20),
             artifacts: Artifacts::new(aws.s3, "artifacts".to_owned()),
             ocr: Textract::new(aws.textract, OcrSource::Bytes, None),
+            outage: Arc::new(SharedBreaker::new(BreakerSettings::SERVICES)),
             api: OcrApi::Detect,
             recorder: None,
             observer: None,

@@ -327,8 +327,9 @@ async fn a_rate_limit_is_shared_by_all_instances() {
 async fn environment_variables_do_what_the_flags_do() {
     let world = World::new().await;
     world.textract.faults().always(Fault::error("AccessDeniedException", 400));
-    world.receipts(3).await;
+    // Two: a third would be an outage, which costs nobody an attempt.
+    world.receipts(2).await;
     let host = world.run(&["--once"]).env("MAX_ATTEMPTS", "1").env("BATCH_SIZE", "1").env("WORKER_CONCURRENCY", "1");
     let summary = host.run().await.json();
-    assert_eq!((&summary["dead"], &summary["runs"]), (&3.into(), &3.into()), "{summary}");
+    assert_eq!((&summary["dead"], &summary["runs"]), (&2.into(), &2.into()), "{summary}");
 }

@@ -9,7 +9,8 @@ SELECT
     to_char(l.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
     CASE l.change WHEN 'rolled-back' THEN l.digest ELSE l.previous END AS previous,
     l.reason,
-    alive.alive
+    alive.alive,
+    CASE p.change WHEN 'paused' THEN p.reason END AS paused
 FROM (SELECT DISTINCT worker FROM public.receipt_component_changes) AS w
 CROSS JOIN LATERAL (
     SELECT c.change, c.digest, c.previous, c.reason, c.at, c.id
@@ -18,6 +19,13 @@ CROSS JOIN LATERAL (
     ORDER BY c.id DESC
     LIMIT 1
 ) AS l
+LEFT JOIN LATERAL (
+    SELECT c.change, c.reason
+    FROM public.receipt_component_changes c
+    WHERE c.worker = w.worker AND c.change IN ('started', 'paused', 'resumed')
+    ORDER BY c.id DESC
+    LIMIT 1
+) AS p ON true
 CROSS JOIN LATERAL (
     SELECT EXISTS (
         SELECT

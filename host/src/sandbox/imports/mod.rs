@@ -26,6 +26,9 @@ impl RunState {
             && failure.kind.is_of_the_surroundings()
         {
             live.let_down.insert(job);
+            if failure.kind != FailureKind::LeaseLost {
+                live.services.outage.failed(Some(job), &failure.to_string());
+            }
         }
         failure.into()
     }

@@ -1,12 +1,13 @@
 //! `queue`: jobs that the pump has leased for this host.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::json;
 use wasmtime::component::Resource;
 
+use crate::breaker::BreakerSettings;
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
@@ -141,7 +142,7 @@ impl HostJob for RunState {
         {
             observer.completed(&receipt_id, text, &receipt);
         }
-        self.settle(this, call, |_| Outcome::Complete(completion(receipt, key))).await
+        self.settle(this, call, |_, _| Outcome::Complete(completion(receipt, key))).await
     }
 
     async fn retry_after(
@@ -155,7 +156,8 @@ impl HostJob for RunState {
         let job = self.table.get(&this)?.info.job;
         let args = json!({ "job": job, "milliseconds": milliseconds, "failure": failure, "charge": charge });
         let call = self.call("queue.job.retry-after", Effect::Write, args);
-        self.settle(this, call, |job| retry(job, Duration::from_millis(milliseconds), failure, charge)).await
+        let delay = Duration::from_millis(milliseconds);
+        self.settle(this, call, |job, outage| retry(job, delay, failure, charge && !outage)).await
     }
 
     async fn dead_letter(
@@ -167,8 +169,13 @@ impl HostJob for RunState {
         let job = self.table.get(&this)?.info.job;
         let args = json!({ "job": job, "failure": failure });
         let call = self.call("queue.job.dead-letter", Effect::Write, args);
-        self.settle(this, call, |job| {
+        self.settle(this, call, |job, outage| {
             let last = job.attempt >= job.max_attempts;
+            if last && outage {
+                // The attempts ran out on what is nobody's fault.
+                let delay = crate::backoff::charged(job.claims, random_seed());
+                return retry(job, delay, failure, false);
+            }
             Outcome::DeadLetter { failure, notes: if last { "max attempts exceeded" } else { "permanent failure" } }
         })
         .await
@@ -247,7 +254,13 @@ impl RunState {
             Ok(services) => services,
             Err(failure) => return Ok(Err(failure)),
         };
-        Ok(services.images.fetch(location.as_deref()).await.map(Arc::new))
+        let held = self.live.as_ref().map_or(0, Live::held_bytes);
+        let image = services.images.fetch_beside(location.as_deref(), held).await.map(Arc::new);
+        if let (Ok(image), Some(live)) = (&image, &mut self.live) {
+            live.images.retain(|image| image.strong_count() > 0);
+            live.images.push(Arc::downgrade(image));
+        }
+        Ok(image)
     }
 
     async fn find_artifact(&mut self, job: &JobInfo, image_digest: &str) -> Result<Option<String>, Failure> {
@@ -263,7 +276,7 @@ impl RunState {
         &mut self,
         this: Resource<JobHandle>,
         call: Option<Call>,
-        outcome: impl FnOnce(&Job) -> Outcome,
+        outcome: impl FnOnce(&Job, bool) -> Outcome,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let JobHandle { job, .. } = self.table.delete(this)?;
         let answer: Result<(), Failure> = match (self.answered(call.as_ref())?, job) {
@@ -272,7 +285,10 @@ impl RunState {
             (None, Some(job)) => {
                 let component = self.component.to_string();
                 match self.live_mut() {
-                    Ok(live) => live.settle(&job, outcome(&job), component).await,
+                    Ok(live) => {
+                        let outage = live.is_outage(&job);
+                        live.settle(&job, outcome(&job, outage), component).await
+                    }
                     Err(failure) => Err(failure),
                 }
             }
@@ -291,7 +307,19 @@ impl Live {
         jobs
     }
 
+    /// Memory for images that this run holds, in bytes.
+    fn held_bytes(&self) -> u64 {
+        self.images.iter().filter_map(Weak::upgrade).map(|image| image.weight()).sum()
+    }
+
+    /// Whether the surroundings failed on this job as on the others of late: then it costs no attempt, whatever the
+    /// component decides. It sees one job; the host sees them all.
+    fn is_outage(&self, job: &Job) -> bool {
+        self.let_down.contains(&job.lease.job) && self.services.outage.failures() >= BreakerSettings::SERVICES.failures
+    }
+
     async fn settle(&mut self, job: &Job, outcome: Outcome, component: String) -> Result<(), Failure> {
+        self.settles = true;
         self.open.remove(&job.lease.job);
         self.current = None;
         log(job, &outcome);
@@ -299,6 +327,10 @@ impl Live {
         if settled.is_ok() {
             let let_down = self.let_down.contains(&job.lease.job);
             self.tally.decided(job, &outcome, let_down);
+            if matches!(outcome, Outcome::Complete(_)) {
+                // It took them all: the photo, the OCR or what is left of it, and the artifact.
+                self.services.outage.succeeded(Some(job.lease.job));
+            }
         }
         settled
     }

@@ -1,0 +1,196 @@
+//! What keeps the schedule from feeding what fails anyway: one breaker for the component that works, one for the services
+//! that its jobs need. While one is open nothing is claimed, and what was claimed goes back uncharged.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::breaker::{BreakerState, Report, SharedBreaker};
+
+/// Which breaker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The component fails on everything.
+    Component,
+    /// Storage or OCR fail for everything.
+    Services,
+}
+
+impl Which {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Component, Self::Services];
+
+    /// As metrics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Component => "component",
+            Self::Services => "services",
+        }
+    }
+
+    /// What is wrong when it is open, in words.
+    pub fn subject(self) -> &'static str {
+        match self {
+            Self::Component => "the component fails on everything",
+            Self::Services => "storage or OCR fail for everything",
+        }
+    }
+}
+
+/// What a breaker has done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It was closed.
+    Opened,
+    /// The probe failed.
+    Reopened,
+    /// The cool-down is over.
+    HalfOpened,
+    /// It works again, or another component does.
+    Closed,
+}
+
+/// Whoever wants to know of a breaker's changes.
+type OnChange = Box<dyn Fn(Which, &Report, Step) + Send + Sync>;
+
+/// See the module.
+pub struct Brakes {
+    /// Of the component that works at this moment.
+    component: Box<dyn Fn() -> Arc<SharedBreaker> + Send + Sync>,
+    services: Arc<SharedBreaker>,
+    on_change: OnChange,
+    /// As they were told last, and since when each has not been closed.
+    told: [(BreakerState, Option<Instant>); 2],
+    probing: Option<tokio::task::Id>,
+}
+
+/// How much may be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// Nothing, until a breaker half-opens.
+    Nothing,
+    /// One run with one job.
+    Probe,
+    /// As much as there is room for.
+    Everything,
+}
+
+impl Brakes {
+    /// Brakes that tell `on_change` what they do.
+    pub fn new(
+        component: impl Fn() -> Arc<SharedBreaker> + Send + Sync + 'static,
+        services: Arc<SharedBreaker>,
+        on_change: impl Fn(Which, &Report, Step) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            component: Box::new(component),
+            services,
+            on_change: Box::new(on_change),
+            told: [(BreakerState::Closed, None); 2],
+            probing: None,
+        }
+    }
+
+    /// How much may be begun now; tells of what has changed.
+    pub(super) fn admission(&mut self) -> Admission {
+        let breakers = self.breakers();
+        for ((which, breaker), told) in Which::ALL.into_iter().zip(&breakers).zip(&mut self.told) {
+            let state = breaker.state();
+            let step = match (told.0, state) {
+                (before, after) if before == after => continue,
+                (BreakerState::Closed, _) => Step::Opened,
+                (_, BreakerState::Open { .. }) => Step::Reopened,
+                (_, BreakerState::HalfOpen) => Step::HalfOpened,
+                (_, BreakerState::Closed) => Step::Closed,
+            };
+            let since = told.1.filter(|_| step != Step::Opened).unwrap_or_else(Instant::now);
+            *told = (state, Some(since));
+            let report = breaker.report();
+            log(which, &report, state, since);
+            (self.on_change)(which, &report, step);
+        }
+        let states = breakers.map(|breaker| match breaker.state() {
+            BreakerState::Closed => Admission::Everything,
+            BreakerState::Open { .. } => Admission::Nothing,
+            BreakerState::HalfOpen => Admission::Probe,
+        });
+        let least = states.into_iter().min().unwrap_or(Admission::Everything);
+        if least == Admission::Probe && self.probing.is_some() { Admission::Nothing } else { least }
+    }
+
+    /// Why nothing may be begun, in words; none when something may.
+    pub(super) fn why_nothing(&self) -> Option<String> {
+        Which::ALL.into_iter().zip(self.breakers()).find_map(|(which, breaker)| {
+            let open = matches!(breaker.state(), BreakerState::Open { .. });
+            breaker.report().why.filter(|_| open).map(|why| format!("{}: {why}", which.subject()))
+        })
+    }
+
+    /// A probe has begun.
+    pub(super) fn probe(&mut self, run: tokio::task::Id) {
+        self.probing = Some(run);
+    }
+
+    /// A run has ended. A probe on which the services did not fail is their success, whatever became of its job.
+    pub(super) fn ended(&mut self, run: tokio::task::Id, let_down: bool) {
+        if self.probing == Some(run) {
+            self.probing = None;
+            if !let_down && self.services.state() == BreakerState::HalfOpen {
+                self.services.succeeded(None);
+            }
+        }
+    }
+
+    /// Waits until something else may be admitted than now.
+    pub(super) async fn changed(&self) {
+        let [component, services] = self.breakers();
+        let until = [component.state(), services.state()]
+            .into_iter()
+            .filter_map(|state| match state {
+                BreakerState::Open { until } => Some(until),
+                BreakerState::Closed | BreakerState::HalfOpen => None,
+            })
+            .min();
+        let cooled_down = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = component.changed() => {}
+            () = services.changed() => {}
+            () = cooled_down => {}
+        }
+    }
+
+    fn breakers(&self) -> [Arc<SharedBreaker>; 2] {
+        [(self.component)(), Arc::clone(&self.services)]
+    }
+}
+
+fn log(which: Which, report: &Report, state: BreakerState, since: Instant) {
+    let subject = which.subject();
+    let why = report.why.as_deref().unwrap_or_default();
+    match state {
+        BreakerState::Open { until } => {
+            let pause = until.saturating_duration_since(Instant::now());
+            let advice = match which {
+                Which::Component => "swap in another one (host swap)",
+                Which::Services => "see to the service, its quota and the credentials",
+            };
+            tracing::error!(
+                breaker = which.as_str(),
+                failures = report.failures,
+                ?pause,
+                "{subject}: nothing is claimed for now, then one receipt is tried; {advice}. The last failure: {why}"
+            );
+        }
+        BreakerState::HalfOpen => {
+            tracing::info!(breaker = which.as_str(), "{subject}: one receipt is tried, to see whether it still does");
+        }
+        BreakerState::Closed => {
+            let open_for = since.elapsed();
+            tracing::info!(breaker = which.as_str(), ?open_for, "working again, at full speed");
+        }
+    }
+}
