@@ -8,17 +8,17 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claimer, Renewal, Spent};
+use super::outage::Outage;
 use super::pump::{Held, Shared};
 use super::settle::{Entry, Outcome};
 use super::settler::Settlement;
-use super::{Database, Job, Lease, QueueError, bounded};
+use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
 /// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
 /// transaction committed below the watermark.
 const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// A question whether a lease is still ours.
@@ -33,6 +33,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let mut looker = Looker {
+        database,
         shared,
         settler,
         claimer: Some(claimer),
@@ -41,7 +42,7 @@ pub(super) async fn run(
         due: Instant::now(),
         has_room: true,
     };
-    let mut pause = FIRST_PAUSE;
+    let mut outage = Outage::new("reach the queue", LONGEST_PAUSE);
     let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -66,25 +67,20 @@ pub(super) async fn run(
             problem => problem,
         };
         match problem {
-            Ok(()) => pause = FIRST_PAUSE,
+            Ok(()) => outage.over(),
             Err(error) => {
-                tracing::warn!(%error, retry_in = ?pause, "cannot reach the queue");
                 looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
                     error.to_string();
                 looker.claimer = None;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(outage.failed(&error)).await;
                 looker.due = Instant::now();
-                match Claimer::connect(&database).await {
-                    Ok(claimer) => looker.claimer = Some(claimer),
-                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
-                }
             }
         }
     }
 }
 
 struct Looker {
+    database: Database,
     shared: Arc<Shared>,
     settler: mpsc::WeakUnboundedSender<Settlement>,
     claimer: Option<Claimer>,
@@ -118,14 +114,9 @@ impl Looker {
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < FULL_LOOK_EVERY));
             let full = floor.is_none();
             let started = Instant::now();
-            let jobs = bounded(self.claimer()?.claim(
-                want,
-                settings.lease,
-                &self.shared.worker,
-                settings.max_attempts,
-                floor.unwrap_or(SystemTime::UNIX_EPOCH),
-            ))
-            .await?;
+            let (worker, floor) = (self.shared.worker.clone(), floor.unwrap_or(SystemTime::UNIX_EPOCH));
+            let claimer = self.claimer().await?;
+            let jobs = claimer.claim(want, settings.lease, &worker, settings.max_attempts, floor).await?;
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
                 self.floor = Some(*due);
@@ -151,7 +142,7 @@ impl Looker {
                 };
                 continue;
             }
-            let next = bounded(self.claimer()?.next_due()).await?;
+            let next = self.claimer().await?.next_due().await?;
             self.due = Instant::now()
                 + match next {
                     // Due and yet not ours: another host has it in hand this moment, or it is locked.
@@ -203,8 +194,8 @@ impl Looker {
         if leases.is_empty() {
             return Ok(());
         }
-        let asked = Instant::now();
-        let renewals = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
+        let (asked, lease) = (Instant::now(), self.shared.settings.lease);
+        let renewals = self.claimer().await?.heartbeat(leases, lease).await?;
         let mut state = self.shared.lock();
         for lease in leases {
             let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
@@ -215,6 +206,8 @@ impl Looker {
                 }
                 // Asked again at the next beat; the lease goes on until then.
                 Some(Renewal::Locked) => continue,
+                // Settled this moment, perhaps: the settler will know.
+                None if held.settling => continue,
                 None => {}
             }
             tracing::warn!(
@@ -248,7 +241,7 @@ impl Looker {
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {
         let max_attempts = self.shared.settings.max_attempts;
-        let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
+        let spent = self.claimer().await?.spent(max_attempts, 100).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
         for job in spent {
             if !self.shared.lock().burying.insert(job.lease) {
@@ -261,13 +254,13 @@ impl Looker {
         Ok(())
     }
 
-    fn claimer(&self) -> Result<&Claimer, QueueError> {
-        self.claimer.as_ref().ok_or(QueueError::Query {
-            what: "the claim",
-            reason: "not connected".to_owned(),
-            code: None,
-            closed: true,
-        })
+    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
+    async fn claimer(&mut self) -> Result<&Claimer, QueueError> {
+        let claimer = match self.claimer.take().filter(|claimer| !claimer.is_closed()) {
+            Some(claimer) => claimer,
+            None => Claimer::connect(&self.database).await?,
+        };
+        Ok(self.claimer.insert(claimer))
     }
 }
 

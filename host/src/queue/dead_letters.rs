@@ -1,6 +1,7 @@
 //! The dead letters: listing, retrying and discarding them.
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::QueueError;
@@ -78,7 +79,8 @@ pub async fn list(client: &Client, which: &Which, limit: i64) -> Result<Vec<Dead
     let sql = format!(
         "{SELECT} WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1) ORDER BY failed_at DESC, id DESC LIMIT $2"
     );
-    let rows = client.query(&sql, &[&which.ids(), &limit]).await.map_err(problem)?;
+    let rows =
+        client.query_typed(&sql, &[(&which.ids(), Type::TEXT_ARRAY), (&limit, Type::INT8)]).await.map_err(problem)?;
     rows.iter().map(dead_letter).collect::<Result<_, _>>().map_err(problem)
 }
 
@@ -89,14 +91,14 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
     let transaction = client.transaction().await.map_err(problem)?;
     // Receipts first and in order, as everywhere (see complete.sql).
     let rows = transaction
-        .query(
+        .query_typed(
             "SELECT r.id::text
              FROM public.receipts r
              JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
              WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
              ORDER BY r.id
              FOR NO KEY UPDATE OF r",
-            &[&which.ids()],
+            &[(&which.ids(), Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;
@@ -113,7 +115,7 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
          FROM public.receipt_queue_dlq d
          WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)",
     ] {
-        transaction.execute(sql, &[&ids]).await.map_err(problem)?;
+        transaction.execute_typed(sql, &[(&ids, Type::TEXT_ARRAY)]).await.map_err(problem)?;
     }
     transaction.commit().await.map_err(problem)?;
     Ok(ids)
@@ -123,11 +125,11 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
 pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
     let rows = client
-        .query(
+        .query_typed(
             "DELETE FROM public.receipt_queue_dlq
              WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1)
              RETURNING receipt_id::text",
-            &[&which.ids()],
+            &[(&which.ids(), Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;

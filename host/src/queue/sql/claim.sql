@@ -27,4 +27,5 @@ RETURNING
     q.s3_key,
     q.attempts,
     q.claims,
+    q.enqueued_at,
     due.due_at
