@@ -65,7 +65,7 @@ async fn named_against_unnamed() {
             of_named.push(claim_and_settle(&client, &named, batch, &mut floor).await);
             of_unnamed.push(claim_and_settle(&client, &unnamed, batch, &mut floor).await);
         }
-        println!("batch {batch:>3}: named {:?}, unnamed {:?}", median(of_named), median(of_unnamed));
+        eprintln!("batch {batch:>3}: named {:?}, unnamed {:?}", median(of_named), median(of_unnamed));
     }
 }
 
