@@ -74,6 +74,8 @@ async fn start() -> Cluster {
 pub struct TestDatabase {
     name: String,
     url: String,
+    /// In a cluster of the test's own, with which it goes.
+    elsewhere: bool,
 }
 
 impl TestDatabase {
@@ -96,7 +98,16 @@ impl TestDatabase {
         static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let _turn = ONE_AT_A_TIME.lock().await;
         client.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).await.unwrap();
-        Self { url: cluster.postgres.url(&name), name }
+        Self { url: cluster.postgres.url(&name), name, elsewhere: false }
+    }
+
+    /// A migrated one in a cluster of the test's own.
+    pub async fn within(postgres: &LocalPostgres) -> Self {
+        let name = "app".to_owned();
+        postgres.ensure_database(&name).await.unwrap();
+        let database = Self { url: postgres.url(&name), name, elsewhere: true };
+        migrate(&mut database.database().connect().await.unwrap()).await.unwrap();
+        database
     }
 
     /// For DATABASE_URL.
@@ -128,6 +139,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.elsewhere {
+            return;
+        }
         let name = self.name.clone();
         runtime().spawn(async move {
             let client = connect(&cluster().await.postgres.url("postgres")).await;

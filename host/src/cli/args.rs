@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
@@ -20,20 +21,62 @@ pub(super) struct DatabaseArgs {
     /// Postgres: `postgres://user:password@host:5432/database?sslmode=require`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// CA file (PEM) to check the server's certificate against, or `system`, where the URL has no sslrootcert.
+    #[arg(long, env = "PGSSLROOTCERT", value_name = "FILE")]
+    database_root_cert: Option<String>,
 }
 
 impl DatabaseArgs {
     pub(super) fn parse(&self) -> anyhow::Result<Database> {
-        let url = self.database_url.as_deref().filter(|url| !url.trim().is_empty());
-        let url = url.ok_or_else(|| {
+        let url = given(&self.database_url).ok_or_else(|| {
             anyhow::anyhow!("no database: set DATABASE_URL or --database-url (postgres://user:password@host:5432/db)")
         })?;
-        Ok(Database::parse(url)?)
+        self.of(url)
     }
 
     pub(super) fn is_given(&self) -> bool {
-        self.database_url.as_deref().is_some_and(|url| !url.trim().is_empty())
+        given(&self.database_url).is_some()
     }
+
+    fn of(&self, url: &str) -> anyhow::Result<Database> {
+        Ok(Database::parse_with(url, self.database_root_cert.as_deref())?)
+    }
+}
+
+/// The same database without a pooler in between.
+#[derive(Debug, Clone, Args)]
+pub(super) struct DirectArgs {
+    /// The same database past the pooler (PgBouncer, Supavisor), for LISTEN and migrations; --database-url if not given.
+    #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, value_name = "URL")]
+    direct_url: Option<String>,
+}
+
+impl DirectArgs {
+    pub(super) fn or(&self, args: &DatabaseArgs, database: &Database) -> anyhow::Result<Database> {
+        let Some(url) = given(&self.direct_url) else { return Ok(database.clone()) };
+        args.of(url).context("DATABASE_DIRECT_URL")
+    }
+}
+
+/// How a worker hears of new receipts.
+#[derive(Debug, Clone, Args)]
+pub(super) struct ListenArgs {
+    #[command(flatten)]
+    direct: DirectArgs,
+    /// Poll only: no LISTEN (for a pooler in transaction mode without --direct-url). Set --every to a second or so with it.
+    #[arg(long, env = "WORKER_NO_LISTEN", value_parser = FalseyValueParser::new())]
+    no_listen: bool,
+}
+
+impl ListenArgs {
+    /// Where to listen; none to poll alone.
+    pub(super) fn direct(&self, args: &DatabaseArgs, database: &Database) -> anyhow::Result<Option<Database>> {
+        if self.no_listen { Ok(None) } else { self.direct.or(args, database).map(Some) }
+    }
+}
+
+fn given(url: &Option<String>) -> Option<&str> {
+    url.as_deref().filter(|url| !url.trim().is_empty())
 }
 
 /// How AWS is reached. Credentials come from where the SDK finds them: environment, profile, web identity, container or

@@ -79,6 +79,7 @@ impl Dev {
             servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
             let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
             let worker = Worker {
+                direct: Some(database.clone()),
                 database,
                 aws,
                 source: SOURCE_BUCKET.to_owned(),

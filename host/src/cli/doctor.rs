@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use clap::Args;
 use serde::Serialize;
+use tokio_postgres::config::SslMode;
 
-use super::args::SandboxArgs;
+use super::args::{ListenArgs, SandboxArgs};
 use super::output::{self, plain};
 use super::run;
 use super::target::{Target, TargetArgs};
@@ -14,9 +15,10 @@ use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
 use crate::queue::status::missing_rights;
-use crate::queue::{QueueError, check_primary, migrate};
+use crate::queue::tls::{TlsSettings, Verify};
+use crate::queue::{QueueError, check_listen, check_primary, is_pooled, migrate};
 
-/// Checks component, database, schema, rights, clock, buckets and Textract; one line each, with what to do.
+/// Checks component, database, TLS, pooler, LISTEN, schema, rights, clock, buckets and Textract; one line each, with what to do.
 ///
 /// Exit code 1 when a check fails. It writes one small object (ocr/.doctor) to the artifact bucket and makes one Textract
 /// call that Textract refuses, which costs nothing.
@@ -31,6 +33,8 @@ pub(crate) struct Doctor {
     json: bool,
     #[command(flatten)]
     target: TargetArgs,
+    #[command(flatten)]
+    listen: ListenArgs,
     #[command(flatten)]
     sandbox: SandboxArgs,
 }
@@ -68,6 +72,7 @@ impl Doctor {
             }
         };
         database(&target, &mut report).await?;
+        report("listen", self.listen(&target).await)?;
         match aws::load(&target.aws).await {
             Ok(aws) => {
                 report("aws", Ok(format!("region {}, credentials found", aws.region)))?;
@@ -78,6 +83,15 @@ impl Doctor {
             Err(error) => report("aws", Err(error.to_string()))?,
         }
         Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Doctor {
+    async fn listen(&self, target: &Target) -> Outcome {
+        let direct = target.direct(&self.target, &self.listen).map_err(|error| format!("{error:#}"))?;
+        let Some(direct) = direct else { return Ok("not asked for: the queue is polled".to_owned()) };
+        check_listen(&target.database, &direct).await.map_err(|error| error.to_string())?;
+        Ok(format!("notifications arrive at {}", direct.at()))
     }
 }
 
@@ -94,6 +108,13 @@ async fn database(
         "database",
         primary.map(|()| format!("connected to {}", target.database.at())).map_err(|error| error.to_string()),
     )?;
+    let pooled = is_pooled(&client).await;
+    report("tls", tls(&client, target.database.tls(), matches!(pooled, Ok(true))).await)?;
+    let pooler = pooled.map(|pooled| match pooled {
+        true => "there is one, which claims and settles go through",
+        false => "none: this is a session of the server's own",
+    });
+    report("pooler", pooler.map(str::to_owned).map_err(|error| error.to_string()))?;
     let schema = migrate::check(&client).await;
     // A role that may not look at the version hears of all that it lacks at once.
     let migrated = !matches!(schema, Err(QueueError::NotMigrated { .. }));
@@ -109,9 +130,32 @@ async fn database(
     report("clock", clock(&client).await)
 }
 
+async fn tls(client: &tokio_postgres::Client, settings: &TlsSettings, pooled: bool) -> Outcome {
+    let checked = match settings.verify {
+        Verify::Nothing => "its certificate is not checked (sslmode=verify-full checks it)",
+        Verify::Chain => "its certificate is signed by a CA that we know, for whichever host (verify-ca)",
+        Verify::Full => "its certificate and its name are checked (verify-full)",
+    };
+    let encrypted = match settings.mode {
+        SslMode::Disable => return Ok("not encrypted (sslmode=disable)".to_owned()),
+        // A pooler's server knows only how the pooler came to it.
+        SslMode::Prefer if pooled => return Ok("encrypted if the pooler offers it (sslmode=prefer)".to_owned()),
+        SslMode::Prefer => {
+            let sql = "SELECT coalesce((SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_backend_pid()), false)";
+            let row = client.query_typed_one(sql, &[]).await.map_err(|error| error.to_string())?;
+            row.try_get(0).map_err(|error| error.to_string())?
+        }
+        _ => true,
+    };
+    Ok(match encrypted {
+        true => format!("encrypted; {checked}"),
+        false => "not encrypted: the server offers no TLS (sslmode=prefer)".to_owned(),
+    })
+}
+
 /// Leases are judged by the database's clock, signatures by AWS's: ours should agree.
 async fn clock(client: &tokio_postgres::Client) -> Outcome {
-    let row = client.query_one("SELECT clock_timestamp()", &[]).await.map_err(|error| error.to_string())?;
+    let row = client.query_typed_one("SELECT clock_timestamp()", &[]).await.map_err(|error| error.to_string())?;
     let theirs: SystemTime = row.try_get(0).map_err(|error| error.to_string())?;
     let ours = SystemTime::now();
     let apart = ours.duration_since(theirs).or_else(|_| theirs.duration_since(ours)).unwrap_or_default();

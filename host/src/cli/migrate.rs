@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::args::DatabaseArgs;
+use super::args::{DatabaseArgs, DirectArgs};
 use crate::queue::migrate::migrate;
 
 /// Creates or completes the tables, trigger and views of the queue.
@@ -18,11 +18,13 @@ Examples:
 pub(crate) struct Migrate {
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    direct: DirectArgs,
 }
 
 impl Migrate {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let database = self.database.parse()?;
+        let database = self.direct.or(&self.database, &self.database.parse()?)?;
         let mut client = database.connect().await?;
         let applied = migrate(&mut client).await?;
         for name in &applied {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs, SandboxArgs, at_least_one, duration, size};
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs, SandboxArgs, at_least_one, duration, size};
 use super::output;
 use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
@@ -39,6 +39,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
     aws: AwsArgs,
     #[command(flatten)]
     buckets: BucketArgs,
@@ -64,9 +66,6 @@ pub(super) struct WorkArgs {
     /// How often to look at the queue without a notification.
     #[arg(long, env = "WORKER_EVERY", default_value = "30s", value_parser = duration, value_name = "TIME")]
     every: Duration,
-    /// Poll only: no LISTEN (for PgBouncer in transaction mode). Set --every to a second or so with it.
-    #[arg(long, env = "WORKER_NO_LISTEN", value_parser = clap::builder::FalseyValueParser::new())]
-    no_listen: bool,
     /// Receipts worked at the same time.
     #[arg(long, env = "WORKER_CONCURRENCY", default_value_t = 4, value_parser = at_least_one, value_name = "N")]
     pub(super) concurrency: usize,
@@ -79,6 +78,9 @@ pub(super) struct WorkArgs {
     /// How long a claimed receipt stays ours without a heartbeat: what a crash costs in time.
     #[arg(long, env = "WORKER_LEASE", default_value = "30s", value_parser = lease, value_name = "TIME")]
     lease: Duration,
+    /// How long a claim, a heartbeat or a settle may take (a lock that somebody holds, a server that is gone).
+    #[arg(long, env = "WORKER_STATEMENT_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
+    statement_timeout: Duration,
     /// How long runs may take to end after SIGTERM.
     #[arg(long, env = "WORKER_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
     drain_timeout: Duration,
@@ -110,14 +112,15 @@ pub(super) struct Summary {
 impl Run {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let started = Instant::now();
-        let database = self.database.parse()?;
+        let database = self.database.parse()?.with_statement_timeout(self.work.statement_timeout);
+        let direct = self.listen.direct(&self.database, &database)?;
         let (source, artifact) = (self.buckets.source()?, self.buckets.artifact()?);
         let aws = aws::load_with(&self.aws.overrides(), self.aws_timeout).await?;
         let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
         let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
         let recorder = self.record.start()?;
         let stop = stop_on_signals()?;
-        let worker = Worker { database, aws, source, artifact, sandbox, swapping, recorder };
+        let worker = Worker { database, direct, aws, source, artifact, sandbox, swapping, recorder };
         let (counts, runs) = worker.run(&self.work, self.once, stop).await?;
         if self.once {
             let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -146,6 +149,8 @@ pub(super) fn sandbox(args: &SandboxArgs, concurrency: usize) -> anyhow::Result<
 /// Everything that a worker needs, configured and checked.
 pub(super) struct Worker {
     pub(super) database: Database,
+    /// Where to listen; none to poll alone.
+    pub(super) direct: Option<Database>,
     pub(super) aws: Aws,
     pub(super) source: String,
     pub(super) artifact: String,
@@ -172,7 +177,8 @@ impl Worker {
             every: work.every,
         };
         let pump = Arc::new(Pump::start(self.database.clone(), settings, Arc::clone(&wake)).await?);
-        let listener = (!once && !work.no_listen).then(|| tokio::spawn(listen(self.database.clone(), wake)));
+        let direct = self.direct.clone().filter(|_| !once);
+        let listener = direct.map(|direct| tokio::spawn(listen(self.database.clone(), direct, wake)));
         let image_memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);
         let inline = match work.textract_source {
             OcrSource::Bytes => LARGEST_INLINE as u64,

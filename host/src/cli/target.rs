@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs};
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
 use crate::aws::AwsOverrides;
 use crate::dev::{DevState, default_data_dir};
 use crate::queue::Database;
@@ -55,6 +55,11 @@ impl TargetArgs {
 }
 
 impl Target {
+    /// Where a worker would listen; none if it would poll alone.
+    pub(super) fn direct(&self, args: &TargetArgs, listen: &ListenArgs) -> anyhow::Result<Option<Database>> {
+        listen.direct(&args.database, &self.database)
+    }
+
     pub(super) fn source_bucket(&self) -> anyhow::Result<String> {
         match &self.dev {
             Some(dev) => Ok(dev.source_bucket.clone()),

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row, Statement};
 
-use super::{Job, Lease, QueueError, connect};
+use super::session::{Parameter, Session};
+use super::{Database, Job, Lease, QueueError};
 
 const CLAIM: &str = include_str!("sql/claim.sql");
 const NEXT_DUE: &str = include_str!("sql/next_due.sql");
@@ -32,30 +33,47 @@ pub enum Renewal {
     Locked,
 }
 
-/// The connection that claims, with its statements prepared.
+/// The connection that claims.
 pub struct Claimer {
-    client: Client,
-    claim: Statement,
-    next_due: Statement,
-    heartbeat: Statement,
-    spent: Statement,
-    unanswered: Statement,
+    session: Session,
+    /// When it was made, by the server's clock.
+    since: SystemTime,
 }
 
 impl Claimer {
-    pub async fn connect(database: &super::Database) -> Result<Self, QueueError> {
-        let (client, _) = connect(database, || {}).await?;
-        let prepare = async |sql: &str, types: &[Type]| {
-            client.prepare_typed(sql, types).await.map_err(|error| QueueError::query("to prepare the claim", &error))
-        };
-        Ok(Self {
-            claim: prepare(CLAIM, &[Type::INT8, Type::INT8, Type::TEXT, Type::INT4, Type::TIMESTAMPTZ]).await?,
-            next_due: prepare(NEXT_DUE, &[]).await?,
-            heartbeat: prepare(HEARTBEAT, &[Type::INT8_ARRAY, Type::INT8_ARRAY, Type::INT8]).await?,
-            spent: prepare(SPENT, &[Type::INT4, Type::INT8]).await?,
-            unanswered: prepare(UNANSWERED, &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8_ARRAY]).await?,
-            client,
-        })
+    pub async fn connect(database: &Database) -> Result<Self, QueueError> {
+        let session = Session::connect(database).await?;
+        let what = "a look at its clock";
+        let rows = session.query(what, "SELECT now()", &[]).await?;
+        let since = rows.first().map(|row| row.try_get(0)).transpose();
+        let since = since.map_err(|error| QueueError::query(what, &error))?.unwrap_or(SystemTime::UNIX_EPOCH);
+        Ok(Self { session, since })
+    }
+
+    /// Fails where the schema or this role's rights do not allow a claim.
+    pub async fn check(&self) -> Result<(), QueueError> {
+        let (zero, worker, floor) = (0_i64, "", SystemTime::UNIX_EPOCH);
+        self.session
+            .check(
+                "to prepare the claim",
+                CLAIM,
+                &[
+                    (&zero, Type::INT8),
+                    (&zero, Type::INT8),
+                    (&worker, Type::TEXT),
+                    (&0_i32, Type::INT4),
+                    (&floor, Type::TIMESTAMPTZ),
+                ],
+            )
+            .await?;
+        let none: &[i64] = &[];
+        let heartbeat: [Parameter<'_>; 3] = [(&none, Type::INT8_ARRAY), (&none, Type::INT8_ARRAY), (&zero, Type::INT8)];
+        self.session.check("to prepare the heartbeat", HEARTBEAT, &heartbeat).await
+    }
+
+    /// Whether the server has ended the connection.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
     }
 
     /// Leases up to `limit` jobs due at or after `floor`. Returns them oldest first, each with the time it was due.
@@ -69,12 +87,15 @@ impl Claimer {
     ) -> Result<Vec<(Job, SystemTime)>, QueueError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
-        let rows = self
-            .client
-            .query(&self.claim, &[&limit, &millis(lease), &worker, &attempts, &floor])
-            .await
-            .map_err(|error| QueueError::query("the claim", &error))?;
-        jobs(&rows, max_attempts)
+        let parameters: [Parameter<'_>; 5] = [
+            (&limit, Type::INT8),
+            (&millis(lease), Type::INT8),
+            (&worker, Type::TEXT),
+            (&attempts, Type::INT4),
+            (&floor, Type::TIMESTAMPTZ),
+        ];
+        let rows = self.session.query("the claim", CLAIM, &parameters).await?;
+        self.jobs(&rows, max_attempts)
     }
 
     /// What a claim of this worker leased that was sent so long ago and never answered: renewed, oldest first, and without
@@ -87,22 +108,21 @@ impl Claimer {
         max_attempts: u32,
         known: &[i64],
     ) -> Result<Vec<(Job, SystemTime)>, QueueError> {
-        let rows = self
-            .client
-            .query(&self.unanswered, &[&worker, &millis(lease), &millis(since), &known])
-            .await
-            .map_err(|error| QueueError::query("a look for an unanswered claim", &error))?;
-        jobs(&rows, max_attempts)
+        let parameters: [Parameter<'_>; 4] = [
+            (&worker, Type::TEXT),
+            (&millis(lease), Type::INT8),
+            (&millis(since), Type::INT8),
+            (&known, Type::INT8_ARRAY),
+        ];
+        let rows = self.session.query("a look for an unanswered claim", UNANSWERED, &parameters).await?;
+        self.jobs(&rows, max_attempts)
     }
 
     /// How long until a job is due; none when nothing waits.
     pub async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
-        let row = self
-            .client
-            .query_opt(&self.next_due, &[])
-            .await
-            .map_err(|error| QueueError::query("a look at what is due next", &error))?;
-        Ok(row
+        let rows = self.session.query("a look at what is due next", NEXT_DUE, &[]).await?;
+        Ok(rows
+            .first()
             .and_then(|row| row.try_get::<_, f64>(0).ok())
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
@@ -110,11 +130,9 @@ impl Claimer {
     /// Renews leases; returns those that are still ours, by job.
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
         let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
-        let rows = self
-            .client
-            .query(&self.heartbeat, &[&ids, &tokens, &millis(lease)])
-            .await
-            .map_err(|error| QueueError::query("the heartbeat", &error))?;
+        let parameters: [Parameter<'_>; 3] =
+            [(&ids, Type::INT8_ARRAY), (&tokens, Type::INT8_ARRAY), (&millis(lease), Type::INT8)];
+        let rows = self.session.query("the heartbeat", HEARTBEAT, &parameters).await?;
         rows.iter()
             .map(|row| {
                 let renewal = if row.try_get("renewed")? { Renewal::Renewed } else { Renewal::Locked };
@@ -127,11 +145,8 @@ impl Claimer {
     /// Jobs whose lease ended after their last attempt.
     pub async fn spent(&self, max_attempts: u32, limit: i64) -> Result<Vec<Spent>, QueueError> {
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
-        let rows = self
-            .client
-            .query(&self.spent, &[&attempts, &limit])
-            .await
-            .map_err(|error| QueueError::query("a look for spent jobs", &error))?;
+        let parameters: [Parameter<'_>; 2] = [(&attempts, Type::INT4), (&limit, Type::INT8)];
+        let rows = self.session.query("a look for spent jobs", SPENT, &parameters).await?;
         rows.iter()
             .map(|row| {
                 let kind: Option<String> = row.try_get("last_error_kind")?;
@@ -146,19 +161,19 @@ impl Claimer {
             .collect::<Result<_, _>>()
             .map_err(|error| QueueError::query("a look for spent jobs", &error))
     }
+
+    fn jobs(&self, rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, SystemTime)>, QueueError> {
+        let mut jobs = rows
+            .iter()
+            .map(|row| job(row, max_attempts, self.since))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| QueueError::query("the claim", &error))?;
+        jobs.sort_by_key(|(job, due)| (*due, job.lease.job));
+        Ok(jobs)
+    }
 }
 
-fn jobs(rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, SystemTime)>, QueueError> {
-    let mut jobs = rows
-        .iter()
-        .map(|row| job(row, max_attempts))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| QueueError::query("the claim", &error))?;
-    jobs.sort_by_key(|(job, due)| (*due, job.lease.job));
-    Ok(jobs)
-}
-
-fn job(row: &Row, max_attempts: u32) -> Result<(Job, SystemTime), tokio_postgres::Error> {
+fn job(row: &Row, max_attempts: u32, since: SystemTime) -> Result<(Job, SystemTime), tokio_postgres::Error> {
     let attempts: i32 = row.try_get("attempts")?;
     let claims: i32 = row.try_get("claims")?;
     let job = Job {
@@ -168,6 +183,7 @@ fn job(row: &Row, max_attempts: u32) -> Result<(Job, SystemTime), tokio_postgres
         attempt: u32::try_from(attempts).unwrap_or(1),
         max_attempts,
         claims: u32::try_from(claims).unwrap_or(1),
+        enqueued_before: row.try_get::<_, SystemTime>("enqueued_at")? <= since,
         alone: false,
         lost: Arc::new(AtomicBool::new(false)),
     };

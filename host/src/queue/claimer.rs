@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claimer, Renewal, Spent};
+use super::outage::Outage;
 use super::pump::{Held, Shared};
 use super::settle::{Entry, Outcome};
 use super::settler::Settlement;
-use super::{Database, Job, Lease, QueueError, bounded};
+use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
 /// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
@@ -21,7 +22,6 @@ const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// takes at most one part in so many of the time.
 const FULL_LOOK_SHARE: u32 = 20;
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// After an outage other hosts renew their leases, too, within so long. Until then nobody is taken for crashed on the last
 /// attempt.
@@ -39,6 +39,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let mut looker = Looker {
+        database,
         shared,
         settler,
         claimer: Some(claimer),
@@ -50,7 +51,7 @@ pub(super) async fn run(
         outage_ended: None,
         unanswered: None,
     };
-    let mut pause = FIRST_PAUSE;
+    let mut outage = Outage::new("reach the queue", LONGEST_PAUSE);
     let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
     heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -84,30 +85,22 @@ pub(super) async fn run(
             problem => problem,
         };
         match problem {
-            Ok(()) => pause = FIRST_PAUSE,
+            Ok(()) => outage.over(),
             Err(error) => {
-                tracing::warn!(%error, retry_in = ?pause, "cannot reach the queue");
                 looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
                     error.to_string();
                 looker.claimer = None;
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                tokio::time::sleep(outage.failed(&error)).await;
                 looker.due = Instant::now();
-                match Claimer::connect(&database).await {
-                    Ok(claimer) => {
-                        looker.claimer = Some(claimer);
-                        looker.outage_ended = Some(Instant::now());
-                        // Leases first, then new ones.
-                        heartbeat.reset_immediately();
-                    }
-                    Err(error) => tracing::debug!(%error, "still cannot reach the queue"),
-                }
+                // Leases first, then new ones.
+                heartbeat.reset_immediately();
             }
         }
     }
 }
 
 struct Looker {
+    database: Database,
     shared: Arc<Shared>,
     settler: mpsc::WeakUnboundedSender<Settlement>,
     claimer: Option<Claimer>,
@@ -148,15 +141,10 @@ impl Looker {
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
             let full = floor.is_none();
             let started = Instant::now();
-            let jobs = bounded(self.claimer()?.claim(
-                want,
-                settings.lease,
-                &self.shared.worker,
-                settings.max_attempts,
-                floor.unwrap_or(SystemTime::UNIX_EPOCH),
-            ))
-            .await
-            .inspect_err(|error| {
+            let (worker, floor) = (self.shared.worker.clone(), floor.unwrap_or(SystemTime::UNIX_EPOCH));
+            let claimer = self.claimer().await?;
+            let claim = claimer.claim(want, settings.lease, &worker, settings.max_attempts, floor).await;
+            let jobs = claim.inspect_err(|error| {
                 if error.is_lost_connection() {
                     self.unanswered.get_or_insert(started);
                 }
@@ -187,7 +175,7 @@ impl Looker {
                 };
                 continue;
             }
-            let next = bounded(self.claimer()?.next_due()).await?;
+            let next = self.claimer().await?.next_due().await?;
             self.due = Instant::now()
                 + match next {
                     // Due and yet not ours: another host has it in hand this moment, or it is locked.
@@ -237,11 +225,11 @@ impl Looker {
     /// gone. So this is asked again for the time of a lease.
     async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
         let Some(since) = self.unanswered else { return Ok(()) };
-        let (settings, asked) = (&self.shared.settings, Instant::now());
+        let (settings, asked) = (self.shared.settings.clone(), Instant::now());
         let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
-        let (waited, worker) = (since.elapsed(), &self.shared.worker);
-        let look = self.claimer()?.unanswered(waited, settings.lease, worker, settings.max_attempts, &known);
-        let jobs = bounded(look).await?;
+        let (waited, worker) = (since.elapsed(), self.shared.worker.clone());
+        let claimer = self.claimer().await?;
+        let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
         if waited >= settings.lease {
             self.unanswered = None;
         }
@@ -259,8 +247,8 @@ impl Looker {
         if leases.is_empty() {
             return Ok(());
         }
-        let asked = Instant::now();
-        let renewals = bounded(self.claimer()?.heartbeat(leases, self.shared.settings.lease)).await?;
+        let (asked, lease) = (Instant::now(), self.shared.settings.lease);
+        let renewals = self.claimer().await?.heartbeat(leases, lease).await?;
         let mut state = self.shared.lock();
         for lease in leases {
             let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
@@ -271,6 +259,8 @@ impl Looker {
                 }
                 // Asked again at the next beat; the lease goes on until then.
                 Some(Renewal::Locked) => continue,
+                // Settled this moment, perhaps: the settler will know.
+                None if held.settling => continue,
                 None => {}
             }
             tracing::warn!(
@@ -308,7 +298,7 @@ impl Looker {
             return Ok(());
         }
         let max_attempts = self.shared.settings.max_attempts;
-        let spent = bounded(self.claimer()?.spent(max_attempts, 100)).await?;
+        let spent = self.claimer().await?.spent(max_attempts, 100).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
         for job in spent {
             if !self.shared.lock().burying.insert(job.lease) {
@@ -321,13 +311,19 @@ impl Looker {
         Ok(())
     }
 
-    fn claimer(&self) -> Result<&Claimer, QueueError> {
-        self.claimer.as_ref().ok_or(QueueError::Query {
-            what: "the claim",
-            reason: "not connected".to_owned(),
-            code: None,
-            closed: true,
-        })
+    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
+    async fn claimer(&mut self) -> Result<&Claimer, QueueError> {
+        let claimer = match self.claimer.take().filter(|claimer| !claimer.is_closed()) {
+            Some(claimer) => claimer,
+            None => {
+                let claimer = Claimer::connect(&self.database).await?;
+                if self.shared.lock().failing.is_some() {
+                    self.outage_ended = Some(Instant::now());
+                }
+                claimer
+            }
+        };
+        Ok(self.claimer.insert(claimer))
     }
 }
 

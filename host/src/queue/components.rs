@@ -4,10 +4,12 @@
 use std::fmt;
 
 use serde::Serialize;
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::QueueError;
 use super::connect::SESSION_NAME;
+use super::pooler::is_pooled;
 
 const DISTRUSTED: &str = include_str!("sql/distrusted.sql");
 const LAST_CONFIRMED: &str = include_str!("sql/last_confirmed.sql");
@@ -141,7 +143,7 @@ pub struct Running {
     /// Why it changed.
     pub why: Option<String>,
     /// Whether it has a session in the database; none where that cannot be told, because the operator gave the sessions
-    /// a name of their own.
+    /// a name of their own, or a pooler shares them out.
     pub alive: Option<bool>,
     /// Why it claims nothing for now; none while it works.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -157,16 +159,16 @@ pub async fn record(client: &Client, entry: &Entry) -> Result<(), QueueError> {
     let plain = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
     let change = entry.change.as_str();
     client
-        .execute(
+        .execute_typed(
             sql,
             &[
-                &entry.worker,
-                &change,
-                &entry.digest,
-                &entry.previous,
-                &plain(&entry.reason),
-                &plain(&entry.source),
-                &env!("CARGO_PKG_VERSION"),
+                (&entry.worker, Type::TEXT),
+                (&change, Type::TEXT),
+                (&entry.digest, Type::TEXT),
+                (&entry.previous, Type::TEXT),
+                (&plain(&entry.reason), Type::TEXT),
+                (&plain(&entry.source), Type::TEXT),
+                (&env!("CARGO_PKG_VERSION"), Type::TEXT),
             ],
         )
         .await
@@ -183,7 +185,7 @@ pub async fn history(client: &Client, limit: i64) -> Result<Vec<Recorded>, Queue
                FROM public.receipt_component_changes
                ORDER BY id DESC
                LIMIT $1";
-    let rows = client.query(sql, &[&limit]).await.map_err(problem)?;
+    let rows = client.query_typed(sql, &[(&limit, Type::INT8)]).await.map_err(problem)?;
     let recorded = |row: &Row| {
         Ok(Recorded {
             at: row.try_get("at")?,
@@ -202,7 +204,7 @@ pub async fn history(client: &Client, limit: i64) -> Result<Vec<Recorded>, Queue
 /// Why this digest must not run: it was rolled back, and nobody allowed it since.
 pub async fn distrusted(client: &Client, digest: &str) -> Result<Option<Distrust>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is trusted", &error);
-    let row = client.query_opt(DISTRUSTED, &[&digest]).await.map_err(problem)?;
+    let row = client.query_typed_opt(DISTRUSTED, &[(&digest, Type::TEXT)]).await.map_err(problem)?;
     let distrust = |row: Row| {
         Ok(Distrust { at: row.try_get("at")?, worker: row.try_get("worker")?, reason: row.try_get("reason")? })
     };
@@ -212,7 +214,7 @@ pub async fn distrusted(client: &Client, digest: &str) -> Result<Option<Distrust
 /// The digest that any worker confirmed last, and that is not distrusted since.
 pub async fn last_confirmed(client: &Client) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the last good component", &error);
-    let row = client.query_opt(LAST_CONFIRMED, &[]).await.map_err(problem)?;
+    let row = client.query_typed_opt(LAST_CONFIRMED, &[]).await.map_err(problem)?;
     row.map(|row| row.try_get(0)).transpose().map_err(problem)
 }
 
@@ -225,17 +227,19 @@ pub async fn unproven(client: &Client, digest: &str) -> Result<bool, QueueError>
                        SELECT FROM public.receipt_component_changes
                        WHERE digest = $1 AND change IN ('confirmed', 'allowed')
                    )";
-    client.query_one(sql, &[&digest]).await.and_then(|row| row.try_get(0)).map_err(problem)
+    let row = client.query_typed_one(sql, &[(&digest, Type::TEXT)]).await;
+    row.and_then(|row| row.try_get(0)).map_err(problem)
 }
 
 /// What runs now, the newest change first: of each worker that has a session. Where the sessions' names cannot tell, all
 /// workers of the last 90 days that did not say that they stopped.
 pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list what is running", &error);
-    let own = client.query_one("SELECT current_setting('application_name')", &[]).await.map_err(problem)?;
-    // Our own name was made from the same connection string as theirs.
-    let named = own.try_get::<_, String>(0).map_err(problem)?.starts_with(SESSION_NAME);
-    let rows = client.query(RUNNING, &[&named]).await.map_err(problem)?;
+    let own = client.query_typed_one("SELECT current_setting('application_name')", &[]).await.map_err(problem)?;
+    // Our own name was made from the same connection string as theirs. A pooler's sessions have the name of whoever used
+    // them last.
+    let named = own.try_get::<_, String>(0).map_err(problem)?.starts_with(SESSION_NAME) && !is_pooled(client).await?;
+    let rows = client.query_typed(RUNNING, &[(&named, Type::BOOL)]).await.map_err(problem)?;
     let running = |row: &Row| {
         let alive: bool = row.try_get("alive")?;
         Ok(Running {
@@ -256,7 +260,7 @@ pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
 pub async fn known(client: &Client, prefix: &str) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for a component", &error);
     let sql = "SELECT DISTINCT digest FROM public.receipt_component_changes WHERE starts_with(digest, $1) LIMIT 2";
-    let rows = client.query(sql, &[&prefix]).await.map_err(problem)?;
+    let rows = client.query_typed(sql, &[(&prefix, Type::TEXT)]).await.map_err(problem)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }
 

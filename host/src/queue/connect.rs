@@ -4,16 +4,20 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{QueueError, describe, migrate, tls};
+use super::tls::{self, TlsSettings};
+use super::{QueueError, describe, migrate};
 
 /// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
 pub(super) const SESSION_NAME: &str = "receipt-worker";
 
+/// For one host.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the queue is. Parsed and checked, not yet connected.
 #[derive(Clone)]
@@ -21,7 +25,9 @@ pub struct Database {
     config: Config,
     /// The operator gave the sessions a name of their own.
     named: bool,
+    tls: TlsSettings,
     connector: MakeRustlsConnect,
+    statement_timeout: Duration,
 }
 
 impl std::fmt::Debug for Database {
@@ -33,7 +39,14 @@ impl std::fmt::Debug for Database {
 impl Database {
     /// Parses a connection string (URL form, or libpq's `key=value` form).
     pub fn parse(url: &str) -> Result<Self, QueueError> {
-        let (url, settings) = tls::split(url.trim())?;
+        Self::parse_with(url, None)
+    }
+
+    /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
+    pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
+        let (url, settings) = tls::split(url.trim(), root_certificate)?;
+        // libpq's word for what the driver calls read-write.
+        let url = url.replace("target_session_attrs=primary", "target_session_attrs=read-write");
         let mut config: Config = url
             .parse()
             .map_err(|error: tokio_postgres::Error| QueueError::Url(describe(&error).replace(url.as_str(), "…")))?;
@@ -46,13 +59,37 @@ impl Database {
                 "its host has an impossible name; percent-encode the password (@ is %40)".to_owned(),
             ));
         }
+        if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
+            return Err(QueueError::Url("it asks for a read-only server; the worker needs the primary".to_owned()));
+        }
+        // Of several hosts the primary is the one that is meant, and after a failover it may be another than before.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.ssl_mode(settings.mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
         config.tcp_user_timeout(Duration::from_secs(30));
         let named = config.get_application_name().is_some();
         if !named {
             config.application_name(SESSION_NAME);
         }
-        Ok(Self { config, named, connector: tls::connector(&settings)? })
+        let connector = tls::connector(&settings)?;
+        Ok(Self { config, named, tls: settings, connector, statement_timeout: STATEMENT_TIMEOUT })
+    }
+
+    /// The same database; each statement of the pump's may take so long.
+    pub fn with_statement_timeout(self, statement_timeout: Duration) -> Self {
+        Self { statement_timeout, ..self }
+    }
+
+    pub(super) fn statement_timeout(&self) -> Duration {
+        self.statement_timeout
+    }
+
+    pub(super) fn connector(&self) -> MakeRustlsConnect {
+        self.connector.clone()
+    }
+
+    /// What the connection string asks of TLS.
+    pub fn tls(&self) -> &TlsSettings {
+        &self.tls
     }
 
     /// The same database, with sessions that show which worker's they are; a name that the operator chose stays.
@@ -76,39 +113,71 @@ impl Database {
             })
     }
 
-    /// Host, port and database for messages; no user, no password.
+    /// Hosts, ports and database for messages; no user, no password.
     pub fn at(&self) -> String {
-        let host = match self.config.get_hosts().first() {
-            Some(Host::Tcp(name)) => name.clone(),
-            #[cfg(unix)]
-            Some(Host::Unix(path)) => path.display().to_string(),
-            None => self.config.get_hostaddrs().first().map(ToString::to_string).unwrap_or_default(),
-        };
-        let port = self.config.get_ports().first().copied().unwrap_or(5432);
-        format!("{host}:{port}/{}", self.config.get_dbname().unwrap_or(""))
+        let mut hosts: Vec<String> = self.config.get_hosts().iter().map(name).collect();
+        if hosts.is_empty() {
+            hosts = self.config.get_hostaddrs().iter().map(ToString::to_string).collect();
+        }
+        let ports = self.config.get_ports();
+        let port = |place: usize| ports.get(place).or(ports.first()).copied().unwrap_or(5432);
+        let places = hosts.iter().enumerate().map(|(place, host)| format!("{host}:{}", port(place)));
+        format!("{}/{}", places.collect::<Vec<_>>().join(","), self.config.get_dbname().unwrap_or(""))
+    }
+
+    /// What went wrong in connecting, and what to do.
+    fn refusal(&self, error: &tokio_postgres::Error) -> QueueError {
+        if refused_to_write(error) {
+            return QueueError::ReadOnly { at: self.at() };
+        }
+        let mut reason = tls::explain(error, &self.tls).unwrap_or_else(|| describe(error));
+        // "no pg_hba.conf entry for host …, no encryption" (in older versions: "SSL off").
+        let plain = reason.contains("no encryption") || reason.contains("SSL off");
+        if plain && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
+            reason.push_str("; the server takes this role over TLS only, it seems: use sslmode=require or verify-full");
+        }
+        QueueError::Connect { at: self.at(), reason }
     }
 }
 
-/// Connects, and drives the connection in a task of its own that ends with it. Notifications go to `on_notification`.
+fn name(host: &Host) -> String {
+    match host {
+        Host::Tcp(name) => name.clone(),
+        #[cfg(unix)]
+        Host::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// The driver asked the server whether it takes writes, and says so as an I/O error that no system call made.
+fn refused_to_write(error: &tokio_postgres::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source
+        .is_some_and(|source| source.kind() == std::io::ErrorKind::PermissionDenied && source.raw_os_error().is_none())
+}
+
+/// Connects, and drives the connection in a task of its own that ends with it, and with the server's reason. The channels
+/// of notifications go to `on_notification`.
 pub async fn connect(
     database: &Database,
-    on_notification: impl Fn() + Send + 'static,
-) -> Result<(Client, JoinHandle<()>), QueueError> {
+    on_notification: impl Fn(&str) + Send + 'static,
+) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
     let attempt = database.config.connect(database.connector.clone());
-    let (client, mut connection) = tokio::time::timeout(CONNECT_TIMEOUT * 2, attempt)
+    let hosts = u32::try_from(database.config.get_hosts().len().max(1)).unwrap_or(1);
+    let patience = CONNECT_TIMEOUT * (hosts + 1);
+    let (client, mut connection) = tokio::time::timeout(patience, attempt)
         .await
-        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: CONNECT_TIMEOUT.as_secs() * 2 })?
-        .map_err(|error| QueueError::Connect { at: database.at(), reason: describe(&error) })?;
+        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: patience.as_secs() })?
+        .map_err(|error| database.refusal(&error))?;
     let driver = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(_))) => on_notification(),
+                Some(Ok(AsyncMessage::Notification(notification))) => on_notification(notification.channel()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!(error = %describe(&error), "database connection ended");
-                    return;
+                    return error.code().cloned();
                 }
-                None => return,
+                None => return None,
             }
         }
     });
@@ -116,8 +185,8 @@ pub async fn connect(
 }
 
 /// Connects for one-off statements.
-pub async fn connect_simple(database: &Database) -> Result<Client, QueueError> {
-    connect(database, || {}).await.map(|(client, _)| client)
+pub(super) async fn connect_simple(database: &Database) -> Result<Client, QueueError> {
+    connect(database, |_| {}).await.map(|(client, _)| client)
 }
 
 impl Database {
@@ -138,7 +207,7 @@ impl Database {
 /// Fails on a server that takes no writes.
 pub async fn check_primary(client: &Client, database: &Database) -> Result<(), QueueError> {
     let row = client
-        .query_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
+        .query_typed_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
         .await
         .map_err(|error| QueueError::query("a look at its state", &error))?;
     if row.try_get::<_, bool>(0).unwrap_or(false) {
@@ -157,6 +226,8 @@ mod tests {
         let database = Database::parse("postgres://me:s3cret@db.example:6543/app?sslmode=require").unwrap();
         assert_eq!(database.at(), "db.example:6543/app");
         assert!(!format!("{database:?}").contains("s3cret"));
+        let several = Database::parse("postgres://me@a:1,b:2/app?target_session_attrs=primary").unwrap();
+        assert_eq!(several.at(), "a:1,b:2/app");
         let error = Database::parse("postgres://me:s3cret@db:notaport/app").unwrap_err().to_string();
         assert!(!error.contains("s3cret"), "{error}");
         let error = Database::parse("postgres://me:p@ss@db/app").unwrap_err().to_string();
@@ -172,7 +243,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for url in ["", "mysql://x", "hello", "postgres://"] {
+        for url in ["", "mysql://x", "hello", "postgres://", "postgres://h/d?target_session_attrs=read-only"] {
             assert!(Database::parse(url).is_err(), "{url}");
         }
     }

@@ -1,6 +1,7 @@
 //! The dead letters: listing, retrying and discarding them.
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Row};
 
 use super::QueueError;
@@ -78,7 +79,8 @@ pub async fn list(client: &Client, which: &Which, limit: i64) -> Result<Vec<Dead
     let sql = format!(
         "{SELECT} WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1) ORDER BY failed_at DESC, id DESC LIMIT $2"
     );
-    let rows = client.query(&sql, &[&which.ids(), &limit]).await.map_err(problem)?;
+    let rows =
+        client.query_typed(&sql, &[(&which.ids(), Type::TEXT_ARRAY), (&limit, Type::INT8)]).await.map_err(problem)?;
     rows.iter().map(dead_letter).collect::<Result<_, _>>().map_err(problem)
 }
 
@@ -89,14 +91,14 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
     let transaction = client.transaction().await.map_err(problem)?;
     // Receipts first and in order, as everywhere (see complete.sql).
     let rows = transaction
-        .query(
+        .query_typed(
             "SELECT r.id::text
              FROM public.receipts r
              JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
              WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
              ORDER BY r.id
              FOR NO KEY UPDATE OF r",
-            &[&which.ids()],
+            &[(&which.ids(), Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;
@@ -104,24 +106,24 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
     // Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a
     // worker's role need not have. One that is pending already becomes what a dead letter is first.
     transaction
-        .execute(
+        .execute_typed(
             "UPDATE public.receipts r
              SET status = 'ocr_failed'
              FROM public.receipt_queue_dlq d
              WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1) AND r.status::text = 'pending'",
-            &[&locked],
+            &[(&locked, Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;
     // What somebody revived, finished or discarded while its lock was waited for is not ours to report.
     let rows = transaction
-        .query(
+        .query_typed(
             "UPDATE public.receipts r
              SET status = 'pending'
              FROM public.receipt_queue_dlq d
              WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)
              RETURNING r.id::text",
-            &[&locked],
+            &[(&locked, Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;
@@ -134,7 +136,7 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
 pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
     let rows = client
-        .query(
+        .query_typed(
             // Receipts first and in order: beside a retry, one of the two finds nothing any more.
             "WITH locked AS MATERIALIZED (
                  SELECT r.id
@@ -148,7 +150,7 @@ pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, Queu
              USING locked l
              WHERE d.receipt_id = l.id
              RETURNING d.receipt_id::text",
-            &[&which.ids()],
+            &[(&which.ids(), Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;

@@ -1,41 +1,98 @@
 //! LISTEN on a connection of its own, made anew whenever it is lost.
+//!
+//! Through a pooler in transaction mode LISTEN seems to work, and no notification ever arrives. So each new connection is
+//! tried: a notification is sent to it the way that claims and settles go.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
-use super::{CHANNEL, Database, connect};
+use super::connect::{connect, connect_simple};
+use super::outage::Outage;
+use super::pump::random_id;
+use super::{CHANNEL, Database, QueueError, is_pooled};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// It takes milliseconds.
+const PROBE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Wakes `wake` at every notification, and after every (re)connect, because something may have been missed meanwhile.
-/// Runs until it is dropped.
-pub async fn listen(database: Database, wake: Arc<Notify>) {
-    let mut pause = FIRST_PAUSE;
+/// Listens on `direct`, where the notifications of `database` are to arrive. Runs until it is dropped, or until it is
+/// clear that a pooler keeps the notifications.
+pub async fn listen(database: Database, direct: Database, wake: Arc<Notify>) {
+    let mut outage = Outage::new("listen", LONGEST_PAUSE);
     loop {
-        let notified = Arc::clone(&wake);
-        match connect(&database, move || notified.notify_one()).await {
-            Ok((client, mut driver)) => match client.batch_execute(&format!("LISTEN {CHANNEL}")).await {
-                Ok(()) => {
-                    tracing::debug!(channel = CHANNEL, "listening");
-                    pause = FIRST_PAUSE;
-                    wake.notify_one();
-                    // Dropping this future must end the connection too: the client is held here, and the driver ends
-                    // when its client is gone.
-                    let _ = (&mut driver).await;
-                    drop(client);
+        match Listener::start(&database, &direct, Arc::clone(&wake)).await {
+            Ok(listener) => {
+                outage.over();
+                tracing::debug!(channel = CHANNEL, "listening");
+                wake.notify_one();
+                if listener.end().await == Some(SqlState::IDLE_SESSION_TIMEOUT) {
+                    tracing::debug!("the server ended the idle listening connection; reconnecting");
+                } else {
                     tracing::warn!(
                         channel = CHANNEL,
                         "lost the listening connection; reconnecting, the interval goes on"
                     );
                 }
-                Err(error) => tracing::warn!(channel = CHANNEL, %error, "cannot LISTEN; the interval goes on"),
-            },
-            Err(error) => tracing::warn!(%error, "cannot connect to listen; trying again"),
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+            }
+            Err(error @ QueueError::Pooled { .. }) => {
+                tracing::warn!(%error, "polling alone, at the interval");
+                return;
+            }
+            Err(error) => tokio::time::sleep(outage.failed(&error)).await,
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Makes sure that notifications sent on `database` arrive on `direct`.
+pub async fn check(database: &Database, direct: &Database) -> Result<(), QueueError> {
+    Listener::start(database, direct, Arc::default()).await.map(drop)
+}
+
+/// Dropping it ends its connection.
+struct Listener {
+    driver: JoinHandle<Option<SqlState>>,
+    _client: Client,
+}
+
+impl Listener {
+    async fn start(database: &Database, direct: &Database, wake: Arc<Notify>) -> Result<Self, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("to LISTEN", &error);
+        let probe = format!("receipt_probe_{}", random_id());
+        let (heard, probed) = (Arc::new(Notify::new()), probe.clone());
+        let hears = Arc::clone(&heard);
+        let on_notification = move |channel: &str| match channel == probed {
+            true => hears.notify_one(),
+            false => wake.notify_one(),
+        };
+        let (client, driver) = connect(direct, on_notification).await?;
+        client.batch_execute(&format!("UNLISTEN *; LISTEN {probe}")).await.map_err(problem)?;
+
+        // From another connection: through a pooler, ours might be lent the very session that listens.
+        let sender = connect_simple(database).await?;
+        sender.execute_typed("SELECT pg_notify($1, '')", &[(&probe, Type::TEXT)]).await.map_err(problem)?;
+        if tokio::time::timeout(PROBE_PATIENCE, heard.notified()).await.is_ok() {
+            client.batch_execute(&format!("LISTEN {CHANNEL}; UNLISTEN {probe}")).await.map_err(problem)?;
+            return Ok(Self { driver, _client: client });
+        }
+        if is_pooled(&client).await? {
+            // As good as it can be done: some session of the pooler's listens now.
+            let _ = client.batch_execute("UNLISTEN *").await;
+            return Err(QueueError::Pooled { at: direct.at() });
+        }
+        Err(QueueError::Unheard { from: database.at(), at: direct.at(), seconds: PROBE_PATIENCE.as_secs() })
+    }
+
+    /// Waits for its end; returns the server's reason.
+    async fn end(mut self) -> Option<SqlState> {
+        (&mut self.driver).await.ok().flatten()
     }
 }

@@ -3,6 +3,7 @@
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::Type;
 
 use super::{QueueError, describe};
 
@@ -51,7 +52,7 @@ pub async fn migrate(client: &mut Client) -> Result<Vec<&'static str>, QueueErro
         let failed =
             |error: tokio_postgres::Error| QueueError::Migration { name: migration.name, reason: describe(&error) };
         let transaction = client.transaction().await.map_err(failed)?;
-        transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK]).await.map_err(failed)?;
+        transaction.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await.map_err(failed)?;
         if has(&transaction, migration.version).await? {
             continue;
         }
@@ -71,7 +72,7 @@ pub async fn check(client: &Client) -> Result<(), QueueError> {
 
 /// The newest migration in the database; 0 when there is none.
 pub async fn version(client: &Client) -> Result<i64, QueueError> {
-    match client.query_one("SELECT coalesce(max(version), 0) FROM public.receipt_queue_schema", &[]).await {
+    match client.query_typed_one("SELECT coalesce(max(version), 0) FROM public.receipt_queue_schema", &[]).await {
         Ok(row) => Ok(row.try_get(0).unwrap_or(0)),
         Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => Ok(0),
         Err(error) => Err(QueueError::query("a look at its schema version", &error)),
@@ -81,14 +82,14 @@ pub async fn version(client: &Client) -> Result<i64, QueueError> {
 async fn has(transaction: &tokio_postgres::Transaction<'_>, version: i64) -> Result<bool, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at its schema version", &error);
     let table = transaction
-        .query_one("SELECT to_regclass('public.receipt_queue_schema') IS NOT NULL", &[])
+        .query_typed_one("SELECT to_regclass('public.receipt_queue_schema') IS NOT NULL", &[])
         .await
         .map_err(problem)?;
     if !table.try_get::<_, bool>(0).unwrap_or(false) {
         return Ok(false);
     }
     let row = transaction
-        .query_opt("SELECT FROM public.receipt_queue_schema WHERE version = $1", &[&version])
+        .query_typed_opt("SELECT FROM public.receipt_queue_schema WHERE version = $1", &[(&version, Type::INT8)])
         .await
         .map_err(problem)?;
     Ok(row.is_some())

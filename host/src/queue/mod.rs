@@ -8,11 +8,14 @@ mod connect;
 pub mod dead_letters;
 mod listen;
 pub mod migrate;
+mod outage;
+mod pooler;
 pub mod prune;
 mod pump;
 pub mod receipts;
 pub mod reparse;
 pub mod role;
+mod session;
 mod settle;
 mod settler;
 pub mod status;
@@ -21,10 +24,10 @@ pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 pub use connect::{Database, check_primary, connect};
-pub use listen::listen;
+pub use listen::{check as check_listen, listen};
+pub use pooler::is_pooled;
 pub use pump::{Pump, PumpSettings};
 pub use settle::{Completion, Counts, Outcome};
 pub use settler::Settlement;
@@ -40,7 +43,7 @@ pub const CHANNEL: &str = "receipt_channel";
 pub enum QueueError {
     #[error("DATABASE_URL is not a Postgres connection string: {0} (expected postgres://user:password@host:5432/db)")]
     Url(String),
-    #[error("DATABASE_URL: sslmode {0:?} is unknown (use disable, prefer, require or verify-full)")]
+    #[error("DATABASE_URL: sslmode {0:?} is unknown (use disable, prefer, require, verify-ca or verify-full)")]
     SslMode(String),
     #[error("TLS to the database: {0}")]
     Tls(String),
@@ -54,6 +57,13 @@ pub enum QueueError {
     NotMigrated { found: i64, needed: i64 },
     #[error("the database at {at} is read-only (a replica?); the worker needs the primary")]
     ReadOnly { at: String },
+    #[error(
+        "notifications do not get through the pooler at {at} (transaction mode?); give LISTEN a direct connection with \
+         DATABASE_DIRECT_URL, or run with --no-listen and --every 1s"
+    )]
+    Pooled { at: String },
+    #[error("a notification sent to {from} did not arrive at {at} within {seconds} s; is it the same database?")]
+    Unheard { from: String, at: String, seconds: u64 },
     #[error("migration {name} failed: {reason}")]
     Migration { name: &'static str, reason: String },
     #[error("the database refused {what}: {reason}")]
@@ -71,6 +81,12 @@ impl QueueError {
         matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("40" | "53" | "55" | "57" | "58")))
     }
 
+    /// Whether rows of this very batch got in somebody's way (class 40: deadlock, serialization), so that fewer of them may
+    /// fare better.
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if code.code().starts_with("40"))
+    }
+
     /// Whether trying again cannot help: the database refused the statement itself (rights, data, a table that is not
     /// there).
     pub fn is_permanent(&self) -> bool {
@@ -81,10 +97,13 @@ impl QueueError {
     fn is_lost_connection(&self) -> bool {
         match self {
             Self::Query { code, closed, .. } => {
-                // Class 57: the server shuts down or ended the session; class 08: connection exceptions. No code: the
-                // error came from the socket or the driver.
+                // 57P: the server shuts down or ended the session; 08: connection exceptions; 25006: the server is a
+                // primary no more, and the next connection may find the one that is. No code: the error came from the
+                // socket or the driver.
                 *closed
-                    || code.as_ref().is_none_or(|code| code.code().starts_with("57P") || code.code().starts_with("08"))
+                    || code
+                        .as_ref()
+                        .is_none_or(|code| ["57P", "08", "25006"].iter().any(|class| code.code().starts_with(class)))
             }
             _ => true,
         }
@@ -95,18 +114,6 @@ impl QueueError {
     fn is_about_the_data(&self) -> bool {
         matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "P0")))
     }
-}
-
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// A statement that does not come back in time is a lost connection.
-async fn bounded<T>(work: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-    tokio::time::timeout(STATEMENT_TIMEOUT, work).await.unwrap_or(Err(QueueError::Query {
-        what: "a statement",
-        reason: format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs()),
-        code: None,
-        closed: true,
-    }))
 }
 
 /// A driver error as one line: what the server said, with its hint.
@@ -142,6 +149,9 @@ pub struct Job {
     pub max_attempts: u32,
     /// How often it was claimed, this time included; uncharged attempts count as well.
     pub claims: u32,
+    /// Enqueued before we connected to this server. Another one may have known more of it: a failover loses what was
+    /// committed last, its claims too.
+    enqueued_before: bool,
     /// To be worked in a run of its own: it was in one that failed without showing on which job.
     pub alone: bool,
     lost: Arc<AtomicBool>,
@@ -153,9 +163,9 @@ impl Job {
         Self { alone: true, ..self }
     }
 
-    /// Claimed before, so that an artifact may exist.
+    /// Claimed before, as far as this server knows or may have forgotten, so that an artifact may exist.
     pub fn claimed_before(&self) -> bool {
-        self.claims > 1
+        self.claims > 1 || self.enqueued_before
     }
 
     /// Whether the lease is known to be lost. No work on the job is worth anything then.

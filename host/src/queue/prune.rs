@@ -3,8 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::Client;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
+use super::session::Parameter;
 use super::{Database, QueueError};
 
 const PRUNE: &str = include_str!("sql/prune.sql");
@@ -26,7 +27,7 @@ impl Pruner {
     /// The moment that lies so far back.
     pub async fn ago(&self, age: Duration) -> Result<SystemTime, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("a look at its clock", &error);
-        let row = self.client.query_one("SELECT now()", &[]).await.map_err(problem)?;
+        let row = self.client.query_typed_one("SELECT now()", &[]).await.map_err(problem)?;
         let now: SystemTime = row.try_get(0).map_err(problem)?;
         Ok(now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH))
     }
@@ -46,34 +47,35 @@ impl Pruner {
 
     /// Removes rows that were processed before; `removed` hears of each batch. Returns how many there were.
     pub async fn processed(&self, before: SystemTime, removed: impl Fn(u64)) -> Result<u64, QueueError> {
-        let problem = |error: tokio_postgres::Error| QueueError::query("to prune the queue", &error);
-        let types = [Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ];
-        let statement = self.client.prepare_typed(PRUNE, &types).await.map_err(problem)?;
-        let (mut all, mut floor) = (0, SystemTime::UNIX_EPOCH);
-        loop {
-            let row = self.client.query_one(&statement, &[&before, &self.batch, &floor]).await.map_err(problem)?;
-            let (count, last): (i64, Option<SystemTime>) =
-                (row.try_get(0).map_err(problem)?, row.try_get(1).map_err(problem)?);
-            all += u64::try_from(count).unwrap_or(0);
-            removed(all);
-            floor = last.unwrap_or(floor);
-            if count < self.batch {
-                return Ok(all);
-            }
-            tokio::time::sleep(self.pause).await;
-        }
+        self.sweep("to prune the queue", PRUNE, before, (SystemTime::UNIX_EPOCH, Type::TIMESTAMPTZ), removed).await
     }
 
     /// Removes dead letters that failed before, for good. As [`Self::processed`].
     pub async fn dead(&self, before: SystemTime, removed: impl Fn(u64)) -> Result<u64, QueueError> {
-        let problem = |error: tokio_postgres::Error| QueueError::query("to prune the dead letters", &error);
-        let types = [Type::TIMESTAMPTZ, Type::INT8, Type::INT8];
-        let statement = self.client.prepare_typed(PRUNE_DEAD, &types).await.map_err(problem)?;
-        let (mut all, mut floor) = (0, 0_i64);
+        self.sweep("to prune the dead letters", PRUNE_DEAD, before, (0_i64, Type::INT8), removed).await
+    }
+
+    /// Runs a statement until it finds less than a batch. It begins where the batch before ended: what was removed is still
+    /// in the index until the next vacuum.
+    async fn sweep<F>(
+        &self,
+        what: &'static str,
+        sql: &str,
+        before: SystemTime,
+        (mut floor, floor_type): (F, Type),
+        removed: impl Fn(u64),
+    ) -> Result<u64, QueueError>
+    where
+        F: ToSql + Sync + for<'a> FromSql<'a>,
+    {
+        let problem = |error: tokio_postgres::Error| QueueError::query(what, &error);
+        let mut all = 0;
         loop {
-            let row = self.client.query_one(&statement, &[&before, &self.batch, &floor]).await.map_err(problem)?;
-            let (count, last): (i64, Option<i64>) =
-                (row.try_get(0).map_err(problem)?, row.try_get(1).map_err(problem)?);
+            let parameters: [Parameter<'_>; 3] =
+                [(&before, Type::TIMESTAMPTZ), (&self.batch, Type::INT8), (&floor, floor_type.clone())];
+            let row = self.client.query_typed_one(sql, &parameters).await.map_err(problem)?;
+            let count: i64 = row.try_get(0).map_err(problem)?;
+            let last: Option<F> = row.try_get(1).map_err(problem)?;
             all += u64::try_from(count).unwrap_or(0);
             removed(all);
             floor = last.unwrap_or(floor);
@@ -86,7 +88,7 @@ impl Pruner {
 
     async fn count(&self, sql: &str, before: SystemTime) -> Result<u64, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to count what is old", &error);
-        let row = self.client.query_one(sql, &[&before]).await.map_err(problem)?;
+        let row = self.client.query_typed_one(sql, &[(&before, Type::TIMESTAMPTZ)]).await.map_err(problem)?;
         let count: i64 = row.try_get(0).map_err(problem)?;
         Ok(u64::try_from(count).unwrap_or(0))
     }

@@ -89,9 +89,10 @@ impl Pump {
         drop(database.connect_checked().await?);
         let worker = random_id();
         let database = database.of_worker(&worker);
-        // Prepared now: a receipts table that a settle cannot write to is an error of configuration, to be told before
-        // anything is paid for.
         let (claimer, writer) = tokio::try_join!(Claimer::connect(&database), Writer::connect(&database))?;
+        // A receipts table that a settle cannot write to is an error of configuration, to be told before anything is paid
+        // for.
+        tokio::try_join!(claimer.check(), writer.check())?;
         let (confirm, confirms) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             settings,
@@ -327,7 +328,7 @@ impl Shared {
     }
 }
 
-fn random_id() -> String {
+pub(super) fn random_id() -> String {
     let mut bytes = [0_u8; 8];
     // Without entropy the process id still tells processes on one machine apart; leases are fenced by tokens anyway.
     if getrandom::fill(&mut bytes).is_err() {

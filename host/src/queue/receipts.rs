@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use tokio_postgres::Client;
+use tokio_postgres::types::Type;
 
 use super::QueueError;
 
@@ -57,7 +58,7 @@ pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result
         }
     };
     let row = client
-        .query_one(sql, &[&fields, &key])
+        .query_typed_one(sql, &[(&fields, Type::TEXT), (&key, Type::TEXT)])
         .await
         .map_err(|error| QueueError::query("to insert the receipt", &error))?;
     row.try_get(0).map_err(|error| QueueError::query("to insert the receipt", &error))
@@ -67,9 +68,9 @@ pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result
 pub async fn find(client: &Client, key: &str) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipt", &error);
     let row = client
-        .query_opt(
+        .query_typed_opt(
             "SELECT id::text FROM public.receipts WHERE image_url::text = $1 ORDER BY created_at DESC LIMIT 1",
-            &[&key],
+            &[(&key, Type::TEXT)],
         )
         .await
         .map_err(problem)?;
@@ -80,7 +81,7 @@ pub async fn find(client: &Client, key: &str) -> Result<Option<String>, QueueErr
 pub async fn look(client: &Client, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at the receipts", &error);
     let rows = client
-        .query(
+        .query_typed(
             "SELECT
                 r.id::text,
                 r.status::text,
@@ -97,7 +98,7 @@ pub async fn look(client: &Client, ids: &[String]) -> Result<Vec<ReceiptRow>, Qu
              LEFT JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
              JOIN unnest($1::text[]) WITH ORDINALITY AS wanted (id, place) ON wanted.id = r.id::text
              ORDER BY wanted.place",
-            &[&ids],
+            &[(&ids, Type::TEXT_ARRAY)],
         )
         .await
         .map_err(problem)?;

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row, Statement};
+use tokio_postgres::{Client, Row};
 
+use super::session::Parameter;
 use super::{Completion, Database, QueueError};
 
 const PAGE: &str = include_str!("sql/reparse_page.sql");
@@ -69,16 +70,16 @@ pub enum Written {
     Refused(String),
 }
 
-/// The connection, with its statements prepared.
+/// The connection, and its statements for this database's type of id.
 pub struct Reparser {
     client: Client,
     /// SHA-256 of the component that reads now.
     digest: String,
-    page: Statement,
-    count: Statement,
-    write: Statement,
-    seen: Statement,
-    left_out: Statement,
+    page: String,
+    count: String,
+    write: String,
+    seen: String,
+    left_out: String,
 }
 
 impl Reparser {
@@ -86,11 +87,9 @@ impl Reparser {
     pub async fn connect(database: &Database, digest: &str) -> Result<Self, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to prepare the reparse", &error);
         let client = database.connect_checked().await?;
-        // The statements are written for a planner that knows the values.
-        client.batch_execute("SET plan_cache_mode = force_custom_plan").await.map_err(problem)?;
         // Without the type's modifier: a cast to character(1) would cut.
         let id_type = client
-            .query_one(
+            .query_typed_one(
                 "SELECT format_type(atttypid, -1) FROM pg_attribute
                  WHERE attrelid = 'public.receipts'::regclass AND attname = 'id'",
                 &[],
@@ -98,18 +97,13 @@ impl Reparser {
             .await
             .and_then(|row| row.try_get::<_, String>(0))
             .map_err(problem)?;
-        let prepare = async |sql: &str, types: &[Type]| {
-            client.prepare_typed(&sql.replace("ID_TYPE", &id_type), types).await.map_err(problem)
-        };
-        const TEXTS: Type = Type::TEXT_ARRAY;
-        let filter = [Type::TEXT, Type::TEXT, Type::TIMESTAMPTZ, TEXTS, Type::TEXT, Type::INT8];
-        let written = [&[TEXTS; 8][..], &[Type::FLOAT8_ARRAY, Type::BOOL_ARRAY, Type::TEXT]].concat();
+        let of_type = |sql: &str| sql.replace("ID_TYPE", &id_type);
         Ok(Self {
-            page: prepare(PAGE, &filter).await?,
-            count: prepare(&format!("SELECT count(*) FROM ({PAGE}) AS page"), &filter).await?,
-            write: prepare(WRITE, &written).await?,
-            seen: prepare(SEEN, &[TEXTS; 4]).await?,
-            left_out: prepare(LEFT_OUT, &[Type::TEXT, TEXTS]).await?,
+            page: of_type(PAGE),
+            count: format!("SELECT count(*) FROM ({}) AS page", of_type(PAGE)),
+            write: of_type(WRITE),
+            seen: of_type(SEEN),
+            left_out: of_type(LEFT_OUT),
             digest: digest.to_owned(),
             client,
         })
@@ -118,7 +112,7 @@ impl Reparser {
     /// Midnight (UTC) of a day in ISO 8601.
     pub async fn midnight(&self, day: &str) -> Result<SystemTime, QueueError> {
         let sql = "SELECT ($1::text)::date::timestamp AT TIME ZONE 'UTC'";
-        let row = self.client.query_one(sql, &[&day]).await;
+        let row = self.client.query_typed_one(sql, &[(&day, Type::TEXT)]).await;
         row.and_then(|row| row.try_get(0)).map_err(|error| QueueError::query("the date", &error))
     }
 
@@ -141,7 +135,8 @@ impl Reparser {
     /// Of the receipts that were named, those that are not read, and why.
     pub async fn left_out(&self, receipts: &[String]) -> Result<Vec<(String, String)>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts", &error);
-        let rows = self.client.query(&self.left_out, &[&self.digest, &receipts]).await.map_err(problem)?;
+        let parameters: [Parameter<'_>; 2] = [(&self.digest, Type::TEXT), (&receipts, Type::TEXT_ARRAY)];
+        let rows = self.client.query_typed(&self.left_out, &parameters).await.map_err(problem)?;
         rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(problem)
     }
 
@@ -195,31 +190,32 @@ impl Reparser {
         let components = seen(|seen| Some(&seen.component));
         let fields = seen(|seen| Some(&seen.fields));
         let keys = seen(|seen| seen.artifact_key.as_deref());
-        let rows = self
-            .client
-            .query(
-                &self.write,
-                &[
-                    &ids,
-                    &components,
-                    &fields,
-                    &keys,
-                    &read(|reading| reading.vendor.as_deref()),
-                    &read(|reading| reading.total.as_deref()),
-                    &read(|reading| reading.currency.as_deref()),
-                    &read(|reading| reading.date.as_deref()),
-                    &readings.iter().map(|reread| reread.reading.confidence).collect::<Vec<_>>(),
-                    &readings.iter().map(|reread| reread.changed).collect::<Vec<_>>(),
-                    &self.digest,
-                ],
-            )
-            .await
-            .map_err(problem)?;
+        let of_seen: [Parameter<'_>; 4] = [
+            (&ids, Type::TEXT_ARRAY),
+            (&components, Type::TEXT_ARRAY),
+            (&fields, Type::TEXT_ARRAY),
+            (&keys, Type::TEXT_ARRAY),
+        ];
+        let confidences: Vec<f64> = readings.iter().map(|reread| reread.reading.confidence).collect();
+        let changed: Vec<bool> = readings.iter().map(|reread| reread.changed).collect();
+        let (vendors, totals) = (read(|reading| reading.vendor.as_deref()), read(|reading| reading.total.as_deref()));
+        let (currencies, days) = (read(|reading| reading.currency.as_deref()), read(|reading| reading.date.as_deref()));
+        let of_reading: [Parameter<'_>; 7] = [
+            (&vendors, Type::TEXT_ARRAY),
+            (&totals, Type::TEXT_ARRAY),
+            (&currencies, Type::TEXT_ARRAY),
+            (&days, Type::TEXT_ARRAY),
+            (&confidences, Type::FLOAT8_ARRAY),
+            (&changed, Type::BOOL_ARRAY),
+            (&self.digest, Type::TEXT),
+        ];
+        let parameters = [&of_seen[..], &of_reading].concat();
+        let rows = self.client.query_typed(&self.write, &parameters).await.map_err(problem)?;
         let written = texts(&rows).map_err(problem)?;
         let unchanged = if written.len() == readings.len() {
             BTreeSet::new()
         } else {
-            let rows = self.client.query(&self.seen, &[&ids, &components, &fields, &keys]).await.map_err(problem)?;
+            let rows = self.client.query_typed(&self.seen, &of_seen).await.map_err(problem)?;
             texts(&rows).map_err(problem)?
         };
         let fate = |reread: &Reread| match &reread.seen.id {
@@ -232,13 +228,21 @@ impl Reparser {
 
     async fn select(
         &self,
-        statement: &Statement,
+        statement: &str,
         which: &Which,
         after: Option<&str>,
         limit: Option<i64>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let Which { since, receipts, read_by } = which;
-        self.client.query(statement, &[&self.digest, &after, since, receipts, read_by, &limit]).await
+        let parameters: [Parameter<'_>; 6] = [
+            (&self.digest, Type::TEXT),
+            (&after, Type::TEXT),
+            (since, Type::TIMESTAMPTZ),
+            (receipts, Type::TEXT_ARRAY),
+            (read_by, Type::TEXT),
+            (&limit, Type::INT8),
+        ];
+        self.client.query_typed(statement, &parameters).await
     }
 }
 

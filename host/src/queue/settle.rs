@@ -1,12 +1,13 @@
 //! Settling: what became of jobs, written in batches, one statement (hence one transaction) for a kind of outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Statement};
 
-use super::{Database, Lease, QueueError, connect};
+use super::session::{Parameter, Session};
+use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
 
 const COMPLETE: &str = include_str!("sql/complete.sql");
@@ -121,85 +122,61 @@ pub struct Entry {
     pub component: Option<String>,
 }
 
-/// The connection that settles, with its statements prepared.
+/// The connection that settles.
 pub struct Writer {
-    client: Client,
-    complete: Statement,
-    retry: Statement,
-    dead_letter: Statement,
-    settled_before: Statement,
+    session: Session,
 }
 
 impl Writer {
     pub async fn connect(database: &Database) -> Result<Self, QueueError> {
-        let (client, _) = connect(database, || {}).await?;
-        let prepare = async |sql: &str, types: &[Type]| {
-            client.prepare_typed(sql, types).await.map_err(|error| QueueError::query("to prepare the settle", &error))
-        };
-        const IDS: [Type; 2] = [Type::INT8_ARRAY, Type::INT8_ARRAY];
-        let typed = |rest: &[Type]| [&IDS, rest].concat();
-        const TEXT: Type = Type::TEXT_ARRAY;
-        let complete = typed(&[TEXT, TEXT, TEXT, TEXT, Type::FLOAT8_ARRAY, TEXT, TEXT]);
-        let retry = typed(&[Type::INT8_ARRAY, Type::BOOL_ARRAY, TEXT, TEXT, TEXT, TEXT]);
-        let dead_letter = typed(&[TEXT, TEXT, TEXT, TEXT, TEXT]);
-        Ok(Self {
-            complete: prepare(COMPLETE, &complete).await?,
-            retry: prepare(RETRY, &retry).await?,
-            dead_letter: prepare(DEAD_LETTER, &dead_letter).await?,
-            settled_before: prepare(SETTLED_BEFORE, &IDS).await?,
-            client,
-        })
+        Ok(Self { session: Session::connect(database).await? })
+    }
+
+    /// Fails where the schema (the app's own receipts table, say) or this role's rights do not allow a settle.
+    pub async fn check(&self) -> Result<(), QueueError> {
+        let what = "to prepare the settle";
+        let (completed, put_back, dead) = (Completed::default(), PutBack::default(), Dead::default());
+        self.session.check(what, COMPLETE, &completed.parameters()).await?;
+        self.session.check(what, RETRY, &put_back.parameters()).await?;
+        self.session.check(what, DEAD_LETTER, &dead.parameters()).await
+    }
+
+    /// Whether the server has ended the connection.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
     }
 
     /// Writes a batch. The kinds of outcome are pipelined: three statements cost one round trip.
     pub async fn write(&self, entries: &[Entry]) -> Result<Verdicts, QueueError> {
-        let (complete, retry, dead_letter) =
-            tokio::join!(self.complete(entries), self.retry(entries), self.dead_letter(entries));
+        let (completed, put_back, dead) = (Completed::of(entries), PutBack::of(entries), Dead::of(entries));
+        let (complete, retry, dead_letter) = tokio::join!(
+            self.settle("to settle completed jobs", COMPLETE, &completed.leases, completed.parameters()),
+            self.settle("to put jobs back", RETRY, &put_back.leases, put_back.parameters()),
+            self.settle("to dead-letter jobs", DEAD_LETTER, &dead.leases, dead.parameters()),
+        );
         Ok(Verdicts { complete: complete?, retry: retry?, dead_letter: dead_letter? })
     }
 
     /// The tokens of those that were committed by an earlier try whose reply was lost.
-    pub async fn settled_before(&self, entries: &[Entry]) -> Result<Vec<i64>, QueueError> {
-        let (ids, tokens) = keys(entries.iter());
-        let rows = self
-            .client
-            .query(&self.settled_before, &[&ids, &tokens])
-            .await
-            .map_err(|error| QueueError::query("a look at what was settled", &error))?;
+    pub async fn settled_before(&self, entries: &[Entry]) -> Result<BTreeSet<i64>, QueueError> {
+        let mut leases = Leases::default();
+        entries.iter().for_each(|entry| leases.push(entry));
+        let parameters = [(&leases.jobs as _, Type::INT8_ARRAY), (&leases.tokens as _, Type::INT8_ARRAY)];
+        let rows = self.session.query("a look at what was settled", SETTLED_BEFORE, &parameters).await?;
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
     }
 
-    async fn complete(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
-        let of_kind = entries.iter().filter_map(|entry| match &entry.outcome {
-            Outcome::Complete(completion) => Some((entry, completion)),
-            _ => None,
-        });
-        let (entries, completions): (Vec<&Entry>, Vec<&Completion>) = of_kind.unzip();
-        if entries.is_empty() {
+    async fn settle<const N: usize>(
+        &self,
+        what: &'static str,
+        sql: &str,
+        leases: &Leases<'_>,
+        parameters: [Parameter<'_>; N],
+    ) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
+        if leases.jobs.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let (ids, tokens) = keys(entries.iter().copied());
-        let text = |field: fn(&Completion) -> Option<&str>| -> Vec<Option<&str>> {
-            completions.iter().map(|completion| field(completion)).collect()
-        };
-        let rows = self
-            .client
-            .query(
-                &self.complete,
-                &[
-                    &ids,
-                    &tokens,
-                    &text(|completion| completion.vendor.as_deref()),
-                    &text(|completion| completion.total.as_deref()),
-                    &text(|completion| completion.currency.as_deref()),
-                    &text(|completion| completion.date.as_deref()),
-                    &completions.iter().map(|completion| completion.confidence).collect::<Vec<_>>(),
-                    &text(|completion| Some(&completion.artifact_key)),
-                    &components(&entries),
-                ],
-            )
-            .await
-            .map_err(|error| QueueError::query("to settle completed jobs", &error))?;
+        let rows = self.session.query(what, sql, &parameters).await?;
         for row in &rows {
             if row.try_get("edited").unwrap_or(false) {
                 let job: i64 = row.try_get("job_id").unwrap_or_default();
@@ -208,66 +185,145 @@ impl Writer {
         }
         verdicts(&rows)
     }
+}
 
-    async fn retry(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
-        let mut of_kind = Vec::new();
-        let (mut delays, mut charges, mut kinds, mut codes, mut messages) = (vec![], vec![], vec![], vec![], vec![]);
+/// What every outcome has, by column.
+#[derive(Default)]
+struct Leases<'a> {
+    jobs: Vec<i64>,
+    tokens: Vec<i64>,
+    components: Vec<Option<&'a str>>,
+}
+
+impl<'a> Leases<'a> {
+    fn push(&mut self, entry: &'a Entry) {
+        self.jobs.push(entry.lease.job);
+        self.tokens.push(entry.lease.token);
+        self.components.push(entry.component.as_deref());
+    }
+}
+
+/// The parameters of complete.sql.
+#[derive(Default)]
+struct Completed<'a> {
+    leases: Leases<'a>,
+    vendors: Vec<Option<&'a str>>,
+    totals: Vec<Option<&'a str>>,
+    currencies: Vec<Option<&'a str>>,
+    days: Vec<Option<&'a str>>,
+    confidences: Vec<f64>,
+    artifact_keys: Vec<&'a str>,
+}
+
+impl<'a> Completed<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let mut columns = Self::default();
+        for entry in entries {
+            let Outcome::Complete(completion) = &entry.outcome else { continue };
+            columns.leases.push(entry);
+            columns.vendors.push(completion.vendor.as_deref());
+            columns.totals.push(completion.total.as_deref());
+            columns.currencies.push(completion.currency.as_deref());
+            columns.days.push(completion.date.as_deref());
+            columns.confidences.push(completion.confidence);
+            columns.artifact_keys.push(&completion.artifact_key);
+        }
+        columns
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 9] {
+        [
+            (&self.leases.jobs, Type::INT8_ARRAY),
+            (&self.leases.tokens, Type::INT8_ARRAY),
+            (&self.vendors, Type::TEXT_ARRAY),
+            (&self.totals, Type::TEXT_ARRAY),
+            (&self.currencies, Type::TEXT_ARRAY),
+            (&self.days, Type::TEXT_ARRAY),
+            (&self.confidences, Type::FLOAT8_ARRAY),
+            (&self.artifact_keys, Type::TEXT_ARRAY),
+            (&self.leases.components, Type::TEXT_ARRAY),
+        ]
+    }
+}
+
+/// The parameters of retry.sql.
+#[derive(Default)]
+struct PutBack<'a> {
+    leases: Leases<'a>,
+    delays: Vec<i64>,
+    charges: Vec<bool>,
+    kinds: Vec<Option<&'static str>>,
+    codes: Vec<Option<&'a str>>,
+    messages: Vec<Option<&'a str>>,
+}
+
+impl<'a> PutBack<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let mut columns = Self::default();
         for entry in entries {
             let Outcome::Retry { delay, charge, failure } = &entry.outcome else { continue };
-            of_kind.push(entry);
-            delays.push(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2));
-            charges.push(*charge);
-            kinds.push(failure.as_ref().map(|failure| failure.kind.as_str()));
-            codes.push(failure.as_ref().map(|failure| failure.code.as_str()));
-            messages.push(failure.as_ref().map(|failure| failure.message.as_str()));
+            columns.leases.push(entry);
+            columns.delays.push(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2));
+            columns.charges.push(*charge);
+            columns.kinds.push(failure.as_ref().map(|failure| failure.kind.as_str()));
+            columns.codes.push(failure.as_ref().map(|failure| failure.code.as_str()));
+            columns.messages.push(failure.as_ref().map(|failure| failure.message.as_str()));
         }
-        if of_kind.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let (ids, tokens) = keys(of_kind.iter().copied());
-        let components = components(&of_kind);
-        let rows = self
-            .client
-            .query(&self.retry, &[&ids, &tokens, &delays, &charges, &kinds, &codes, &messages, &components])
-            .await
-            .map_err(|error| QueueError::query("to put jobs back", &error))?;
-        verdicts(&rows)
+        columns
     }
 
-    async fn dead_letter(&self, entries: &[Entry]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
-        let mut of_kind = Vec::new();
-        let (mut kinds, mut codes, mut messages, mut remarks) = (vec![], vec![], vec![], vec![]);
+    fn parameters(&self) -> [Parameter<'_>; 8] {
+        [
+            (&self.leases.jobs, Type::INT8_ARRAY),
+            (&self.leases.tokens, Type::INT8_ARRAY),
+            (&self.delays, Type::INT8_ARRAY),
+            (&self.charges, Type::BOOL_ARRAY),
+            (&self.kinds, Type::TEXT_ARRAY),
+            (&self.codes, Type::TEXT_ARRAY),
+            (&self.messages, Type::TEXT_ARRAY),
+            (&self.leases.components, Type::TEXT_ARRAY),
+        ]
+    }
+}
+
+/// The parameters of dead_letter.sql.
+#[derive(Default)]
+struct Dead<'a> {
+    leases: Leases<'a>,
+    kinds: Vec<&'static str>,
+    codes: Vec<&'a str>,
+    messages: Vec<&'a str>,
+    notes: Vec<&'static str>,
+}
+
+impl<'a> Dead<'a> {
+    fn of(entries: &'a [Entry]) -> Self {
+        let mut columns = Self::default();
         for entry in entries {
             let Outcome::DeadLetter { failure, notes } = &entry.outcome else { continue };
-            of_kind.push(entry);
-            kinds.push(failure.kind.as_str());
-            codes.push(failure.code.as_str());
-            messages.push(failure.message.as_str());
-            remarks.push(*notes);
+            columns.leases.push(entry);
+            columns.kinds.push(failure.kind.as_str());
+            columns.codes.push(failure.code.as_str());
+            columns.messages.push(failure.message.as_str());
+            columns.notes.push(notes);
         }
-        if of_kind.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let (ids, tokens) = keys(of_kind.iter().copied());
-        let components = components(&of_kind);
-        let rows = self
-            .client
-            .query(&self.dead_letter, &[&ids, &tokens, &kinds, &codes, &messages, &components, &remarks])
-            .await
-            .map_err(|error| QueueError::query("to dead-letter jobs", &error))?;
-        verdicts(&rows)
+        columns
+    }
+
+    fn parameters(&self) -> [Parameter<'_>; 7] {
+        [
+            (&self.leases.jobs, Type::INT8_ARRAY),
+            (&self.leases.tokens, Type::INT8_ARRAY),
+            (&self.kinds, Type::TEXT_ARRAY),
+            (&self.codes, Type::TEXT_ARRAY),
+            (&self.messages, Type::TEXT_ARRAY),
+            (&self.leases.components, Type::TEXT_ARRAY),
+            (&self.notes, Type::TEXT_ARRAY),
+        ]
     }
 }
 
-fn keys<'a>(entries: impl Iterator<Item = &'a Entry>) -> (Vec<i64>, Vec<i64>) {
-    entries.map(|entry| (entry.lease.job, entry.lease.token)).unzip()
-}
-
-fn components<'a>(entries: &[&'a Entry]) -> Vec<Option<&'a str>> {
-    entries.iter().map(|entry| entry.component.as_deref()).collect()
-}
-
-fn verdicts(rows: &[tokio_postgres::Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
+fn verdicts(rows: &[Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
     rows.iter()
         .map(|row| {
             let (settled, blocked): (bool, bool) = (row.try_get("settled")?, row.try_get("blocked")?);

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::outage::Outage;
 use super::pump::Shared;
-use super::settle::{Entry, Outcome, Verdict, Writer};
-use super::{Database, Job, QueueError, bounded};
+use super::settle::{Entry, Outcome, Verdict, Verdicts, Writer};
+use super::{Database, Job, QueueError};
 use crate::failure::{Failure, FailureKind};
 
 const LARGEST_BATCH: usize = 500;
@@ -17,7 +18,6 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
 /// How long a run waits for a receipt that somebody has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// One settle on its way, and who waits for it.
@@ -25,12 +25,14 @@ pub struct Settlement {
     pub entry: Entry,
     pub reply: Option<oneshot::Sender<Result<(), Failure>>>,
     pub since: Instant,
+    /// A write of it ended without an answer: it may be committed, now or later.
+    pub doubtful: bool,
 }
 
 impl Settlement {
     /// Begins now.
     pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
-        Self { entry, reply, since: Instant::now() }
+        Self { entry, reply, since: Instant::now(), doubtful: false }
     }
 
     /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
@@ -59,8 +61,8 @@ pub(super) async fn run(
     mut incoming: mpsc::UnboundedReceiver<Settlement>,
     shared: Arc<Shared>,
 ) {
-    let mut settler = Settler { database, shared, writer: Some(writer), batch: Vec::new(), uncertain: false };
-    let mut pause = FIRST_PAUSE;
+    let mut settler = Settler { database, shared, writer: Some(writer), batch: Vec::new() };
+    let mut outage = Outage::new("settle", LONGEST_PAUSE);
     loop {
         if settler.batch.is_empty() && incoming.recv_many(&mut settler.batch, LARGEST_BATCH).await == 0 {
             return;
@@ -72,16 +74,12 @@ pub(super) async fn run(
         }
         match settler.write_batch().await {
             Ok(()) => {
-                pause = FIRST_PAUSE;
+                outage.over();
                 if !settler.batch.is_empty() {
                     tokio::time::sleep(BLOCKED_PAUSE).await;
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, waiting = settler.batch.len(), retry_in = ?pause, "cannot settle; trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
+            Err(error) => tokio::time::sleep(outage.failed(&error)).await,
         }
     }
 }
@@ -92,34 +90,24 @@ struct Settler {
     writer: Option<Writer>,
     /// What is not settled yet.
     batch: Vec<Settlement>,
-    /// The last write ended without a reply: part of the batch may be committed.
-    uncertain: bool,
 }
 
 impl Settler {
     async fn write_batch(&mut self) -> Result<(), QueueError> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => Writer::connect(&self.database).await?,
-        };
-        if self.uncertain {
-            let before = bounded(writer.settled_before(&self.entries())).await?;
-            self.resolve(|entry| before.contains(&entry.lease.token).then_some(Verdict::Committed));
-            self.uncertain = false;
-        }
-        match bounded(writer.write(&self.entries())).await {
+        let writer = self.writer().await?;
+        match writer.write(&self.entries()).await {
             Ok(verdicts) => {
-                self.resolve(|entry| verdicts.of(entry));
+                self.conclude(&writer, &verdicts).await?;
                 self.writer = Some(writer);
                 Ok(())
             }
             Err(error) => {
-                self.uncertain = true;
+                self.batch.iter_mut().for_each(|settlement| settlement.doubtful = true);
                 if error.is_lost_connection() {
                     return Err(error);
                 }
                 self.writer = Some(writer);
-                if error.is_passing() && self.batch.len() == 1 {
+                if error.is_passing() && (self.batch.len() == 1 || !error.is_conflict()) {
                     return Err(error);
                 }
                 self.write_singly().await
@@ -130,36 +118,69 @@ impl Settler {
     /// One row of the batch is not to the database's taste (a number too large for the app's column, say). The others
     /// must not wait for it.
     async fn write_singly(&mut self) -> Result<(), QueueError> {
-        let writer = match self.writer.take() {
-            Some(writer) => writer,
-            None => Writer::connect(&self.database).await?,
-        };
-        let before = bounded(writer.settled_before(&self.entries())).await?;
-        self.resolve(|entry| before.contains(&entry.lease.token).then_some(Verdict::Committed));
-        self.uncertain = false;
+        let writer = self.writer().await?;
         let mut passing = None;
         let mut rest = std::mem::take(&mut self.batch).into_iter();
         while let Some(settlement) = rest.next() {
-            match bounded(writer.write(std::slice::from_ref(&settlement.entry))).await {
+            match writer.write(std::slice::from_ref(&settlement.entry)).await {
                 Ok(verdicts) => {
                     self.batch.push(settlement);
-                    self.resolve(|entry| verdicts.of(entry));
+                    if let Err(error) = self.conclude(&writer, &verdicts).await {
+                        self.batch.extend(rest);
+                        return Err(error);
+                    }
                 }
-                Err(error) if error.is_lost_connection() => {
-                    self.uncertain = true;
+                Err(error) if error.is_passing() && error.is_conflict() => {
+                    self.batch.push(settlement);
+                    passing = Some(error);
+                }
+                // Not this one's fault, and what comes after it would wait as long.
+                Err(error) if error.is_lost_connection() || error.is_passing() => {
+                    if !error.is_lost_connection() {
+                        self.writer = Some(writer);
+                    }
                     self.batch.push(settlement);
                     self.batch.extend(rest);
                     return Err(error);
-                }
-                Err(error) if error.is_passing() => {
-                    self.batch.push(settlement);
-                    passing = Some(error);
                 }
                 Err(error) => self.refused(settlement, &error),
             }
         }
         self.writer = Some(writer);
         passing.map_or(Ok(()), Err)
+    }
+
+    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
+    async fn writer(&mut self) -> Result<Writer, QueueError> {
+        match self.writer.take().filter(|writer| !writer.is_closed()) {
+            Some(writer) => Ok(writer),
+            None => Writer::connect(&self.database).await,
+        }
+    }
+
+    /// Answers those that have a final verdict. A doubtful one whose lease is lost may have lost it to an earlier write of
+    /// its own, whose answer never came: what is settled by this token was settled by us.
+    async fn conclude(&mut self, writer: &Writer, verdicts: &Verdicts) -> Result<(), QueueError> {
+        let lost = |settlement: &Settlement| verdicts.of(&settlement.entry) == Some(Verdict::LeaseLost);
+        let doubted: Vec<Entry> = self
+            .batch
+            .iter()
+            .filter(|settlement| settlement.doubtful && lost(settlement))
+            .map(|settlement| settlement.entry.clone())
+            .collect();
+        self.resolve(|settlement| {
+            verdicts.of(&settlement.entry).filter(|_| !(settlement.doubtful && lost(settlement)))
+        });
+        if doubted.is_empty() {
+            return Ok(());
+        }
+        let before = writer.settled_before(&doubted).await?;
+        self.resolve(|settlement| match before.contains(&settlement.entry.lease.token) {
+            _ if !lost(settlement) => None,
+            true => Some(Verdict::Committed),
+            false => Some(Verdict::LeaseLost),
+        });
+        Ok(())
     }
 
     /// The database does not take this outcome, and will not. A result that it does not take is a dead letter that says
@@ -192,9 +213,9 @@ impl Settler {
     }
 
     /// Answers those of the batch that have a final verdict, and keeps the others.
-    fn resolve(&mut self, verdict: impl Fn(&Entry) -> Option<Verdict>) {
+    fn resolve(&mut self, verdict: impl Fn(&Settlement) -> Option<Verdict>) {
         for settlement in std::mem::take(&mut self.batch) {
-            let committed = match verdict(&settlement.entry) {
+            let committed = match verdict(&settlement) {
                 Some(Verdict::Committed) => true,
                 Some(Verdict::LeaseLost) => false,
                 Some(Verdict::Blocked) | None => {

@@ -22,7 +22,7 @@ pub struct StatusRow {
 pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to show vw_receipt_queue_status", &error);
     let rows = client
-        .query("SELECT status, count, avg_age_seconds, max_age_seconds FROM public.vw_receipt_queue_status", &[])
+        .query_typed("SELECT status, count, avg_age_seconds, max_age_seconds FROM public.vw_receipt_queue_status", &[])
         .await
         .map_err(problem)?;
     rows.iter()
@@ -41,6 +41,6 @@ pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
 /// What keeps the role of this connection from working the queue, in words; nothing when nothing does.
 pub async fn missing_rights(client: &Client) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at this role's rights", &error);
-    let rows = client.query(include_str!("sql/rights.sql"), &[]).await.map_err(problem)?;
+    let rows = client.query_typed(include_str!("sql/rights.sql"), &[]).await.map_err(problem)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }

@@ -1,7 +1,9 @@
 //! Taking back what a bad component decided: its jobs are due again, uncharged, and what it buried is alive.
 
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Transaction};
 
+use super::session::Parameter;
 use super::{CHANNEL, Lease, QueueError};
 
 const LOCK: &str = include_str!("sql/take_back_lock.sql");
@@ -18,11 +20,12 @@ pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, Que
     let problem = |error: tokio_postgres::Error| QueueError::query("to take back what a component decided", &error);
     let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
     let transaction = client.transaction().await.map_err(problem)?;
-    transaction.query(LOCK, &[&ids, &tokens]).await.map_err(problem)?;
+    let which: [Parameter<'_>; 2] = [(&ids, Type::INT8_ARRAY), (&tokens, Type::INT8_ARRAY)];
+    transaction.query_typed(LOCK, &which).await.map_err(problem)?;
     let dead = revive(&transaction, &tokens).await.map_err(problem)?;
-    let waiting = transaction.execute(TAKE_BACK, &[&ids, &tokens]).await.map_err(problem)?;
+    let waiting = transaction.execute_typed(TAKE_BACK, &which).await.map_err(problem)?;
     if waiting > 0 {
-        transaction.execute("SELECT pg_notify($1, '')", &[&CHANNEL]).await.map_err(problem)?;
+        transaction.execute_typed("SELECT pg_notify($1, '')", &[(&CHANNEL, Type::TEXT)]).await.map_err(problem)?;
     }
     transaction.commit().await.map_err(problem)?;
     Ok(dead + waiting)
@@ -32,12 +35,12 @@ pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, Que
 /// role need not have. A receipt that the app gave another status since stays a dead letter.
 async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, tokio_postgres::Error> {
     transaction
-        .execute(
+        .execute_typed(
             "UPDATE public.receipts r
              SET status = 'pending'
              FROM public.receipt_queue_dlq d
              WHERE d.receipt_id = r.id AND d.settled_token = ANY ($1) AND r.status::text = 'ocr_failed'",
-            &[&tokens],
+            &[(&tokens, Type::INT8_ARRAY)],
         )
         .await
 }

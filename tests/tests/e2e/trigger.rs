@@ -11,7 +11,7 @@ use tests::{World, eventually};
 async fn listener(world: &World) -> (tokio_postgres::Client, Arc<AtomicUsize>) {
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
-    let (client, _) = connect(&world.db.database(), move || {
+    let (client, _) = connect(&world.db.database(), move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
     })
     .await

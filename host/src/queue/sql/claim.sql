@@ -29,4 +29,5 @@ RETURNING
     q.s3_key,
     q.attempts,
     q.claims,
+    q.enqueued_at,
     taken.due_at

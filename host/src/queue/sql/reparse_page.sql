@@ -1,7 +1,7 @@
 -- Receipts that carry the reading of another component, and that nobody edited since: the next ones by id.
 -- $1 digest of the component that reads them now, $2 the last id seen, $3 created since, $4 ids, $5 beginning of the digest
 -- that they were read by, $6 at most so many; null: no bound. ID_TYPE is the type of receipts.id. Planned anew with the
--- values each time (see reparse.rs), so that what is null costs nothing and the primary key is walked.
+-- values each time, as a statement without a name is, so that what is null costs nothing and the primary key is walked.
 SELECT
     r.id::text AS id,
     r.vendor_text::text AS vendor,

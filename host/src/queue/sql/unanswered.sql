@@ -24,4 +24,5 @@ RETURNING
     q.s3_key,
     q.attempts,
     q.claims,
+    q.enqueued_at,
     u.due_at

@@ -21,11 +21,24 @@ async fn doctor_finds_nothing_wrong_where_nothing_is() {
     let names: Vec<&str> = checks.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(
         names,
-        ["component", "database", "schema", "rights", "clock", "aws", "source bucket", "artifact bucket", "textract"]
+        [
+            "component",
+            "database",
+            "tls",
+            "pooler",
+            "schema",
+            "rights",
+            "clock",
+            "listen",
+            "aws",
+            "source bucket",
+            "artifact bucket",
+            "textract"
+        ]
     );
     assert_eq!(world.textract.calls(), 0, "it costs nothing");
     let text = world.host().arg("doctor").run().await.ok();
-    assert_eq!(text.lines().filter(|line| line.starts_with("ok")).count(), 9, "{text}");
+    assert_eq!(text.lines().filter(|line| line.starts_with("ok")).count(), names.len(), "{text}");
 }
 
 #[tokio::test]

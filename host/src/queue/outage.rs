@@ -1,0 +1,51 @@
+//! An outage is told once, not at every try: what is wrong when it begins or changes, and that it is over.
+
+use std::time::{Duration, Instant};
+
+use super::QueueError;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// How one of the pump's connections fares.
+pub(super) struct Outage {
+    /// What cannot be done, for the log.
+    what: &'static str,
+    /// Between two tries, at most.
+    longest_pause: Duration,
+    pause: Duration,
+    /// Since when, and what was told last.
+    told: Option<(Instant, String)>,
+}
+
+impl Outage {
+    pub(super) fn new(what: &'static str, longest_pause: Duration) -> Self {
+        Self { what, longest_pause, pause: FIRST_PAUSE, told: None }
+    }
+
+    /// Tells it where it is news; returns how long to wait before the next try.
+    pub(super) fn failed(&mut self, error: &QueueError) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(self.longest_pause);
+        let text = error.to_string();
+        match &self.told {
+            Some((_, told)) if *told == text => {
+                tracing::debug!(%error, retry_in = ?pause, "still cannot {}", self.what)
+            }
+            told => {
+                let since = told.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+                let longest = self.longest_pause;
+                tracing::warn!(%error, "cannot {}; trying again, at least every {longest:?}", self.what);
+                self.told = Some((since, text));
+            }
+        }
+        pause
+    }
+
+    /// It works; tells so where it did not before.
+    pub(super) fn over(&mut self) {
+        self.pause = FIRST_PAUSE;
+        if let Some((since, _)) = self.told.take() {
+            tracing::info!(after = ?since.elapsed(), "can {} again", self.what);
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One connection that claims or settles. Its statements have no name and leave nothing behind on the server, so that a
+//! pooler may run each on another server connection (docs/decisions/0014). Each has a time limit, and the server is told
+//! when it is over: a statement that nobody waits for any more must not wait for a lock for ever.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::QueueError;
+use super::connect::{Database, connect};
+
+/// How long the server may take to cancel, and then to say what became of the statement.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+
+/// A parameter with its type: nobody asks the server for it.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// See the module.
+pub(super) struct Session {
+    client: Client,
+    database: Database,
+}
+
+impl Session {
+    pub(super) async fn connect(database: &Database) -> Result<Self, QueueError> {
+        let (client, _) = connect(database, |_| {}).await?;
+        Ok(Self { client, database: database.clone() })
+    }
+
+    /// Whether the server has ended it. An idle session may be ended by the server's settings; that is no error.
+    pub(super) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// Runs a statement. An error with a code is certain: the statement has changed nothing.
+    pub(super) async fn query(
+        &self,
+        what: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, QueueError> {
+        let limit = self.database.statement_timeout();
+        let mut work = pin!(self.client.query_typed(sql, parameters));
+        if let Ok(answer) = tokio::time::timeout(limit, &mut work).await {
+            return answer.map_err(|error| QueueError::query(what, &error));
+        }
+        let late = |code: Option<SqlState>| QueueError::Query {
+            what,
+            reason: format!("no answer within {limit:?} (is a table locked by somebody?)"),
+            closed: code.is_none(),
+            code,
+        };
+        let token = self.client.cancel_token();
+        let cancel = token.cancel_query(self.database.connector());
+        let _ = tokio::time::timeout(CANCEL_PATIENCE, cancel).await;
+        match tokio::time::timeout(CANCEL_PATIENCE, work).await {
+            Ok(Ok(rows)) => Ok(rows),
+            Ok(Err(error)) if error.code() == Some(&SqlState::QUERY_CANCELED) => Err(late(error.code().cloned())),
+            Ok(Err(error)) => Err(QueueError::query(what, &error)),
+            Err(_) => Err(late(None)),
+        }
+    }
+
+    /// Whether the server would take the statement: its tables, its columns and this role's rights. Nothing is run.
+    pub(super) async fn check(
+        &self,
+        what: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<(), QueueError> {
+        self.query(what, &format!("EXPLAIN {sql}"), parameters).await.map(drop)
+    }
+}

@@ -1,0 +1,157 @@
+//! Statements that take too long, and sessions that Postgres ends for being idle.
+
+use std::time::Duration;
+
+use host::ocr::local::Fault;
+use tests::{Running, World, eventually};
+use tokio_postgres::Client;
+
+use crate::forwarder::Forwarder;
+
+/// A host that polls and listens, and is at work.
+async fn worker(world: &World, url: &str, args: &[&str]) -> Running {
+    let args = [&["--every", "200ms", "--admin", "off"], args].concat();
+    let mut host = world.run(&args).env("DATABASE_URL", url).spawn();
+    host.logged("working").await;
+    host
+}
+
+/// Somebody else's transaction that holds a table, as a migration of the app's does.
+async fn lock(world: &World, table: &str) -> Client {
+    let client = world.db.connect().await;
+    client.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+    client
+}
+
+/// A receipt that is claimed, and whose settle will find `receipts` locked.
+async fn claimed_then_locked(world: &World) -> (String, Client) {
+    world.textract.faults().next(1, Fault::Delay(Duration::from_secs(1)));
+    let (receipt, _) = world.receipt("a.jpg").await;
+    eventually("it is claimed", async || {
+        (world.count("receipt_queue WHERE lease_token IS NOT NULL").await == 1).then_some(())
+    })
+    .await;
+    (receipt, lock(world, "receipts").await)
+}
+
+/// How many statements of hosts wait for a lock on the server.
+async fn waiting(world: &World) -> i64 {
+    world
+        .count(
+            "pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'
+               AND application_name LIKE 'receipt-worker%'",
+        )
+        .await
+}
+
+fn told(log: &str, what: &str) -> usize {
+    log.lines().filter(|line| line.contains("WARN") && line.contains(what)).count()
+}
+
+#[tokio::test]
+async fn a_claim_that_the_server_times_out_is_told_once_and_costs_nothing() {
+    let world = World::new().await;
+    world
+        .execute(
+            "ALTER DATABASE CURRENT SET statement_timeout = '150ms'".replace("CURRENT", &name(&world).await).as_str(),
+        )
+        .await;
+    let mut host = worker(&world, world.db.url(), &["--no-listen"]).await;
+    let client = world.db.connect().await;
+    client
+        .batch_execute("SET statement_timeout = 0; BEGIN; LOCK TABLE receipt_queue IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    host.logged("cannot reach the queue").await;
+    host.logged("statement timeout").await;
+    client.batch_execute("COMMIT").await.unwrap();
+    host.logged("can reach the queue again").await;
+    let (receipt, _) = world.receipt("a.jpg").await;
+    world.becomes(&receipt, "ocr_done").await;
+    assert_eq!(world.count("receipt_queue WHERE attempts = 1 AND claims = 1").await, 1);
+    let log = host.stop().await.stderr;
+    assert_eq!(told(&log, "cannot reach the queue"), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_settle_that_the_server_times_out_goes_on_afterwards() {
+    let world = World::new().await;
+    world.execute(&format!("ALTER DATABASE {} SET statement_timeout = '150ms'", name(&world).await)).await;
+    let mut host = worker(&world, world.db.url(), &[]).await;
+    let (receipt, locker) = claimed_then_locked(&world).await;
+    host.logged("cannot settle").await;
+    host.logged("statement timeout").await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    world.becomes(&receipt, "ocr_done").await;
+    assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
+    assert_eq!(world.textract.calls(), 1);
+    let log = host.stop().await.stderr;
+    assert_eq!(told(&log, "cannot settle"), 1, "{log}");
+    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+}
+
+/// Without a bound on the server's side the host has its own, and takes back what it asked for: statements that nobody
+/// waits for would pile up behind the lock.
+#[tokio::test]
+async fn a_settle_that_the_host_times_out_is_cancelled_on_the_server() {
+    let world = World::new().await;
+    let mut host = worker(&world, world.db.url(), &["--statement-timeout", "300ms", "--no-listen"]).await;
+    let (receipt, locker) = claimed_then_locked(&world).await;
+    host.logged("cannot settle").await;
+    host.logged("no answer within 300ms").await;
+    // Several tries later.
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let found = waiting(&world).await;
+        assert!(found <= 1, "{found} statements wait on the server");
+    }
+    locker.batch_execute("COMMIT").await.unwrap();
+    world.becomes(&receipt, "ocr_done").await;
+    assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
+    let log = host.stop().await.stderr;
+    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+}
+
+/// The connection is lost while the server still works on the settle; it commits after the host has asked what was settled
+/// and found nothing. The second write finds the lease gone, and it was the first that took it.
+#[tokio::test]
+async fn a_settle_that_commits_late_is_not_taken_for_a_lost_lease() {
+    let world = World::new().await;
+    let (_, rest) = world.db.url().split_once("@127.0.0.1:").unwrap();
+    let forwarder = Forwarder::start(rest.split('/').next().unwrap().parse().unwrap()).await;
+    let host = worker(&world, &forwarder.url(world.db.url()), &["--lease", "5m"]).await;
+    let (receipt, locker) = claimed_then_locked(&world).await;
+    eventually("the settle waits", async || (waiting(&world).await == 1).then_some(())).await;
+    forwarder.abandon();
+    eventually("a second one waits behind it", async || (waiting(&world).await == 2).then_some(())).await;
+    locker.batch_execute("COMMIT").await.unwrap();
+    world.becomes(&receipt, "ocr_done").await;
+    let log = host.stop().await.stderr;
+    assert!(!log.contains("lease lost"), "{log}");
+    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+    assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
+}
+
+/// Postgres 14 and newer end sessions that are idle for long.
+#[tokio::test]
+async fn sessions_that_are_ended_for_being_idle_are_made_anew_without_noise() {
+    let world = World::new().await;
+    world.execute(&format!("ALTER DATABASE {} SET idle_session_timeout = '300ms'", name(&world).await)).await;
+    let mut host = world.run(&["--every", "1s", "--admin", "off"]).env("WORKER_LOG", "info,host=debug").spawn();
+    host.logged("listening").await;
+    // The listener's, the claimer's and the settler's.
+    host.logged("idle listening connection").await;
+    eventually("the others were ended too", async || {
+        (host.log().matches("idle-session timeout").count() >= 4).then_some(())
+    })
+    .await;
+    let (receipt, _) = world.receipt("a.jpg").await;
+    world.becomes(&receipt, "ocr_done").await;
+    let log = host.stop().await.stderr;
+    assert!(!log.contains("WARN") && !log.contains("ERROR"), "{log}");
+}
+
+async fn name(world: &World) -> String {
+    world.text("SELECT current_database()::text", &[]).await
+}
