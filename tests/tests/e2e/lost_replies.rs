@@ -51,6 +51,38 @@ async fn a_retry_whose_reply_was_lost_is_put_back_once() {
     assert_eq!(wire.world.text("SELECT concat_ws('|', attempts, claims) FROM receipt_queue", &[]).await, "0|1");
     assert_eq!(pump.counts().retried, 1);
 }
+
+/// And for one that another worker has settled since then.
+#[tokio::test]
+async fn a_retry_whose_reply_was_lost_is_known_after_another_worker_settled_the_job() {
+    let (wire, link) = wired().await;
+    let world = &wire.world;
+    world.insert("a.jpg").await;
+    let pump = pump::start_with(link.database(), settings()).await;
+    let job = take(&pump).await;
+    pump.stop_claiming();
+    let mut soon = settings();
+    soon.every = Duration::from_millis(50);
+    let other = pump::start_with(world.db.database(), soon).await;
+    // Meanwhile nobody can connect to look up what was settled.
+    let name = world.text("SELECT current_database()::text", &[]).await;
+    let admit =
+        async |whether: bool| world.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}")).await;
+    admit(false).await;
+    let lost = lose_reply(&wire, Step::PutBack);
+    let meanwhile = async {
+        lost.await.unwrap();
+        let job = take(&other).await;
+        other.settle(&job, complete("V", "1.00"), None).await.unwrap();
+        admit(true).await;
+    };
+    let (settled, ()) = tokio::join!(pump.settle(&job, pump::retry(Duration::ZERO, false), None), meanwhile);
+    settled.unwrap();
+    let counts = pump.counts();
+    assert_eq!((counts.retried, counts.lost), (1, 0));
+    world.assert_settled(1).await;
+}
+
 /// What a claim leased although its reply never came is worked all the same: it costs no attempt.
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_worked_as_if_it_had_come() {
