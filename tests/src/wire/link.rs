@@ -43,7 +43,7 @@ impl Wire {
         Arc::new(Self { world, trap: Trap::default(), bills: Mutex::default() })
     }
 
-    /// Sets a trap, in place of the one before; the answer is the number of the host that ran into it.
+    /// Sets a trap behind those that are set already; the answer is the number of the host that ran into it.
     pub fn set_trap(&self, ambush: Ambush) -> oneshot::Receiver<usize> {
         self.trap.set(ambush)
     }

@@ -1,5 +1,6 @@
 //! The trap that is set at a fault point, for one host to run into.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -16,9 +17,9 @@ pub struct Ambush {
     pub nth: u32,
 }
 
-/// At most one ambush at a time; each springs once.
+/// Ambushes one after the other; each springs once.
 #[derive(Default)]
-pub(super) struct Trap(Mutex<Option<Armed>>);
+pub(super) struct Trap(Mutex<VecDeque<Armed>>);
 
 struct Armed {
     ambush: Ambush,
@@ -26,10 +27,10 @@ struct Armed {
 }
 
 impl Trap {
-    /// Sets it; the answer is the host that ran into it.
+    /// Sets one behind those that are set already; the answer is the host that ran into it.
     pub(super) fn set(&self, ambush: Ambush) -> oneshot::Receiver<usize> {
         let (sprung, victim) = oneshot::channel();
-        *self.armed() = Some(Armed { ambush, sprung });
+        self.armed().push_back(Armed { ambush, sprung });
         victim
     }
 
@@ -45,7 +46,7 @@ impl Trap {
 
     fn step_on(&self, point: Point) -> Option<Armed> {
         let mut armed = self.armed();
-        let ambush = &mut armed.as_mut()?.ambush;
+        let ambush = &mut armed.front_mut()?.ambush;
         if ambush.point != point {
             return None;
         }
@@ -53,10 +54,10 @@ impl Trap {
         if ambush.nth > 0 {
             return None;
         }
-        armed.take()
+        armed.pop_front()
     }
 
-    fn armed(&self) -> MutexGuard<'_, Option<Armed>> {
+    fn armed(&self) -> MutexGuard<'_, VecDeque<Armed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
