@@ -8,6 +8,7 @@ mod figures;
 mod recording;
 mod servers;
 mod swapping;
+mod waiting;
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -47,7 +48,10 @@ struct Load {
     /// Swaps of the swap run.
     #[arg(long, env = "LOAD_SWAPS", default_value_t = 200)]
     swaps: u32,
-    /// Only these: main, record, swap. All, if not given.
+    /// Receipts that wait in the memory run.
+    #[arg(long, env = "LOAD_WAITING", default_value_t = 100_000)]
+    waiting: i64,
+    /// Only these: main, record, swap, memory. All, if not given.
     #[arg(long, env = "LOAD_ONLY", value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -94,6 +98,9 @@ async fn measure(load: &Load, servers: &Servers) -> anyhow::Result<()> {
     }
     if load.wants("swap") {
         swapping::measure(load, servers, &client).await?;
+    }
+    if load.wants("memory") {
+        waiting::measure(load, servers, &client).await?;
     }
     Ok(())
 }

@@ -57,14 +57,18 @@ impl Servers {
             recordings = recordings.with_image(digest_of(&photo), response);
             photos.push((format!("photo-{number}.jpg"), photo));
         }
-        let textract = LocalTextract::start(local::Settings::new(Reader::Recorded(recordings))).await?;
-        let aws = aws::load(&AwsOverrides {
+        let mut overrides = AwsOverrides {
             region: Some("us-east-1".to_owned()),
             credentials: Some((s3.access_key().to_owned(), s3.secret_key().to_owned())),
             s3_endpoint: Some(s3.endpoint()),
-            textract_endpoint: Some(textract.endpoint()),
-        })
-        .await?;
+            textract_endpoint: None,
+        };
+        let mut settings = local::Settings::new(Reader::Recorded(recordings));
+        // Photos above 5 MB travel by reference.
+        settings.s3 = Some(aws::load(&overrides).await?.s3);
+        let textract = LocalTextract::start(settings).await?;
+        overrides.textract_endpoint = Some(textract.endpoint());
+        let aws = aws::load(&overrides).await?;
         for (key, photo) in photos {
             let put = aws.s3.put_object().bucket(SOURCE).key(key).body(photo.into());
             put.send().await.context("cannot upload a photo")?;
