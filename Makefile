@@ -4,10 +4,10 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin
 # Where cargo builds.
 TARGET = "$${CARGO_TARGET_DIR:-target}"
-# More arguments for `host dev` and for the load and chaos commands: make dev ARGS="--help"
+# More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test bench load growth chaos clean
+.PHONY: help setup build release dev test fuzz bench load growth chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,10 @@ dev: ## install, build and start everything, work the bundled receipts, stay up 
 test: ## every check of the project; CI runs exactly this
 	@scripts/setup test
 	@scripts/test
+
+fuzz: ## feed bytes to what reads from outside; FUZZ_SECONDS=600 for each, FUZZ_TARGETS="response trace" for some
+	@scripts/setup fuzz
+	@ARGS="$(ARGS)" scripts/fuzz
 
 bench: ## measure the guest's parser
 	@scripts/setup build

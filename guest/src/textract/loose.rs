@@ -3,9 +3,9 @@
 //! Textract's responses reach us through SDKs, logs and people's scripts, which write null, strings for numbers, or leave
 //! things out. One odd block must not cost the receipt.
 
-use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, forward_to_deserialize_any};
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -80,7 +80,65 @@ impl<'de, T: Deserialize<'de>> Loose<'de> for List<T> {
 
 impl<'de, T: Deserialize<'de> + Default> Loose<'de> for Object<T> {
     fn from_object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(object)).map(Self)
+        T::deserialize(Members(object)).map(Self)
+    }
+}
+
+/// An object's members for one of our structs. A name that stands twice is JSON, but a struct refuses it: the first counts.
+struct Members<A>(A);
+
+impl<'de, A: MapAccess<'de>> Deserializer<'de> for Members<A> {
+    type Error = A::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, A::Error> {
+        visitor.visit_map(self.0)
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, A::Error> {
+        visitor.visit_map(Once { object: self.0, unseen: fields.to_vec(), fields })
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
+}
+
+/// Shows each of the struct's fields once.
+struct Once<A> {
+    object: A,
+    unseen: Vec<&'static str>,
+    fields: &'static [&'static str],
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'de, A: MapAccess<'de>> MapAccess<'de> for Once<A> {
+    type Error = A::Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        while let Some(Name(name)) = self.object.next_key()? {
+            match self.unseen.iter().position(|field| *field == name) {
+                Some(place) => drop(self.unseen.swap_remove(place)),
+                None if self.fields.contains(&&*name) => {
+                    self.object.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                None => {}
+            }
+            return seed.deserialize(name.into_deserializer()).map(Some);
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, A::Error> {
+        self.object.next_value_seed(seed)
     }
 }
 
@@ -152,6 +210,16 @@ mod tests {
             assert!(serde_json::from_str::<List<Text>>(json).is_ok(), "{json}");
             assert!(serde_json::from_str::<Object<()>>("null").is_ok());
         }
+    }
+
+    #[test]
+    fn of_two_members_of_one_name_the_first_counts() {
+        #[derive(Default, Deserialize)]
+        struct Named {
+            a: Number,
+        }
+        let named: Object<Named> = serde_json::from_str(r#"{"b":1,"a":1,"b":2,"\u0061":{"x":[2]},"a":3}"#).unwrap();
+        assert_eq!(named.0.a.0, Some(1.0));
     }
 
     #[test]

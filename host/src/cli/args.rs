@@ -238,7 +238,7 @@ impl AdminArgs {
 }
 
 /// Reads `250ms`, `30s`, `15m`, `2h`, `7d`; a bare number is seconds.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is no time; write 250ms, 30s, 15m or 2h"))?;
@@ -257,7 +257,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Reads `512KiB`, `64MiB`, `1GiB`, `10MB`; a bare number is bytes.
-pub(super) fn size(text: &str) -> Result<usize, String> {
+pub fn size(text: &str) -> Result<usize, String> {
     let text = text.trim();
     let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
     let number: usize =

@@ -37,8 +37,8 @@ impl Inspect {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let (name, bytes) = match &self.file {
             Some(path) => {
-                let bytes =
-                    std::fs::read(path).map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
+                let bytes = sandbox::read_component(path)
+                    .map_err(|error| anyhow::anyhow!("cannot read {}: {error}", path.display()))?;
                 (path.display().to_string(), bytes)
             }
             None => ("the built-in component".to_owned(), EMBEDDED.to_vec()),

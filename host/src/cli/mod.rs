@@ -24,6 +24,8 @@ mod swapping;
 mod target;
 mod trace;
 
+pub use args::{duration, size};
+
 use std::io;
 use std::process::ExitCode;
 

@@ -14,7 +14,7 @@ use crate::admin::{Admin, AdminSettings};
 use crate::aws::Aws;
 use crate::breaker::SharedBreaker;
 use crate::queue::{Database, components};
-use crate::sandbox::{EMBEDDED, Meter, Sandbox};
+use crate::sandbox::{EMBEDDED, Meter, Sandbox, read_component};
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
 use crate::swap::trust::{Distrusted, Trust};
@@ -369,7 +369,7 @@ fn load_shadow(
 }
 
 fn read_candidate(path: &std::path::Path) -> anyhow::Result<Candidate> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
+    let bytes = read_component(path).with_context(|| format!("cannot read the component {}", path.display()))?;
     let mut signature = path.to_owned().into_os_string();
     signature.push(SIGNATURE_SUFFIX);
     let signature = std::fs::read_to_string(PathBuf::from(signature)).ok();

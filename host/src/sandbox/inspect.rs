@@ -1,5 +1,9 @@
 //! What a component is, from its bytes alone, before anything of it is compiled.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
 use serde::Serialize;
 use wasmparser::{Encoding, Parser, Payload};
 
@@ -11,6 +15,9 @@ pub const CONTRACT: &str = "snapceit:receipts";
 /// The contract's version that this host speaks. Components for the same 0.MINOR are taken.
 pub const CONTRACT_VERSION: &str = "0.1.0";
 
+/// Most bytes that a component may have. Larger ones are neither read nor compiled.
+pub const LARGEST_COMPONENT: u64 = 64 << 20;
+
 const EXPORTS: [&str; 3] = ["worker", "parser", "policy"];
 const IMPORTS: [&str; 4] = ["types", "objects", "queue", "textract"];
 
@@ -19,6 +26,8 @@ const IMPORTS: [&str; 4] = ["types", "objects", "queue", "textract"];
 pub enum Refusal {
     #[error("it is empty")]
     Empty,
+    #[error("it has {0} bytes, and a component may have {LARGEST_COMPONENT}")]
+    TooLarge(usize),
     #[error("it is no WebAssembly ({0})")]
     NotWasm(String),
     #[error("it is a core WebAssembly module, not a component (build it for wasm32-wasip2)")]
@@ -48,6 +57,20 @@ pub struct Inspection {
     pub contract: Option<String>,
 }
 
+/// Reads a component's file.
+///
+/// Fails where it cannot be read, and where it has more than [`LARGEST_COMPONENT`] bytes.
+pub fn read_component(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(LARGEST_COMPONENT + 1).read_to_end(&mut bytes)?;
+    if read as u64 > LARGEST_COMPONENT {
+        return Err(io::Error::other(format!(
+            "it has more than the {LARGEST_COMPONENT} bytes that a component may have"
+        )));
+    }
+    Ok(bytes)
+}
+
 /// Reads a component's outside, and says whether this host would run it.
 pub fn inspect(bytes: &[u8]) -> (Inspection, Result<(), Refusal>) {
     let mut inspection = Inspection {
@@ -70,6 +93,9 @@ pub fn inspect(bytes: &[u8]) -> (Inspection, Result<(), Refusal>) {
 fn read(bytes: &[u8], inspection: &mut Inspection) -> Result<(), Refusal> {
     if bytes.is_empty() {
         return Err(Refusal::Empty);
+    }
+    if bytes.len() as u64 > LARGEST_COMPONENT {
+        return Err(Refusal::TooLarge(bytes.len()));
     }
     if !bytes.starts_with(b"\0asm") {
         let start = String::from_utf8_lossy(bytes.get(..bytes.len().min(16)).unwrap_or_default()).into_owned();

@@ -24,7 +24,7 @@ pub use bindings::snapceit::receipts::types;
 pub use call::{Call, NoAnswer, Oracle};
 pub use completion::{completion, decimal, iso_date};
 pub use engine::{Sandbox, SandboxError};
-pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, Refusal, inspect};
+pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, LARGEST_COMPONENT, Refusal, inspect, read_component};
 pub use limits::Limits;
 pub use meter::{Meter, Metered};
 pub use program::{EMBEDDED, LoadError, Program};

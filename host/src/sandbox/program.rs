@@ -12,7 +12,7 @@ use super::bindings::exports::snapceit::receipts::policy::Decision;
 use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
 use super::engine::Sandbox;
-use super::inspect::{Inspection, Refusal, contract_interface, inspect};
+use super::inspect::{Inspection, Refusal, contract_interface, inspect, read_component};
 use super::limits;
 use super::state::RunState;
 use super::tally::Tally;
@@ -57,7 +57,7 @@ impl Sandbox {
         };
         let name = path.display().to_string();
         let bytes =
-            std::fs::read(path).map_err(|error| LoadError::Read { path: name.clone(), reason: error.to_string() })?;
+            read_component(path).map_err(|error| LoadError::Read { path: name.clone(), reason: error.to_string() })?;
         self.load_bytes(&name, &bytes)
     }
 

@@ -100,9 +100,11 @@ fn own_bucket(bucket: &str, source_bucket: &str) -> Result<(), Failure> {
 /// What the app wrote, fit for a message: messages reach logs, the database and traces, and a pre-signed URL's query is
 /// a credential, as is what stands before an `@`.
 fn shown(text: &str) -> String {
+    // What only looks like a scheme may be a query that holds a URL.
+    let is_scheme = |text: &str| text.bytes().all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
     let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => (String::new(), text),
+        Some((scheme, rest)) if is_scheme(scheme) => (format!("{scheme}://"), rest),
+        _ => (String::new(), text),
     };
     let cut = rest.find(['?', '#']).unwrap_or(rest.len());
     let rest = rest.get(..cut).unwrap_or_default();
@@ -201,6 +203,8 @@ mod tests {
             "s3://other?SECRET/a.jpg",
             "//my.receipts.s3.amazonaws.com/../a.jpg?X-Amz-Signature=SECRET",
             &format!("{long}?X-Amz-Signature=SECRET"),
+            "my.receipts.s3.amazonaws.com/a.jpg?X-Amz-Signature=SECRET&from=https://example.com",
+            "me:SECRET@evil.example/a.jpg?from=https://example.com",
         ] {
             let failure = locate(Some(text), "my.receipts").unwrap_err();
             assert!(!failure.message.contains("SECRET"), "{}", failure.message);

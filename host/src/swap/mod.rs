@@ -15,6 +15,7 @@ pub mod trust;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::sandbox::LARGEST_COMPONENT;
 pub use deployed::{Deployed, short};
 pub use keep::Keep;
 pub use ledger::in_words as distrust_in_words;
@@ -104,8 +105,6 @@ impl std::fmt::Display for Stage {
     }
 }
 
-/// Larger components are not read.
-pub const LARGEST_COMPONENT: u64 = 64 << 20;
 /// A signature file has four lines; what is longer is none.
 const LONGEST_SIGNATURE: u64 = 16 << 10;
 

@@ -16,6 +16,7 @@ pub use event::{Effect, Event, FailedHow, Header, Json, MaskedIn, Name, Settings
 pub use line::LineError;
 pub use read::{Trace, TraceError, traces_in};
 pub use record::{RecordError, RecordSettings, RecordStats, Recorder};
+pub use redact::redacted;
 pub use time::utc;
 
 /// Version of the format. A reader refuses every other one.

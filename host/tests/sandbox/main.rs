@@ -4,6 +4,7 @@
 // Straight to the server: a test may name its statements.
 #![allow(clippy::disallowed_methods)]
 
+mod attacks;
 mod cache;
 mod components;
 mod invariant_7;

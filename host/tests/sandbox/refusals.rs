@@ -57,6 +57,20 @@ async fn what_cannot_be_run_is_refused_by_name() {
     assert!(missing.log.contains("cannot read the component /nowhere/worker.wasm"), "{}", missing.log);
 }
 
+/// However long a file is: what is read of it is bounded.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_larger_than_a_component_may_be_is_not_read() {
+    let world = World::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("terabyte.wasm");
+    std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    let file = path.to_str().unwrap();
+    for ran in [host(&["inspect", file]).await, world.host(&["run", "--once", "--component", file]).await] {
+        assert_eq!(ran.code, Some(1), "{}", ran.log);
+        assert!(ran.log.contains(file) && ran.log.contains("more than the 67108864 bytes"), "{}", ran.log);
+    }
+}
+
 /// Damage inside is found when it is compiled: an error, no panic.
 #[test]
 fn a_component_with_damage_inside_does_not_harm_the_host() {

@@ -115,15 +115,7 @@ impl World {
     ) -> (Counts, Runs) {
         let sandbox = Arc::new(Sandbox::new(limits, 1, Some(&cache())).unwrap());
         let program = Arc::new(sandbox.load(Some(component)).unwrap());
-        let settings = PumpSettings {
-            capacity: 100,
-            max_attempts,
-            lease: Duration::from_secs(30),
-            every: Duration::from_secs(30),
-        };
-        let database = Database::parse(&self.url).unwrap();
-        let pump = Arc::new(Pump::start(database, settings, Arc::new(Notify::new())).await.unwrap());
-        let services = Arc::new(and(self.services(Arc::clone(&pump)).await));
+        let (pump, services) = self.pump_with(max_attempts, Arc::new(Notify::new()), and).await;
         let settings =
             ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);
@@ -138,6 +130,31 @@ impl World {
         let runs = tokio::time::timeout(PATIENCE, run).await.expect("the schedule hangs");
         assert!(runs.drained);
         (pump.counts(), runs)
+    }
+
+    /// A pump, what a run reaches through it, and what wakes it.
+    pub(crate) async fn pump(&self, max_attempts: u32) -> (Arc<Pump>, Arc<Services>, Arc<Notify>) {
+        let wake = Arc::new(Notify::new());
+        let (pump, services) = self.pump_with(max_attempts, Arc::clone(&wake), |services| services).await;
+        (pump, services, wake)
+    }
+
+    async fn pump_with(
+        &self,
+        max_attempts: u32,
+        wake: Arc<Notify>,
+        and: impl FnOnce(Services) -> Services,
+    ) -> (Arc<Pump>, Arc<Services>) {
+        let settings = PumpSettings {
+            capacity: 100,
+            max_attempts,
+            lease: Duration::from_secs(30),
+            every: Duration::from_secs(30),
+        };
+        let database = Database::parse(&self.url).unwrap();
+        let pump = Arc::new(Pump::start(database, settings, wake).await.unwrap());
+        let services = Arc::new(and(self.services(Arc::clone(&pump)).await));
+        (pump, services)
     }
 
     async fn services(&self, pump: Arc<Pump>) -> Services {

@@ -10,7 +10,7 @@ use super::step;
 use crate::cli::args::SandboxArgs;
 use crate::cli::output::{self, plain};
 use crate::replay::{Differences, Loose, Replayed, decisions_of, exactly, with_another};
-use crate::sandbox::{EMBEDDED, Limits, Meter, Program, RunError};
+use crate::sandbox::{EMBEDDED, Limits, Meter, Program, RunError, read_component};
 use crate::trace::{Event, FailedHow, Settings, Trace};
 
 /// Instructions that another component may take for one run.
@@ -165,7 +165,7 @@ impl SandboxArgs {
         let Some(path) = self.component_file()? else {
             return Ok(("the built-in component".to_owned(), EMBEDDED.to_vec()));
         };
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read the component {}", path.display()))?;
+        let bytes = read_component(path).with_context(|| format!("cannot read the component {}", path.display()))?;
         Ok((path.display().to_string(), bytes))
     }
 }

@@ -47,6 +47,11 @@ pub(super) fn response(json: &str, known: &mut Known) -> Option<Redacted> {
     redacted
 }
 
+/// An OCR response as a recorder that redacts writes it; none where there is nothing to mask.
+pub fn redacted(response: &str) -> Option<String> {
+    self::response(response, &mut Known::new()).map(|redacted| redacted.text)
+}
+
 /// Masks the strings of an event's arguments or result; none where there is nothing to mask.
 pub(super) fn value(json: &str, known: &Known) -> Option<Redacted> {
     let mut masks = Masks::new(json);
