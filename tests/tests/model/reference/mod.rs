@@ -203,7 +203,8 @@ impl Model {
     pub fn settled(&self, token: Token) -> bool {
         let Some(issued) = self.issued.get(&token) else { return false };
         let Some(place) = &self.places[issued.slot] else { return false };
-        place.row.as_ref().is_some_and(|row| row.settled == Some(token) && self.rows[issued.slot] == issued.row)
+        let told_by = |row: &Row| row.settled == Some(token) || row.history.iter().any(|past| past.token == token);
+        place.row.as_ref().is_some_and(|row| told_by(row) && self.rows[issued.slot] == issued.row)
             || place.dead.as_ref().is_some_and(|dead| dead.settled == token)
     }
 
