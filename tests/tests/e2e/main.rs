@@ -16,6 +16,7 @@ mod lost_replies;
 mod migrations;
 mod oracle;
 mod plans;
+mod promises;
 mod prune;
 mod pump;
 mod record;
