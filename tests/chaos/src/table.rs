@@ -34,6 +34,7 @@ pub fn of(report: &Report) -> Table {
     row("dead", &format!("{} ({})", outcomes.dead.values().sum::<i64>(), list(&outcomes.dead)));
     row("taken care of by a person", &outcomes.by_hand);
     row("deleted by a person", &outcomes.deleted);
+    row("put back when the hosts ended, done by the next", &outcomes.put_back_in_the_end);
     row("lost", &outcomes.lost);
     row("settled twice", &outcomes.doubled);
     row("attempts: receipts", &list(&outcomes.attempts));

@@ -58,6 +58,8 @@ pub struct Outcomes {
     /// A status of the app's own.
     pub by_hand: i64,
     pub deleted: i64,
+    /// Dead letters of a component on probation that its host took back when it ended; worked by the next host.
+    pub put_back_in_the_end: i64,
     /// Neither done nor dead, nor taken care of by a person. Must be 0.
     pub lost: i64,
     /// Settled more than once. Must be 0.

@@ -127,6 +127,7 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
         progress(Progress { inserted, open, faults: !clock.is_over(), violations });
     });
     let (records, (postgres, torments, stuck), ()) = tokio::join!(fleet, story, watching);
+    let left = stage.work_what_is_left().await;
 
     let mut report = Report {
         seed: settings.seed,
@@ -135,6 +136,7 @@ pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
         faults: torments,
         ..Report::default()
     };
+    report.outcomes.put_back_in_the_end = left;
     report.violations.extend(stuck);
     report.hosts_told(&records);
     report.judged(stage, settings, &weather, seen).await;
@@ -313,7 +315,9 @@ impl Report {
         violations.extend(weather.bill.wasted());
         let violations: Vec<Violation> = violations.into_iter().collect();
         self.looks = seen.lock().unwrap().looks;
-        self.outcomes = figures::outcomes(&client, settings.receipts.into()).await.unwrap();
+        let put_back_in_the_end = self.outcomes.put_back_in_the_end;
+        let outcomes = figures::outcomes(&client, settings.receipts.into()).await.unwrap();
+        self.outcomes = figures::Outcomes { put_back_in_the_end, ..outcomes };
         self.outcomes.doubled =
             violations.iter().filter(|violation| violation.broken == "it was settled twice").count();
         self.faults.component_changes = figures::component_changes(&client).await.unwrap();

@@ -162,6 +162,18 @@ impl Stage {
             .arg(self.component())
     }
 
+    /// A host that ends takes back the dead letters of a component that is still on probation. So the next one has work,
+    /// and does it with a component that is on none. Returns how many there were.
+    pub async fn work_what_is_left(&self) -> i64 {
+        let client = self.connect().await.expect("Postgres is left in peace by now");
+        let left = super::open(&client).await.unwrap();
+        if left > 0 {
+            let max_attempts = MAX_ATTEMPTS.to_string();
+            self.command(0).args(["run", "--once", "--admin", "off", "--max-attempts", &max_attempts]).run().await.ok();
+        }
+        left
+    }
+
     /// A host has an admin endpoint now, or none any more.
     pub fn admin_is(&self, host: usize, address: Option<String>) {
         self.admins.lock().unwrap()[host] = address;
