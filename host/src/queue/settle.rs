@@ -65,6 +65,11 @@ impl Outcome {
             Self::DeadLetter { .. } => "dead-lettering",
         }
     }
+
+    /// Whether it gives back a job that was not begun.
+    pub(super) fn is_give_back(&self) -> bool {
+        matches!(self, Self::Retry { failure: None, .. })
+    }
 }
 
 /// How many jobs ended how, as committed.

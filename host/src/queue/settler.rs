@@ -178,6 +178,9 @@ impl Settler {
         self.resolve(|settlement| match before.contains(&settlement.entry.lease.token) {
             _ if !lost(settlement) => None,
             true => Some(Verdict::Committed),
+            // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer ours,
+            // which is all that was wanted.
+            false if settlement.entry.outcome.is_give_back() => Some(Verdict::Committed),
             false => Some(Verdict::LeaseLost),
         });
         Ok(())

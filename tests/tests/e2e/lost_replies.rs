@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use host::queue::{Counts, Job, Pump};
 use tests::World;
 use tests::wire::{Ambush, Fault, Link, Moment, Step, Wire};
 use tokio::sync::oneshot;
@@ -55,6 +56,27 @@ async fn a_retry_whose_reply_was_lost_is_put_back_once() {
 /// And for one that another worker has settled since then.
 #[tokio::test]
 async fn a_retry_whose_reply_was_lost_is_known_after_another_worker_settled_the_job() {
+    let worked = settled_by_another_meanwhile(async |pump, job| {
+        pump.settle(&job, pump::retry(Duration::ZERO, false), None).await.unwrap();
+    });
+    let counts = worked.await;
+    assert_eq!((counts.retried, counts.lost), (1, 0));
+}
+
+/// A job given back leaves no trace then. It was not lost: nobody wanted it any more.
+#[tokio::test]
+async fn a_job_given_back_whose_reply_was_lost_is_not_called_lost_after_another_worker_settled_it() {
+    let worked = settled_by_another_meanwhile(async |pump, job| {
+        pump.release(&job);
+        assert!(pump.finish(Duration::from_secs(10)).await);
+    });
+    let counts = worked.await;
+    assert_eq!((counts.released, counts.lost), (1, 0));
+}
+
+/// Puts a job back with a reply that is lost; before that can be looked up, another worker has completed the job. What the
+/// first one counted.
+async fn settled_by_another_meanwhile(put_back: impl AsyncFnOnce(&Pump, Job)) -> Counts {
     let (wire, link) = wired().await;
     let world = &wire.world;
     world.insert("a.jpg").await;
@@ -65,9 +87,11 @@ async fn a_retry_whose_reply_was_lost_is_known_after_another_worker_settled_the_
     soon.every = Duration::from_millis(50);
     let other = pump::start_with(world.db.database(), soon).await;
     // Meanwhile nobody can connect to look up what was settled.
-    let name = world.text("SELECT current_database()::text", &[]).await;
-    let admit =
-        async |whether: bool| world.execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {whether}")).await;
+    let admit = async |whether: bool| {
+        world
+            .execute(&format!("UPDATE pg_database SET datallowconn = {whether} WHERE datname = current_database()"))
+            .await;
+    };
     admit(false).await;
     let lost = lose_reply(&wire, Step::PutBack);
     let meanwhile = async {
@@ -76,11 +100,9 @@ async fn a_retry_whose_reply_was_lost_is_known_after_another_worker_settled_the_
         other.settle(&job, complete("V", "1.00"), None).await.unwrap();
         admit(true).await;
     };
-    let (settled, ()) = tokio::join!(pump.settle(&job, pump::retry(Duration::ZERO, false), None), meanwhile);
-    settled.unwrap();
-    let counts = pump.counts();
-    assert_eq!((counts.retried, counts.lost), (1, 0));
+    tokio::join!(put_back(&pump, job), meanwhile);
     world.assert_settled(1).await;
+    pump.counts()
 }
 
 /// What a claim leased although its reply never came is worked all the same: it costs no attempt.
