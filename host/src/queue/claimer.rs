@@ -301,9 +301,14 @@ impl Looker {
         let spent = self.claimer().await?.spent(max_attempts, 100).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
         for job in spent {
-            if !self.shared.lock().burying.insert(job.lease) {
+            let mut state = self.shared.lock();
+            // A lease of our own that ran out while the database was held up: its worker is alive, and the next heartbeat
+            // renews it.
+            let is_ours = state.held.get(&job.lease.job).is_some_and(|held| held.lease == job.lease);
+            if is_ours || !state.burying.insert(job.lease) {
                 continue;
             }
+            drop(state);
             let outcome = Outcome::DeadLetter { failure: epitaph(&job), notes: "max attempts exceeded" };
             let entry = Entry { lease: job.lease, outcome, component: None };
             let _ = settler.send(Settlement::new(entry, None));

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use host::ocr::local::Fault;
+use host::queue::PumpSettings;
 use tests::{World, eventually};
 
-use crate::pump::{HOUR, claimed, dead_letter};
+use crate::pump::{self, HOUR, claimed, complete, dead_letter};
 
 #[tokio::test]
 async fn invariant_1_killed_hosts_lose_no_receipt() {
@@ -58,4 +59,23 @@ async fn invariant_1_a_receipt_that_a_person_finished_is_not_dead_as_well() {
     assert_eq!(world.status_of(&receipt).await, "ocr_done");
     assert_eq!(world.count("receipt_queue_dlq").await, 0);
     assert_eq!(world.count("receipt_queue WHERE NOT processed").await, 0);
+}
+
+/// A lease of its own that ran out while the database was held up is no crash: the worker is alive and knows it.
+#[tokio::test]
+async fn invariant_1_a_host_does_not_bury_what_it_is_working() {
+    let world = World::new().await;
+    world.insert("a.jpg").await;
+    let often = PumpSettings { max_attempts: 1, every: Duration::from_millis(20), ..pump::settings() };
+    let pump = pump::start_with(world.db.database(), often).await;
+    let job = pump::take(&pump).await;
+    pump::expire(&world).await;
+    // Each of these is claimed by a look, and followed by others that find nothing and look for what is spent.
+    for _ in 0..3 {
+        world.insert("b.jpg").await;
+        pump::take(&pump).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(world.count("receipt_queue_dlq").await, 0);
+    pump.settle(&job, complete("V", "1.00"), None).await.unwrap();
 }
