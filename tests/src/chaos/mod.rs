@@ -82,7 +82,7 @@ pub fn random_seed() -> u64 {
 
 /// Runs it. The report has violations when the worker, or this, is broken.
 pub async fn run(settings: &Settings, progress: impl Fn(Progress)) -> Report {
-    let plan = Plan::new(settings.seed, settings.hosts, settings.faults_for * LONGEST, LEASE);
+    let plan = Plan::new(settings.seed, settings.hosts, settings.faults_for, LONGEST, LEASE);
     // Built now, and not when the first is due: it may take minutes.
     tokio::task::spawn_blocking(candidates::traps).await.unwrap();
     let (mut stage, postgres) = Stage::build(settings).await;

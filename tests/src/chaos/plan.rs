@@ -76,12 +76,13 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Faults on `hosts` hosts for a time of `length`.
-    pub fn new(seed: u64, hosts: usize, length: Duration, lease: Duration) -> Self {
+    /// Faults on `hosts` hosts for a time of `least`, and for up to `times` as long where that is not enough.
+    pub fn new(seed: u64, hosts: usize, least: Duration, times: u32, lease: Duration) -> Self {
         let mut rng = Rng::with_seed(seed);
+        let length = least * times;
         let millis = |range: Range<u64>| move |rng: &mut Rng| Duration::from_millis(rng.u64(range.clone()));
         // Long runs have time to get going between two faults.
-        let pace = if length < Duration::from_secs(60) { 1 } else { 2 };
+        let pace = if least < Duration::from_secs(60) { 1 } else { 2 };
         let paced = |range: Range<u64>| millis(range.start * pace..range.end * pace);
         let lease = u64::try_from(lease.as_millis()).expect("a lease of seconds");
         let (down, asleep) = (millis(0..2_000), millis(lease * 5 / 4..lease * 5 / 2));
@@ -174,19 +175,24 @@ mod tests {
 
     #[test]
     fn a_seed_is_a_plan() {
-        let plan = |seed| Plan::new(seed, 3, Duration::from_secs(60), Duration::from_secs(2));
+        let plan = |seed| Plan::new(seed, 3, Duration::from_secs(60), 1, Duration::from_secs(2));
         assert_eq!(plan(7), plan(7));
         assert_ne!(plan(7), plan(8));
     }
 
+    /// What the short form asks for has to be in its plan: it may be over as soon as its least time is.
     #[test]
     fn a_short_plan_has_every_kind_of_fault() {
-        for seed in 0..200 {
-            let plan = Plan::new(seed, 3, Duration::from_secs(18), Duration::from_secs(2));
-            let faults: Vec<_> = plan.hosts.iter().flatten().map(|(_, fault)| *fault).collect();
-            assert!(faults.iter().any(|fault| matches!(fault, HostFault::Kill { .. })), "{seed}");
-            assert!(faults.iter().any(|fault| matches!(fault, HostFault::Stop { .. })), "{seed}");
-            assert!(plan.database.len() >= 2 && !plan.guests.is_empty() && !plan.storms.is_empty(), "{seed}");
+        let least = Duration::from_secs(18);
+        for seed in 0..2_000 {
+            let plan = Plan::new(seed, 3, least, super::super::LONGEST, super::super::LEASE);
+            let in_time = |at: &Duration| *at < least - Duration::from_secs(1);
+            let faults: Vec<_> = plan.hosts.iter().flatten().filter(|(at, _)| in_time(at)).collect();
+            assert!(faults.iter().any(|(_, fault)| matches!(fault, HostFault::Kill { .. })), "{seed}");
+            assert!(faults.iter().any(|(_, fault)| matches!(fault, HostFault::Stop { .. })), "{seed}");
+            let mut database = plan.database.iter().filter(|(at, _)| in_time(at));
+            assert!(database.any(|(_, fault)| !matches!(fault, DatabaseFault::Terminate { .. })), "{seed}");
+            assert!(plan.guests.iter().any(|(at, _)| in_time(at)) && !plan.storms.is_empty(), "{seed}");
         }
     }
 }
