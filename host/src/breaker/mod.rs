@@ -7,7 +7,7 @@
 //! | open | nothing | the cool-down ends: half-open; a success of what had begun before: closed |
 //! | half-open | one probe | it fails: open, for twice as long; it succeeds: closed |
 //!
-//! A job that failed before another one succeeded is poisonous: it counts no more, until it succeeds itself.
+//! Where jobs may be poisonous: one that failed before another one succeeded is, and counts no more until it succeeds itself.
 
 mod shared;
 
@@ -25,14 +25,18 @@ pub struct BreakerSettings {
     pub first: Duration,
     /// No cool-down is longer.
     pub longest: Duration,
+    /// Whether a job may be to blame by itself. Where not, one that failed in the last outage counts in the next one, too.
+    pub poison: bool,
 }
 
 impl BreakerSettings {
     /// For a component: three receipts are more than one poisonous one. Probes are cheap, and a receipt that arrives when
     /// only the others are poisonous waits for one.
-    pub const COMPONENT: Self = Self { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+    pub const COMPONENT: Self =
+        Self { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(60), poison: true };
     /// For the services that a job needs: they come back sooner than a component is mended.
-    pub const SERVICES: Self = Self { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(30) };
+    pub const SERVICES: Self =
+        Self { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(30), poison: false };
 }
 
 /// See the module.
@@ -169,7 +173,10 @@ impl Breaker {
     pub fn succeeded(&mut self, job: Option<i64>, now: Instant) -> bool {
         self.failures = 0;
         self.jobless = 0;
-        self.poisonous.append(&mut self.jobs);
+        let failed = std::mem::take(&mut self.jobs);
+        if self.settings.poison {
+            self.poisonous.extend(failed);
+        }
         if let Some(job) = job {
             self.poisonous.remove(&job);
         }

@@ -4,7 +4,7 @@ use super::*;
 use proptest::prelude::*;
 
 const SETTINGS: BreakerSettings =
-    BreakerSettings { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(60) };
+    BreakerSettings { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(60), poison: true };
 
 fn second(number: u64) -> Duration {
     Duration::from_secs(number)
@@ -114,6 +114,18 @@ fn one_that_opens_again_at_once_goes_on_where_it_was() {
     };
     assert_eq!(again_after(second(0)), second(2));
     assert_eq!(again_after(second(60)), SETTINGS.first / 2);
+}
+
+#[test]
+fn an_outage_that_comes_back_is_seen_though_the_same_jobs_wait() {
+    let mut breaker = Breaker::new(BreakerSettings::SERVICES);
+    let now = Instant::now();
+    for _ in 0..5 {
+        for job in 1..=3 {
+            assert_eq!(breaker.failed(Some(job), "gone", now, 0), job == 3);
+        }
+        assert!(breaker.failures() >= 3 && breaker.succeeded(Some(4), now));
+    }
 }
 
 #[test]

@@ -140,11 +140,14 @@ impl Pump {
         jobs
     }
 
-    /// Hands jobs back that were taken and not begun; they stay leased and are taken next.
+    /// Hands jobs back that were taken and not settled; they stay leased and are taken next.
     pub fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.shared.lock();
-        for job in jobs.into_iter().rev().filter(|job| !job.is_lost()) {
-            state.ready.push_front(job);
+        for job in jobs.into_iter().rev() {
+            let held = state.held.get(&job.lease.job);
+            if held.is_some_and(|held| held.lease == job.lease && !held.settling) && !job.is_lost() {
+                state.ready.push_front(job);
+            }
         }
         let surplus = self.shared.surplus(&mut state);
         self.shared.announce(&state);

@@ -99,9 +99,14 @@ impl Sandbox {
                 let failure =
                     Failure::new(FailureKind::Internal, "host.Panic", "the host failed while it worked the job");
                 program.tally.crashed();
-                for job in &spare {
-                    let outcome = after_crash(&program.tally, job, failure.clone());
-                    let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
+                match spare.as_slice() {
+                    [job] => {
+                        program.tally.came_to_nothing(Some(job.lease.job), &failure.message);
+                        let outcome = after_crash(&program.tally, job, failure);
+                        let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
+                    }
+                    // Which of them it was is not known. Each is worked alone, so that it becomes clear.
+                    _ => services.pump.put_back(spare.into_iter().map(Job::alone).collect()),
                 }
                 RunEnd {
                     result: Err(RunError::Trap("the host panicked".to_owned())),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use host::sandbox::{EMBEDDED, Limits, Observer, types};
 use host::trace::{Event, FailedHow, RecordSettings, Recorder, Trace, traces_in};
@@ -150,4 +151,27 @@ async fn a_run_in_which_the_host_panicked_has_an_end() {
     assert_eq!(end(&traces[0]), Some((FailedHow::Panic, "the host failed in the run")));
     let ran = host(&["replay", folder.path().to_str().unwrap()]).await.unharmed();
     assert!(ran.stdout.contains("1 runs as recorded, 0 not"), "{}", ran.stdout);
+}
+
+#[derive(Default)]
+struct PanicsOnce(AtomicBool);
+
+impl Observer for PanicsOnce {
+    fn completed(&self, _: &str, _: Arc<str>, _: &types::Receipt) {
+        assert!(self.0.swap(true, Ordering::Relaxed), "as ordered");
+    }
+}
+
+/// One attempt is all that each has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_host_charges_none_of_many() {
+    let world = World::new().await;
+    world.insert(&["ok.1", "ok.2", "ok.3"]).await;
+    let folder = TempDir::new().unwrap();
+    let recorder = recorder(&folder);
+    let worker = folder.path().join("worker.wasm");
+    std::fs::write(&worker, EMBEDDED).unwrap();
+    let observer = Arc::new(PanicsOnce::default());
+    let (counts, _) = world.pass_on_record(&worker, Limits::default(), &recorder, Some(observer)).await;
+    assert_eq!((counts.processed, counts.dead), (3, 0));
 }

@@ -26,7 +26,11 @@ impl RunState {
             && failure.kind.is_of_the_surroundings()
         {
             live.let_down.insert(job);
-            if failure.kind != FailureKind::LeaseLost {
+            // What the host or the queue is short of is not for the services' breaker to name.
+            let is_ours = failure.kind == FailureKind::LeaseLost
+                || failure.code.starts_with("queue.")
+                || failure.code == "image.NoRoom";
+            if !is_ours {
                 live.services.outage.failed(Some(job), &failure.to_string());
             }
         }

@@ -327,8 +327,8 @@ impl Live {
         if settled.is_ok() {
             let let_down = self.let_down.contains(&job.lease.job);
             self.tally.decided(job, &outcome, let_down);
-            if matches!(outcome, Outcome::Complete(_)) {
-                // It took them all: the photo, the OCR or what is left of it, and the artifact.
+            // One that was read from a stored artifact says nothing of the services that it did without.
+            if matches!(outcome, Outcome::Complete(_)) && self.ocr_calls.contains_key(&Some(job.lease.job)) {
                 self.services.outage.succeeded(Some(job.lease.job));
             }
         }
