@@ -83,10 +83,27 @@ pub(super) fn is_business(words: &Words) -> bool {
 /// is the kind that ends a name.
 pub(super) fn is_rest_of_name(words: &Words) -> bool {
     const ENDS: &str = "ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO";
-    let generic = |word: &str| {
-        is_listed(word, LEGAL) || is_listed(word, BUSINESS) || matches!(word, "M" | "CO" | "KL" | "S" | "B" | "AND")
+    (is_legal(words) || words.has_any(ENDS)) && words.len() <= 4 && own_words(words) == 0
+}
+
+/// Whether it begins as only the rest of a name can: `ENTERPRISE (NORTH) SDN BHD`, `(M) SDN BHD`, `& SONS`.
+pub(super) fn begins_in_the_middle(text: &str, words: &Words) -> bool {
+    const MIDDLE: &str = "ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO, M, SDN, BHD, HOLDINGS, MARKETING, AND";
+    text.starts_with(['&', '+']) || words.starts_with_any(MIDDLE)
+}
+
+/// Whether more has to follow: `HARDWARE &`.
+pub(super) fn is_cut_off(text: &str) -> bool {
+    let text = text.trim_end();
+    text.ends_with(['&', '+', '-', ',']) || text.ends_with(" AND") || text.ends_with(" OF")
+}
+
+/// How many of the words are not ones that any company may have.
+pub(super) fn own_words(words: &Words) -> usize {
+    let generic = |word: &&str| {
+        is_listed(word, LEGAL) || is_listed(word, BUSINESS) || matches!(*word, "M" | "CO" | "KL" | "S" | "B" | "AND")
     };
-    (is_legal(words) || words.has_any(ENDS)) && words.len() <= 4 && words.iter().all(generic)
+    words.len() - words.iter().filter(generic).count()
 }
 
 /// Says what a line at the top is.

@@ -70,7 +70,7 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.has_any(REDUCTION) && !words.has("AFTER") {
         return Some(Label::Other);
     }
-    if words.has_any(DUE) {
+    if words.has_any(DUE) || words.len() == 1 && words.has("DUE") {
         let change = words.has("CHANGE");
         return Some(if change { Label::Change } else { Label::Total(95) });
     }

@@ -46,6 +46,16 @@ pub fn read(document: &Document) -> Receipt {
     receipt
 }
 
+/// What speaks for each amount and each name, for `guest/training`. No part of the contract.
+#[doc(hidden)]
+pub fn evidence(document: &Document) -> [Vec<(String, Vec<f32>)>; 2] {
+    let rows = rows::group(&document.lines);
+    let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
+    let amounts = pages.last().map(|page| total::evidence(page)).unwrap_or_default();
+    let names = pages.first().map(|page| vendor::evidence(page)).unwrap_or_default();
+    [amounts.into_iter().map(|(amount, features)| (amount.to_string(), features)).collect(), names]
+}
+
 /// How sure the whole reading is. A receipt needs both vendor and total: one alone says little, and a date adds nothing.
 fn confidence(receipt: &Receipt) -> f32 {
     let vendor = receipt.vendor.as_ref().map_or(0.0, |field| field.confidence);

@@ -1,0 +1,154 @@
+//! The named amounts of a page.
+
+use super::super::amounts::{self, Amount};
+use super::super::currency::{self, Context};
+use super::super::labels::{self, Label};
+use super::super::rows::Row;
+use super::super::words::Words;
+use crate::receipt::{Field, Money, Place};
+use crate::textract::Line;
+
+/// An amount with the words that name it.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) label: Option<Label>,
+    pub(super) read: Read,
+    /// Which row of the page it stands on, from 0.
+    pub(super) row: usize,
+    /// Whether it stands below the heading of a table of taxes, whose totals are not the receipt's.
+    pub(super) in_tax_table: bool,
+}
+
+/// An amount and how well it was read.
+#[derive(Clone, Debug)]
+pub(super) struct Read {
+    pub(super) amount: Amount,
+    pub(super) confidence: f32,
+    place: Option<Place>,
+}
+
+impl Read {
+    fn new(amount: Amount, cell: &Line) -> Self {
+        Self { amount, confidence: cell.confidence, place: cell.bounds.map(|bounds| Place { page: cell.page, bounds }) }
+    }
+
+    pub(super) fn field(&self, sure: f32, context: &Context) -> Field<Money> {
+        Field {
+            value: Money { currency: context.currency(self.amount.mark), ..self.amount.money },
+            confidence: (self.confidence * sure).clamp(0.0, 100.0),
+            place: self.place,
+        }
+    }
+
+    pub(super) fn micros(&self) -> i128 {
+        self.amount.money.micros()
+    }
+}
+
+/// A stretch of a row: words, and the amounts that follow them.
+#[derive(Default)]
+struct Segment {
+    words: String,
+    confidence: f32,
+    amounts: Vec<Read>,
+}
+
+fn segments(row: &Row) -> Vec<Segment> {
+    let scanned: Vec<(&Line, Vec<Amount>)> = row.cells.iter().map(|&cell| (cell, amounts::scan(&cell.text))).collect();
+    let priced = |a: &Amount| a.has_cents() || a.mark.is_some();
+    // Whole numbers beside prices are quantities, and stay among the words.
+    let any_price = scanned.iter().flat_map(|(_, amounts)| amounts).any(priced);
+    let mut segments = vec![Segment::new()];
+    for (cell, amounts) in scanned {
+        let mut at = 0;
+        for amount in amounts.iter().filter(|a| !any_price || priced(a)) {
+            push_words(&mut segments, cell, cell.text.get(at..amount.start).unwrap_or_default());
+            if let Some(segment) = segments.last_mut() {
+                segment.amounts.push(Read::new(*amount, cell));
+            }
+            at = amount.end;
+        }
+        push_words(&mut segments, cell, cell.text.get(at..).unwrap_or_default());
+    }
+    segments
+}
+
+impl Segment {
+    fn new() -> Self {
+        Self { confidence: 100.0, ..Self::default() }
+    }
+
+    fn label(&self) -> Option<Label> {
+        labels::classify(Words::new(&self.words))
+    }
+
+    /// The amount that the words name: the last one with cents, for quantities and rates come before it.
+    fn amount(&self) -> Option<&Read> {
+        let mut whole = self.amounts.iter().rev().filter(|read| !read.amount.each);
+        let cents = whole.clone().find(|read| read.amount.has_cents());
+        cents.or_else(|| whole.next())
+    }
+}
+
+fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
+    let letters = words.chars().filter(|c| c.is_alphanumeric()).count();
+    if letters == 0 || currency::mark(&words.trim().to_uppercase()).is_some() {
+        return;
+    }
+    match segments.last_mut() {
+        Some(segment) if segment.amounts.is_empty() => {
+            segment.words.push(' ');
+            segment.words.push_str(words);
+            segment.confidence = segment.confidence.min(cell.confidence);
+        }
+        // A tax code behind a price (S, SR, ZRL) names nothing.
+        _ if letters <= 3 && Words::new(words).len() == 1 && labels::classify(Words::new(words)).is_none() => {}
+        _ => segments.push(Segment { words: words.to_owned(), confidence: cell.confidence, amounts: Vec::new() }),
+    }
+}
+
+/// The named amounts of a page, in reading order.
+pub(super) fn entries(rows: &[Row]) -> Vec<Entry> {
+    let split: Vec<Vec<Segment>> = rows.iter().map(segments).collect();
+    let mut entries = Vec::new();
+    let mut in_tax_table = false;
+    for (index, segments) in split.iter().enumerate() {
+        in_tax_table |= rows.get(index).is_some_and(heads_tax_table);
+        for segment in segments {
+            let label = segment.label();
+            let read = match segment.amount() {
+                Some(read) => Some(read.clone()),
+                None if label.is_some() && segments.len() == 1 => beside(rows, &split, index),
+                None => None,
+            };
+            if let Some(mut read) = read {
+                read.confidence = read.confidence.min(segment.confidence);
+                entries.push(Entry { label, read, row: index, in_tax_table });
+            }
+        }
+    }
+    entries
+}
+
+/// The amount of a label that stands alone on its row: on the row below, or on the one above where a skewed photo put it.
+fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<Read> {
+    let own = rows.get(index)?;
+    let near = |other: usize, reach: f32| {
+        let other_row = rows.get(other)?;
+        if other_row.page != own.page {
+            return None;
+        }
+        let segment = split.get(other)?.first().filter(|s| s.words.is_empty())?;
+        match (own.bounds(), other_row.bounds()) {
+            (Some(a), Some(b)) if (a.middle() - b.middle()).abs() > reach * a.height.max(b.height) => None,
+            _ => segment.amount().cloned(),
+        }
+    };
+    near(index + 1, 2.5).or_else(|| near(index.checked_sub(1)?, 0.9))
+}
+
+fn heads_tax_table(row: &Row) -> bool {
+    let words = Words::new(&row.text());
+    let tax = words.has_any("GST, TAX, VAT, SST, MWST, TVA");
+    tax && (words.has_any("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") || words.has("TAX CODE") || words.has("GST CODE"))
+}

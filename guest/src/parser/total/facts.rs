@@ -1,0 +1,135 @@
+//! What the amounts of a page say together.
+
+use super::super::labels::Label;
+use super::entries::{Entry, Read};
+
+/// Whether the value is the other one, rounded to the smallest coin.
+fn is_rounding_of(value: i128, other: i128) -> bool {
+    value % COIN == 0 && other % COIN != 0 && (value - other).abs() < COIN
+}
+
+/// See the module; all in millionths.
+pub(super) struct Facts {
+    pub(super) printed: Vec<i128>,
+    pub(super) tendered: Vec<i128>,
+    pub(super) cards: Vec<i128>,
+    pub(super) change: Option<i128>,
+    pub(super) subtotals: Vec<i128>,
+    pub(super) taxes: Vec<i128>,
+    rounding: Option<i128>,
+    pub(super) totals: Vec<i128>,
+}
+
+/// The largest of the smallest coins, 5 cents.
+pub(super) const COIN: i128 = 50_000;
+/// Above this, an amount named "rounding" is the rounded total itself.
+const LARGEST_ROUNDING: i128 = 500_000;
+
+impl Facts {
+    pub(super) fn new(entries: &[Entry]) -> Self {
+        let of = |wanted: Label| -> Vec<i128> {
+            let named = entries.iter().filter(|e| e.label == Some(wanted) && !e.in_tax_table);
+            named.map(|e| e.read.micros()).collect()
+        };
+        let roundings = of(Label::Rounding);
+        Self {
+            printed: entries.iter().map(|e| e.read.micros()).collect(),
+            // Printed with a minus where the sale is a sum that comes out at nothing.
+            tendered: of(Label::Tendered).into_iter().map(i128::abs).collect(),
+            cards: of(Label::Card),
+            change: of(Label::Change).last().copied(),
+            subtotals: of(Label::Subtotal),
+            taxes: of(Label::Tax),
+            rounding: roundings.into_iter().rev().find(|r| r.abs() <= LARGEST_ROUNDING),
+            totals: entries
+                .iter()
+                .filter(|e| matches!(e.label, Some(Label::Total(_))) && !e.in_tax_table)
+                .map(|e| e.read.micros())
+                .collect(),
+        }
+    }
+
+    /// How good a total it is by its words and by the sums that come out, 0 to some 130; none where nothing speaks for it.
+    pub(super) fn judge(&self, entry: &Entry) -> Option<f32> {
+        let value = entry.read.micros();
+        let mut score = match entry.label {
+            Some(Label::Total(strength)) => f32::from(strength),
+            Some(Label::Rounding) if value > LARGEST_ROUNDING => 96.0,
+            // The rounded total often has no words of its own.
+            None if self.rounding.is_some_and(|r| r != 0 && self.totals.contains(&(value - r))) => 84.0,
+            // Or is only printed as what the card, or the exact coins, paid.
+            Some(Label::Card | Label::Tendered) if self.change.unwrap_or(0) == 0 && self.is_near_total(value) => 84.0,
+            _ => return None,
+        };
+        if !entry.read.amount.has_cents() {
+            score -= if entry.read.amount.mark.is_some() { 8.0 } else { 30.0 };
+        }
+        if self.is_before_rounding(value) {
+            score -= 12.0;
+        }
+        if value == 0 {
+            score -= 40.0;
+        }
+        if value < 0 {
+            score -= 60.0;
+        }
+        if entry.in_tax_table {
+            score -= 45.0;
+        }
+        if self.is_rounded(value) {
+            score += 14.0;
+        }
+        if self.is_paid(value) {
+            score += 16.0;
+        }
+        if self.is_sum(value) {
+            score += 8.0;
+        }
+        score += 3.0 * self.totals.iter().filter(|&&t| t == value).count().min(3) as f32;
+        Some(score)
+    }
+
+    /// Whether it is another total, rounded: by the rounding that is printed, or by less than a coin to a round number.
+    pub(super) fn is_rounded(&self, value: i128) -> bool {
+        let mut before = self.totals.iter().chain(&self.subtotals);
+        match self.rounding.filter(|&r| r != 0) {
+            Some(rounding) => before.any(|&t| t + rounding == value || t - rounding == value),
+            None => self.is_near_total(value) || before.any(|&t| is_rounding_of(value, t)),
+        }
+    }
+
+    fn is_near_total(&self, value: i128) -> bool {
+        self.totals.iter().any(|&total| is_rounding_of(value, total))
+    }
+
+    /// Whether the printed rounding makes another printed amount of it.
+    pub(super) fn is_before_rounding(&self, value: i128) -> bool {
+        self.rounding.is_some_and(|r| r != 0 && self.printed.contains(&(value + r)))
+    }
+
+    /// Whether what was handed over, less the change, is this.
+    pub(super) fn is_paid(&self, value: i128) -> bool {
+        let change = self.change.unwrap_or(0).abs();
+        self.cards.contains(&value) || self.tendered.iter().any(|tendered| tendered - change == value)
+    }
+
+    pub(super) fn is_sum(&self, value: i128) -> bool {
+        self.subtotals.iter().any(|sub| self.taxes.iter().any(|tax| *tax != 0 && sub + tax == value))
+    }
+
+    /// The total where nothing is named so: what was paid less the change, what the card paid, the subtotal.
+    pub(super) fn unlabelled<'a>(&self, entries: &'a [Entry]) -> Option<(&'a Read, f32)> {
+        let last = |wanted: Label| {
+            let mut named = entries.iter().rev().filter(move |e| !e.in_tax_table && e.read.amount.has_cents());
+            named.find(|e| e.label == Some(wanted) && e.read.micros() != 0).map(|e| &e.read)
+        };
+        if let (Some(tendered), Some(change)) = (last(Label::Tendered), self.change) {
+            let paid = tendered.micros().abs() - change.abs();
+            if let Some(entry) = entries.iter().find(|e| e.read.micros() == paid && paid > 0) {
+                return Some((&entry.read, 0.7));
+            }
+        }
+        let candidates = [(Label::Card, 0.55), (Label::Subtotal, 0.5), (Label::Tendered, 0.4)];
+        candidates.into_iter().find_map(|(label, sure)| Some((last(label)?, sure)))
+    }
+}

@@ -1,0 +1,125 @@
+//! Which amount was paid: by its label, its place, and whether the sums agree.
+
+mod entries;
+mod facts;
+mod features;
+mod weights;
+
+use self::facts::Facts;
+use self::features::Candidate;
+use super::currency::Context;
+use super::rows::Row;
+use crate::receipt::{Field, Money};
+
+/// Finds the total of one page.
+pub(super) fn find(rows: &[Row], context: &Context) -> Option<Field<Money>> {
+    let entries = entries::entries(rows);
+    let facts = Facts::new(&entries);
+    if !entries.iter().any(|entry| facts.judge(entry).is_some()) {
+        return facts.unlabelled(&entries).map(|(read, sure)| read.field(sure, context));
+    }
+    let candidates = features::of(&entries, &facts);
+    let scores: Vec<f32> = candidates.iter().map(score).collect();
+    let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
+    let highest = at(&scores, best);
+    let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
+    candidates.get(best).map(|candidate| candidate.read.field((1.0 / all).clamp(0.05, 0.99), context))
+}
+
+/// What speaks for each amount of a page, for training: the amount, and the numbers that are weighed.
+pub(super) fn evidence(rows: &[Row]) -> Vec<(Money, Vec<f32>)> {
+    let entries = entries::entries(rows);
+    let facts = Facts::new(&entries);
+    let candidates = features::of(&entries, &facts);
+    candidates.iter().map(|candidate| (candidate.read.amount.money, candidate.features.to_vec())).collect()
+}
+
+fn score(candidate: &Candidate) -> f32 {
+    candidate.features.iter().zip(weights::WEIGHTS).map(|(feature, weight)| feature * weight).sum()
+}
+
+fn at(scores: &[f32], index: usize) -> f32 {
+    scores.get(index).copied().unwrap_or(f32::MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::rows;
+    use crate::textract::Line;
+
+    /// One line a text; the part behind `|` stands to the right on the same row.
+    fn total(texts: &[&str]) -> Option<String> {
+        let mut lines = Vec::new();
+        for (index, text) in texts.iter().enumerate() {
+            for (column, cell) in text.split('|').enumerate() {
+                lines.push(Line {
+                    text: cell.trim().to_owned(),
+                    confidence: 99.0,
+                    page: 1,
+                    bounds: crate::receipt::BoundingBox::new(0.1 + 0.5 * column as f32, 0.04 * index as f32, 0.3, 0.02),
+                });
+            }
+        }
+        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str())))
+            .map(|field| field.value.to_string())
+    }
+
+    fn is(texts: &[&str], expected: &str) {
+        assert_eq!(total(texts).as_deref(), Some(expected), "{texts:?}");
+    }
+
+    #[test]
+    fn the_amount_stands_right_of_its_label_or_below() {
+        is(&["Tea|4.00", "TOTAL|4.00"], "4.00");
+        is(&["TOTAL 4.00"], "4.00");
+        is(&["TOTAL", "4.00"], "4.00");
+        is(&["TOTAL|RM|4.00"], "4.00");
+    }
+
+    #[test]
+    fn the_rounded_total_is_paid() {
+        is(
+            &[
+                "TOTAL|RM 33.92",
+                "ROUNDING ADJUSTMENT|-RM 0.02",
+                "TOTAL ROUNDED|RM 33.90",
+                "CASH|RM 50.00",
+                "CHANGE|RM 16.10",
+            ],
+            "33.90",
+        );
+        is(&["Total: 102.39", "0.01", "Total|102.40"], "102.40");
+    }
+
+    #[test]
+    fn neighbours_of_the_total_are_not_taken() {
+        is(&["SUBTOTAL|12.19", "GST|0.69", "TOTAL|12.88", "CASH|50.00", "CHANGE|37.12"], "12.88");
+        is(&["TOTAL QTY|3", "TOTAL|8.00", "TOTAL SAVINGS|1.00"], "8.00");
+        is(&["TOTAL|37.10", "GST SUMMARY|AMT(RM)", "TOTAL|35.00|2.10"], "37.10");
+    }
+
+    #[test]
+    fn a_european_total() {
+        is(&["Zwischensumme|10,00", "MwSt 19%|1,90", "SUMME EUR|11,90", "Bar|20,00", "Rückgeld|8,10"], "11.90");
+    }
+
+    #[test]
+    fn the_tax_in_a_total_is_not_the_total() {
+        is(&["Tea|18.10", "QTY 8|18.10", "DUE|18.10", "PAY|18.10", "(TOTAL INCLUDED GST @ 6% :|1.02)"], "18.10");
+        is(&["Rice|60.30", "TAKEOUT TOTAL (INCL GST)|60.30", "CHANGE|0.00", "TOTAL INCLUDES 6% GST|3.41"], "60.30");
+    }
+
+    #[test]
+    fn a_misread_total_is_known_by_what_repeats() {
+        is(&["Tea|16.40", "SUBTOTAL|16.40", "TOTAL|16.48", "CASH|20.00", "CHANGE|3.60"], "16.40");
+    }
+
+    #[test]
+    fn without_a_label_the_sums_tell() {
+        is(&["Tea|4.00", "CASH|10.00", "CHANGE|6.00"], "4.00");
+        is(&["Tea|4.00", "VISA|4.00"], "4.00");
+        assert_eq!(total(&["Tea|4.00", "Rice|9.00"]), None);
+        assert_eq!(total(&["Page 2"]), None);
+    }
+}

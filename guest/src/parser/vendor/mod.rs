@@ -1,0 +1,161 @@
+//! Who was paid: the name at the top.
+
+mod features;
+mod name;
+mod weights;
+
+pub(super) use self::name::tidy;
+
+use self::features::Candidate;
+use super::amounts;
+use super::header::{self, Kind};
+use super::rows::Row;
+use super::words::Words;
+use crate::receipt::{Field, Place};
+use crate::textract::Line;
+
+/// Finds the name at the top of the first page.
+pub(super) fn find(rows: &[Row]) -> Option<Field<String>> {
+    if !looks_like_a_bill(rows) {
+        return None;
+    }
+    let top = top(rows);
+    let candidates = features::of(&top, rows);
+    let scores: Vec<f32> = candidates.iter().map(score).collect();
+    let at = |index: usize| scores.get(index).copied().unwrap_or(f32::MIN);
+    // The first of two equals: what comes before is more prominent.
+    let best = (0..scores.len()).reduce(|best, next| if at(next) > at(best) { next } else { best })?;
+    let all: f32 = scores.iter().map(|score| (score - at(best)).exp()).sum();
+    let found = candidates.get(best).filter(|candidate| candidate.rules > 0.0)?;
+    Some(Field {
+        value: found.name.clone(),
+        confidence: (found.confidence * (1.0 / all).clamp(0.05, 0.98)).clamp(0.0, 100.0),
+        place: found.bounds.map(|bounds| Place { page: found.page, bounds }),
+    })
+}
+
+/// What speaks for each name at the top, for training: the name, and the numbers that are weighed.
+pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>)> {
+    features::of(&top(rows), rows).into_iter().map(|found| (found.name, found.features.to_vec())).collect()
+}
+
+fn score(candidate: &Candidate) -> f32 {
+    candidate.features.iter().zip(weights::WEIGHTS).map(|(feature, weight)| feature * weight).sum()
+}
+
+/// How many lines from the top a name may stand.
+const REACH: usize = 14;
+
+/// A line at the top, and what it is.
+struct Entry<'a> {
+    line: &'a Line,
+    kind: Kind,
+}
+
+/// A bill shows a price, or calls itself one. What is neither (a letter, a form) has a first line too, but no vendor; nor
+/// has a bank's statement, which is full of prices.
+fn looks_like_a_bill(rows: &[Row]) -> bool {
+    let mut priced = false;
+    for cell in rows.iter().flat_map(|row| &row.cells) {
+        let words = Words::new(&cell.text);
+        if words.has_any("ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE") {
+            return false;
+        }
+        priced = priced
+            || words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL")
+            || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
+    }
+    priced
+}
+
+/// The lines above the items.
+fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
+    let mut top: Vec<Entry> = Vec::new();
+    for row in rows {
+        let text = row.text();
+        let priced = amounts::scan(&text).iter().any(|a| a.has_cents() || a.mark.is_some());
+        let named = text.chars().filter(|c| c.is_alphabetic()).count() > 3;
+        let kind = header::classify(&text);
+        if kind == Kind::Items || (priced && named) || top.len() >= REACH {
+            break;
+        }
+        top.extend(row.cells.iter().map(|&line| Entry { line, kind: header::classify(&line.text) }));
+    }
+    top
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::rows;
+    use crate::receipt::BoundingBox;
+
+    fn vendor(texts: &[&str]) -> Option<String> {
+        let lines: Vec<Line> = texts
+            .iter()
+            .enumerate()
+            .map(|(index, text)| Line {
+                text: (*text).to_owned(),
+                confidence: 99.0,
+                page: 1,
+                bounds: BoundingBox::new(0.2, 0.04 * index as f32, 0.5, 0.02),
+            })
+            .collect();
+        find(&rows::group(&lines)).map(|field| field.value)
+    }
+
+    fn is(texts: &[&str], expected: &str) {
+        assert_eq!(vendor(texts).as_deref(), Some(expected), "{texts:?}");
+    }
+
+    #[test]
+    fn the_name_stands_at_the_top() {
+        is(&["CORNER CAFE", "12 Main Street", "TOTAL 4.00"], "CORNER CAFE");
+        is(&["TAX INVOICE", "CORNER CAFE", "TEL: 03-2164 1400", "TOTAL 4.00"], "CORNER CAFE");
+    }
+
+    #[test]
+    fn the_company_is_preferred_to_its_brand() {
+        is(
+            &["HAPPY NOODLES", "NORTH KITCHEN SDN BHD (1202152-P)", "53100 SETAPAK", "TOTAL 4.00"],
+            "NORTH KITCHEN SDN BHD",
+        );
+        is(&["JANE DOE", "HILL GIFT & HOME", "27, JALAN DEDAP 13,", "TOTAL 4.00"], "HILL GIFT & HOME");
+    }
+
+    #[test]
+    fn a_broken_name_is_joined() {
+        is(&["NORTH POWER HARDWARE", "TRADING", "002458685-T", "TOTAL 4.00"], "NORTH POWER HARDWARE TRADING");
+    }
+
+    #[test]
+    fn a_fragment_of_a_name_is_no_name() {
+        is(
+            &["OLD HARBOUR HARDWARE", "ENTERPRISE (NORTH HILL) SDN BHD", "12, JALAN DEDAP 13,", "TOTAL 4.00"],
+            "OLD HARBOUR HARDWARE ENTERPRISE (NORTH HILL) SDN BHD",
+        );
+        is(&["LUCKY HARDWARE &", "ELECTRICAL", "27, JALAN DEDAP 13,", "TOTAL 4.00"], "LUCKY HARDWARE & ELECTRICAL");
+        is(&["RIVER BOOK", "CO. (M) SDN BHD", "(113825-W)", "TOTAL 4.00"], "RIVER BOOK CO. (M) SDN BHD");
+    }
+
+    #[test]
+    fn two_names_are_not_joined() {
+        is(
+            &["NOODLE PALACE - EAST WING", "GOLDEN DRAGON FOODS SDN BHD", "53100 SETAPAK", "TOTAL 4.00"],
+            "GOLDEN DRAGON FOODS SDN BHD",
+        );
+        is(&["GOLDEN DRAGON SDN BHD", "FRESH EVERY DAY", "53100 SETAPAK", "TOTAL 4.00"], "GOLDEN DRAGON SDN BHD");
+    }
+
+    #[test]
+    fn sellers_and_buyers_are_told_apart() {
+        is(&["Invoice", "From:", "Sliced Example", "To:", "Test Business", "Total 4.00"], "Sliced Example");
+        assert_eq!(vendor(&["INVOICE", "Bill To", "ACME Corp", "Total $ 4.00"]), None);
+    }
+
+    #[test]
+    fn what_is_no_bill_has_no_vendor() {
+        assert_eq!(vendor(&["Test Document", "Page (1)", "Date : 08/14/2022"]), None);
+        assert_eq!(vendor(&["SOAP 659.00 Y", "04987176039347", "SALT 127.50 V"]), None);
+    }
+}
