@@ -7,7 +7,7 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test fuzz bench load growth chaos clean
+.PHONY: help setup build release dev test fuzz score bench load growth chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,11 @@ test: ## every check of the project; CI runs exactly this
 fuzz: ## feed bytes to what reads from outside; FUZZ_SECONDS=600 for each, FUZZ_TARGETS="response trace" for some
 	@scripts/setup fuzz
 	@ARGS="$(ARGS)" scripts/fuzz
+
+score: ## count how many of the labelled receipts the component reads right
+	@scripts/setup build
+	cargo build --locked --package host --package score
+	@$(TARGET)/debug/score --host $(TARGET)/debug/host --floor tests/score/floor.json $(ARGS)
 
 bench: ## measure the guest's parser
 	@scripts/setup build

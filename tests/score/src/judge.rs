@@ -1,0 +1,179 @@
+//! What is right. A vendor is when it is the label's but for case, spaces and punctuation; a total when it is the label's to the
+//! cent; a date when it is the label's day, where the label says one plainly.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::sets::{Reading, Receipt};
+
+/// Of one set's half.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    pub receipts: usize,
+    pub vendor: usize,
+    pub total: usize,
+    pub both: usize,
+    /// With a plain date label, and right of those.
+    pub dated: usize,
+    pub date: usize,
+    /// Labels that stand in the text as they are, and right of those.
+    pub legible_vendors: usize,
+    pub legible_vendors_right: usize,
+    pub legible_totals: usize,
+    pub legible_totals_right: usize,
+    /// At a confidence of 90 or more, and right of those.
+    pub sure: usize,
+    pub sure_right: usize,
+    /// Receipts, surest first, among which 99 % are right.
+    pub bookable: usize,
+}
+
+/// A receipt that was not read right.
+#[derive(Debug, Clone, Serialize)]
+pub struct Miss {
+    pub name: String,
+    pub vendor: [Option<String>; 2],
+    pub total: [Option<String>; 2],
+}
+
+/// Judges one half; the expected calibration error comes with it, in percent.
+pub fn judge(receipts: &[&Receipt], readings: &BTreeMap<String, Reading>) -> (Counts, f64, Vec<Miss>) {
+    let (mut counts, mut misses, mut sureness) = (Counts::default(), Vec::new(), Vec::new());
+    let nothing = Reading::default();
+    for receipt in receipts {
+        let reading = readings.get(&receipt.name).unwrap_or(&nothing);
+        let vendor = reading.vendor.as_deref().is_some_and(|read| same_vendor(read, &receipt.vendor));
+        let total =
+            reading.total.as_deref().is_some_and(|read| cents(read).is_some() && cents(read) == cents(&receipt.total));
+        let (legible_vendor, legible_total) = legible(receipt);
+        counts.receipts += 1;
+        counts.vendor += usize::from(vendor);
+        counts.total += usize::from(total);
+        counts.both += usize::from(vendor && total);
+        counts.legible_vendors += usize::from(legible_vendor);
+        counts.legible_vendors_right += usize::from(legible_vendor && vendor);
+        counts.legible_totals += usize::from(legible_total);
+        counts.legible_totals_right += usize::from(legible_total && total);
+        if let Some(day) = receipt.date.as_deref().and_then(iso) {
+            counts.dated += 1;
+            counts.date += usize::from(reading.date.as_deref() == Some(&day));
+        }
+        sureness.push((reading.confidence, vendor && total));
+        if !(vendor && total) {
+            misses.push(Miss {
+                name: receipt.name.clone(),
+                vendor: [Some(receipt.vendor.clone()), reading.vendor.clone()],
+                total: [Some(receipt.total.clone()), reading.total.clone()],
+            });
+        }
+    }
+    sureness.sort_by(|a, b| b.0.total_cmp(&a.0));
+    counts.sure = sureness.iter().filter(|(confidence, _)| *confidence >= 90.0).count();
+    counts.sure_right = sureness.iter().filter(|(confidence, right)| *confidence >= 90.0 && *right).count();
+    let mut right = 0;
+    for (index, (_, is_right)) in sureness.iter().enumerate() {
+        right += usize::from(*is_right);
+        if right * 100 >= (index + 1) * 99 {
+            counts.bookable = index + 1;
+        }
+    }
+    (counts, calibration_error(&sureness), misses)
+}
+
+/// Whether the labels stand in the text as they are.
+fn legible(receipt: &Receipt) -> (bool, bool) {
+    let text: String = receipt.lines.iter().map(|line| plain(&line.0)).collect();
+    let amount = cents(&receipt.total).map(|cents| format!("{}.{:02}", cents / 100, cents % 100)).unwrap_or_default();
+    let total = receipt.lines.iter().any(|line| line.0.replace(',', "").contains(&amount));
+    (text.contains(&plain(&receipt.vendor)), total)
+}
+
+fn same_vendor(read: &str, label: &str) -> bool {
+    !read.is_empty() && plain(read) == plain(label)
+}
+
+fn plain(text: &str) -> String {
+    text.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// `RM 1,234.5` is 123450.
+fn cents(amount: &str) -> Option<i64> {
+    let digits: String = amount.chars().filter(|c| c.is_ascii_digit() || matches!(c, '.' | '-')).collect();
+    let value: f64 = digits.parse().ok()?;
+    Some((value * 100.0).round() as i64)
+}
+
+/// `25/12/2018`, `25-12-18`: day, month, year, as these labels have it.
+fn iso(label: &str) -> Option<String> {
+    let mut parts = label.split(['/', '-', '.']);
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let (day, month, year): (u32, u32, u32) = (day.parse().ok()?, month.parse().ok()?, year.parse().ok()?);
+    let year = if year < 100 { 2000 + year } else { year };
+    let plausible = (1..=31).contains(&day) && (1..=12).contains(&month) && (2000..2100).contains(&year);
+    (parts.next().is_none() && plausible).then(|| format!("{year:04}-{month:02}-{day:02}"))
+}
+
+/// The mean distance between confidence and share of right ones, over ten bins.
+fn calibration_error(sureness: &[(f32, bool)]) -> f64 {
+    let mut bins = [(0.0, 0.0, 0.0); 10];
+    for (confidence, right) in sureness {
+        let bin = ((confidence / 10.0) as usize).min(9);
+        if let Some((count, sure, hits)) = bins.get_mut(bin) {
+            *count += 1.0;
+            *sure += f64::from(*confidence);
+            *hits += if *right { 100.0 } else { 0.0 };
+        }
+    }
+    let distance: f64 = bins.iter().map(|(_, sure, hits)| (sure - hits).abs()).sum();
+    distance / sureness.len().max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn punctuation_makes_no_other_vendor_and_zeros_no_other_total() {
+        assert!(same_vendor("Book Tak (Taman Daya) Sdn. Bhd.", "BOOK TAK(TAMAN DAYA)SDN BHD") && !same_vendor("", ""));
+        assert_eq!((cents("RM 1,234.5"), cents("1234.50"), cents("-0.02")), (Some(123_450), Some(123_450), Some(-2)));
+        assert_eq!((cents(""), cents("none")), (None, None));
+    }
+
+    #[test]
+    fn dates_are_compared_where_they_are_plain() {
+        assert_eq!(iso("25/12/2018").as_deref(), Some("2018-12-25"));
+        assert_eq!(iso("5-3-18").as_deref(), Some("2018-03-05"));
+        assert_eq!((iso("12 MAR 2018"), iso("2018/12/25")), (None, None));
+    }
+
+    #[test]
+    fn a_half_is_counted() {
+        let receipt = |name: &str| Receipt {
+            name: name.to_owned(),
+            vendor: "A CAFE".to_owned(),
+            total: "4.00".to_owned(),
+            date: None,
+            split: "tune".to_owned(),
+            lines: vec![
+                ("A Cafe".to_owned(), 99.0, 0.0, 0.0, 0.1, 0.1),
+                ("TOTAL 4.00".to_owned(), 99.0, 0.0, 0.2, 0.1, 0.1),
+            ],
+        };
+        let receipts = [receipt("right"), receipt("wrong"), receipt("missing")];
+        let read = |vendor: &str, confidence| Reading {
+            vendor: Some(vendor.to_owned()),
+            total: Some("4".to_owned()),
+            confidence,
+            ..Reading::default()
+        };
+        let readings =
+            BTreeMap::from([("right".to_owned(), read("a cafe", 95.0)), ("wrong".to_owned(), read("B", 91.0))]);
+        let (counts, error, misses) = judge(&receipts.iter().collect::<Vec<_>>(), &readings);
+        assert_eq!((counts.receipts, counts.vendor, counts.total, counts.both), (3, 1, 2, 1));
+        assert_eq!((counts.sure, counts.sure_right, counts.bookable, counts.legible_vendors), (2, 1, 1, 3));
+        assert_eq!(misses.len(), 2);
+        assert!((error - (186.0 - 100.0) / 3.0).abs() < 0.01, "{error}");
+    }
+}

@@ -1,0 +1,166 @@
+//! `make score`: how many of the labelled receipts the component reads right, in its sandbox, through `host parse`.
+
+mod judge;
+mod sets;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+
+use crate::judge::{Counts, Miss};
+
+/// Reads labelled receipts and counts what is right.
+///
+/// Exits with 1 when fewer are right than --floor says.
+#[derive(Debug, Parser)]
+struct Score {
+    /// The host whose component is judged.
+    #[arg(long, env = "SCORE_HOST", value_name = "FILE")]
+    host: PathBuf,
+    /// The folder of the sets.
+    #[arg(long, env = "SCORE_SETS", default_value = "tests/score/sets", value_name = "FOLDER")]
+    sets: PathBuf,
+    /// Prints the misses of the tune half, one line of JSON each.
+    #[arg(long, env = "SCORE_MISSES", value_parser = clap::builder::FalseyValueParser::new())]
+    misses: bool,
+    /// Prints the counts as JSON in place of the table.
+    #[arg(long, env = "SCORE_JSON", value_parser = clap::builder::FalseyValueParser::new())]
+    json: bool,
+    /// Counts that must be reached.
+    #[arg(long, env = "SCORE_FLOOR", value_name = "FILE")]
+    floor: Option<PathBuf>,
+    /// Writes the counts of now to --floor.
+    #[arg(long, requires = "floor")]
+    bless: bool,
+}
+
+type All = BTreeMap<String, Counts>;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let score = Score::parse();
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([
+        "set",
+        "receipts",
+        "vendor",
+        "total",
+        "both",
+        "date",
+        "legible vendors",
+        "legible totals",
+        "right at 90",
+        "bookable at 99 %",
+        "ECE",
+        "ms each",
+    ]);
+    let mut all = All::new();
+    let mut out = std::io::stdout().lock();
+    for set in ["boxes", "ocr"] {
+        let receipts = sets::load(&score.sets.join(set).with_extension("jsonl"))?;
+        let (readings, took) = sets::read(&score.host, &receipts)?;
+        let each = took.as_secs_f64() * 1000.0 / receipts.len().max(1) as f64;
+        for split in ["tune", "check"] {
+            let half: Vec<_> = receipts.iter().filter(|receipt| receipt.split == split).collect();
+            let (counts, error, misses) = judge::judge(&half, &readings);
+            let name = format!("{set} {split}");
+            table.add_row(row(&name, &counts, error, each));
+            all.insert(name, counts);
+            if score.misses && split == "tune" {
+                print_misses(&mut out, &misses)?;
+            }
+        }
+    }
+    match score.json {
+        true => writeln!(out, "{}", serde_json::to_string(&all)?)?,
+        false => writeln!(out, "{table}")?,
+    }
+    match &score.floor {
+        Some(file) if score.bless => {
+            std::fs::write(file, serde_json::to_string_pretty(&all)? + "\n")
+                .with_context(|| format!("cannot write {}", file.display()))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Some(file) => hold(file, &all),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Whether as many are right as the file says.
+fn hold(file: &Path, all: &All) -> anyhow::Result<ExitCode> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let floor: All = serde_json::from_str(&text).with_context(|| format!("{} is no floor", file.display()))?;
+    let fallen = fallen(&floor, all);
+    for what in &fallen {
+        writeln!(std::io::stderr(), "score: {what}; if that is meant: score --floor {} --bless", file.display())?;
+    }
+    Ok(if fallen.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn fallen(floor: &All, all: &All) -> Vec<String> {
+    let nothing = Counts::default();
+    let mut fallen = Vec::new();
+    for (name, least) in floor {
+        let now = all.get(name).unwrap_or(&nothing);
+        for (what, least, now) in [
+            ("vendors", least.vendor, now.vendor),
+            ("totals", least.total, now.total),
+            ("of both", least.both, now.both),
+            ("dates", least.date, now.date),
+        ] {
+            if now < least {
+                fallen.push(format!("{name}: {now} {what} are right, and were {least}"));
+            }
+        }
+    }
+    fallen
+}
+
+fn print_misses(out: &mut impl Write, misses: &[Miss]) -> anyhow::Result<()> {
+    for miss in misses {
+        writeln!(out, "{}", serde_json::to_string(miss)?)?;
+    }
+    Ok(())
+}
+
+fn row(name: &str, counts: &Counts, error: f64, each: f64) -> Vec<String> {
+    let share = |part: usize, whole: usize| match whole {
+        0 => "-".to_owned(),
+        whole => format!("{:.3}", part as f64 / whole as f64),
+    };
+    let of = |part, whole| format!("{} of {whole}", share(part, whole));
+    vec![
+        name.to_owned(),
+        counts.receipts.to_string(),
+        share(counts.vendor, counts.receipts),
+        share(counts.total, counts.receipts),
+        share(counts.both, counts.receipts),
+        share(counts.date, counts.dated),
+        of(counts.legible_vendors_right, counts.legible_vendors),
+        of(counts.legible_totals_right, counts.legible_totals),
+        of(counts.sure_right, counts.sure),
+        counts.bookable.to_string(),
+        format!("{error:.1} %"),
+        format!("{each:.1}"),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_that_falls_is_named() {
+        let counts = Counts { receipts: 10, vendor: 8, total: 9, both: 7, date: 10, ..Counts::default() };
+        let floor = All::from([("boxes tune".to_owned(), counts.clone())]);
+        assert!(fallen(&floor, &floor).is_empty());
+        let worse = All::from([("boxes tune".to_owned(), Counts { total: 8, ..counts })]);
+        assert_eq!(fallen(&floor, &worse), ["boxes tune: 8 totals are right, and were 9"]);
+        assert_eq!(fallen(&floor, &All::new()).len(), 4);
+    }
+}
