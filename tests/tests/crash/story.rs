@@ -104,7 +104,10 @@ impl Story {
             }
             Stage::Spent => {
                 let lost = Ambush { point: Step::StoreArtifact.at(Moment::Before), fault: Fault::Kill, nth: 2 };
-                self.insert_and_suffer(&[lost, ambush]).await;
+                self.insert_and_suffer(&[lost]).await;
+                // Not before: until it is killed, the first victim may look for what is spent, too.
+                let ambushed = self.wire.set_trap(ambush);
+                self.suffer(ambush, ambushed).await;
             }
             Stage::GiveBack => {
                 let ambushed = self.wire.set_trap(ambush);
