@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 use crate::case::Case;
 
 /// Most of a case's time is spent waiting for a lease to run out.
-const SIDE_BY_SIDE: usize = 10;
+const SIDE_BY_SIDE: usize = 8;
 
 fn main() {
     let mut arguments = Arguments::from_args();
