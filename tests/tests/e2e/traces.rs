@@ -19,7 +19,7 @@ fn receipt() -> Value {
         "vendor": {"value": "YHM AEON TEBRAU CITY", "confidence": 99.0, "place": place},
         "total": {"value": {"units": 1310, "scale": 2, "currency": "MYR"}, "confidence": 90.0, "place": null},
         "date": {"value": {"year": 2018, "month": 3, "day": 11}, "confidence": 90.0, "place": null},
-        "confidence": 76.8,
+        "confidence": 97.51,
         "pages": 1,
     })
 }
@@ -74,7 +74,7 @@ async fn show_tells_what_became_of_each_receipt() {
         "receipt     one (job 11, attempt 2 of 5)",
         "  image     image/jpeg, 1234 bytes, sha256 abcd",
         "  stored    ocr/one/abcd.detect.json",
-        "  read      YHM AEON TEBRAU CITY; 13.10 MYR; 2018-03-11; confidence 76.8",
+        "  read      YHM AEON TEBRAU CITY; 13.10 MYR; 2018-03-11; confidence 97.51",
         "  settled   complete",
         "receipt     two\u{fffd}[31m (job 12, attempt 2 of 5)",
         "  failed    queue.job.image: not-found (s3.NoSuchKey): there is no object gone.jpg",

@@ -18,12 +18,20 @@ pub(super) struct Candidate<'a> {
 
 /// One for each value.
 pub(super) fn of<'a>(entries: &'a [Entry], facts: &Facts) -> Vec<Candidate<'a>> {
+    let weighed: Vec<&Entry> = entries.iter().filter(|entry| is_amount(entry)).collect();
     let mut values: BTreeMap<i128, Vec<&Entry>> = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.label.is_some() || entry.read.amount.has_cents()) {
+    for entry in &weighed {
         values.entry(entry.read.micros()).or_default().push(entry);
     }
-    let page = Page::new(entries, facts, &values);
+    let page = Page::new(&weighed, facts, &values);
     values.iter().filter_map(|(value, places)| page.candidate(*value, places)).collect()
+}
+
+/// A number without cents and sign is one where it is called a total. Beside other words it may be a card's, and a trace with the
+/// number masked must be read the same.
+fn is_amount(entry: &Entry) -> bool {
+    let amount = &entry.read.amount;
+    amount.has_cents() || amount.mark.is_some() || matches!(entry.label, Some(Label::Total(_)))
 }
 
 struct Page<'f> {
@@ -39,7 +47,7 @@ struct Page<'f> {
 }
 
 impl<'f> Page<'f> {
-    fn new(entries: &[Entry], facts: &'f Facts, values: &BTreeMap<i128, Vec<&Entry>>) -> Self {
+    fn new(entries: &[&Entry], facts: &'f Facts, values: &BTreeMap<i128, Vec<&Entry>>) -> Self {
         let change = facts.change.map(i128::abs);
         let items =
             entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
