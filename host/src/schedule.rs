@@ -14,7 +14,7 @@ pub use brakes::{Brakes, Step, Which};
 
 use self::brakes::Admission;
 use crate::queue::{Job, Pump};
-use crate::sandbox::RunEnd;
+use crate::sandbox::{RunEnd, Service};
 
 /// How long one pass waits for a queue that cannot be reached.
 const ONCE_PATIENCE: Duration = Duration::from_secs(60);
@@ -103,8 +103,8 @@ where
             () = brakes.changed() => {}
             Some(ended) = running.join_next_with_id() => {
                 match &ended {
-                    Ok((run, end)) => brakes.ended(*run, end.let_down),
-                    Err(error) => brakes.ended(error.id(), true),
+                    Ok((run, end)) => brakes.ended(*run, end.service),
+                    Err(error) => brakes.ended(error.id(), Service::LetDown),
                 }
                 report.count(ended.map(|(_, end)| end));
             }

@@ -1,6 +1,5 @@
 //! Claiming: leases the oldest due jobs, starting at a low watermark.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
@@ -13,7 +12,6 @@ use super::{Database, Job, Lease, QueueError};
 
 const CLAIM: &str = include_str!("sql/claim.sql");
 const NEXT_DUE: &str = include_str!("sql/next_due.sql");
-const HEARTBEAT: &str = include_str!("sql/heartbeat.sql");
 const SPENT: &str = include_str!("sql/spent.sql");
 const UNANSWERED: &str = include_str!("sql/unanswered.sql");
 
@@ -24,30 +22,23 @@ pub struct Spent {
     pub last_error: Option<(String, String, String)>,
 }
 
-/// What a heartbeat did for a lease that is still ours.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Renewal {
-    /// Renewed.
-    Renewed,
-    /// Somebody has the row locked; not renewed this time.
-    Locked,
-}
-
 /// The connection that claims.
 pub struct Claimer {
     session: Session,
-    /// When it was made, by the server's clock.
-    since: SystemTime,
+    /// When it was made, by the server's clock; none behind a pooler, where the server may have become another one since.
+    since: Option<SystemTime>,
 }
 
 impl Claimer {
     pub async fn connect(database: &Database) -> Result<Self, QueueError> {
         let session = Session::connect(database).await?;
+        if session.is_pooled().await? {
+            return Ok(Self { session, since: None });
+        }
         let what = "a look at its clock";
         let rows = session.query(what, "SELECT now()", &[]).await?;
         let since = rows.first().map(|row| row.try_get(0)).transpose();
-        let since = since.map_err(|error| QueueError::query(what, &error))?.unwrap_or(SystemTime::UNIX_EPOCH);
-        Ok(Self { session, since })
+        Ok(Self { session, since: since.map_err(|error| QueueError::query(what, &error))? })
     }
 
     /// Fails where the schema or this role's rights do not allow a claim.
@@ -65,10 +56,7 @@ impl Claimer {
                     (&floor, Type::TIMESTAMPTZ),
                 ],
             )
-            .await?;
-        let none: &[i64] = &[];
-        let heartbeat: [Parameter<'_>; 3] = [(&none, Type::INT8_ARRAY), (&none, Type::INT8_ARRAY), (&zero, Type::INT8)];
-        self.session.check("to prepare the heartbeat", HEARTBEAT, &heartbeat).await
+            .await
     }
 
     /// Whether the server has ended the connection.
@@ -127,21 +115,6 @@ impl Claimer {
             .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
 
-    /// Renews leases; returns those that are still ours, by job.
-    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
-        let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
-        let parameters: [Parameter<'_>; 3] =
-            [(&ids, Type::INT8_ARRAY), (&tokens, Type::INT8_ARRAY), (&millis(lease), Type::INT8)];
-        let rows = self.session.query("the heartbeat", HEARTBEAT, &parameters).await?;
-        rows.iter()
-            .map(|row| {
-                let renewal = if row.try_get("renewed")? { Renewal::Renewed } else { Renewal::Locked };
-                Ok((row.try_get("id")?, renewal))
-            })
-            .collect::<Result<_, _>>()
-            .map_err(|error| QueueError::query("the heartbeat", &error))
-    }
-
     /// Jobs whose lease ended after their last attempt.
     pub async fn spent(&self, max_attempts: u32, limit: i64) -> Result<Vec<Spent>, QueueError> {
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
@@ -173,9 +146,10 @@ impl Claimer {
     }
 }
 
-fn job(row: &Row, max_attempts: u32, since: SystemTime) -> Result<(Job, SystemTime), tokio_postgres::Error> {
+fn job(row: &Row, max_attempts: u32, since: Option<SystemTime>) -> Result<(Job, SystemTime), tokio_postgres::Error> {
     let attempts: i32 = row.try_get("attempts")?;
     let claims: i32 = row.try_get("claims")?;
+    let enqueued_at: SystemTime = row.try_get("enqueued_at")?;
     let job = Job {
         lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
         receipt_id: row.try_get("receipt_id")?,
@@ -183,13 +157,13 @@ fn job(row: &Row, max_attempts: u32, since: SystemTime) -> Result<(Job, SystemTi
         attempt: u32::try_from(attempts).unwrap_or(1),
         max_attempts,
         claims: u32::try_from(claims).unwrap_or(1),
-        enqueued_before: row.try_get::<_, SystemTime>("enqueued_at")? <= since,
+        enqueued_before: since.is_none_or(|since| enqueued_at <= since),
         alone: false,
         lost: Arc::new(AtomicBool::new(false)),
     };
     Ok((job, row.try_get("due_at")?))
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -1,5 +1,4 @@
-//! The claiming half of the pump: claims batches while there is room, keeps the leases of what is held alive, and buries
-//! what has used up its attempts.
+//! The claiming half of the pump: claims batches while there is room, and buries what has used up its attempts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -7,12 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::claim::{Claimer, Renewal, Spent};
+use super::claim::{Claimer, Spent};
+use super::keeper::Ask;
 use super::outage::Outage;
 use super::pump::{Held, Shared};
 use super::settle::{Entry, Outcome};
 use super::settler::Settlement;
-use super::{Database, Job, Lease, QueueError};
+use super::{Database, Job, QueueError};
 use crate::failure::{Failure, FailureKind};
 
 /// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
@@ -27,14 +27,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// attempt.
 const OTHERS_COME_BACK: Duration = Duration::from_secs(30);
 
-/// A question whether a lease is still ours.
-pub(super) type Confirm = (Lease, oneshot::Sender<Result<bool, Failure>>);
+/// Parts of a lease that a claim may take: its leases run from its beginning.
+const PATIENCE: u32 = 3;
+const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+/// In the time of a lease it is asked so often what became of a claim that was never answered.
+const ASKS: u32 = 3;
 
 /// Runs until the pump finishes.
 pub(super) async fn run(
     database: Database,
     claimer: Claimer,
-    mut confirms: mpsc::UnboundedReceiver<Confirm>,
     settler: mpsc::WeakUnboundedSender<Settlement>,
     shared: Arc<Shared>,
 ) {
@@ -52,10 +54,10 @@ pub(super) async fn run(
         unanswered: None,
     };
     let mut outage = Outage::new("reach the queue", LONGEST_PAUSE);
-    let mut heartbeat = tokio::time::interval(looker.shared.settings.lease / 3);
-    heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut ask_again = tokio::time::interval(looker.shared.settings.lease / ASKS);
+    ask_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let problem = tokio::select! {
+        let taken_in = tokio::select! {
             biased;
             () = looker.shared.finishing.notified() => {
                 // The last chance to give back what nobody here knows of.
@@ -64,11 +66,7 @@ pub(super) async fn run(
                 }
                 return;
             }
-            Some((lease, reply)) = confirms.recv() => looker.confirm(lease, reply).await,
-            _ = heartbeat.tick() => match looker.heartbeat().await {
-                Ok(()) => looker.take_in_unanswered().await,
-                problem => problem,
-            },
+            _ = ask_again.tick(), if looker.unanswered.is_some() => looker.take_in_unanswered().await,
             () = looker.shared.wake.notified() => {
                 looker.due = Instant::now();
                 looker.shared.lock().exhausted = false;
@@ -80,23 +78,31 @@ pub(super) async fn run(
             }
             () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(()),
         };
-        let problem = match problem {
+        let looked = match taken_in {
             Ok(()) => looker.look().await,
-            problem => problem,
+            Err(error) => Err(error),
         };
-        match problem {
-            Ok(()) => outage.over(),
+        match looked {
+            Ok(true) => outage.over(),
+            Ok(false) => {}
             Err(error) => {
                 looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
                     error.to_string();
                 looker.claimer = None;
                 tokio::time::sleep(outage.failed(&error)).await;
+                // Leases first, then new ones: or those of ours that ran out meanwhile would be claimed anew.
+                looker.renewed().await;
                 looker.due = Instant::now();
-                // Leases first, then new ones.
-                heartbeat.reset_immediately();
+                ask_again.reset_immediately();
             }
         }
     }
+}
+
+/// A connection for the claims.
+pub(super) async fn connect(database: &Database, lease: Duration) -> Result<Claimer, QueueError> {
+    let patience = (lease / PATIENCE).max(SHORTEST_PATIENCE).min(database.statement_timeout());
+    Claimer::connect(&database.clone().with_statement_timeout(patience)).await
 }
 
 struct Looker {
@@ -114,28 +120,29 @@ struct Looker {
     has_room: bool,
     /// When the database could be reached again last.
     outage_ended: Option<Instant>,
-    /// When the claim was sent whose reply never came.
-    unanswered: Option<Instant>,
+    /// When the first and the last claim were sent whose replies never came.
+    unanswered: Option<(Instant, Instant)>,
 }
 
 impl Looker {
-    /// Claims if it is time and there is room; decides when to look next.
-    async fn look(&mut self) -> Result<(), QueueError> {
+    /// Claims if it is time and there is room; decides when to look next. Returns whether the database was asked.
+    async fn look(&mut self) -> Result<bool, QueueError> {
         let settings = self.shared.settings.clone();
+        let mut looked = false;
         if let Some(retry_at) = self.shared.lock().retry_at.take() {
             self.due = self.due.min(retry_at);
         }
         while Instant::now() >= self.due {
             if self.shared.stopping.load(Ordering::Relaxed) {
                 self.due = Instant::now() + settings.every;
-                return Ok(());
+                return Ok(looked);
             }
             let waiting = self.shared.lock().ready.len();
             let room = self.shared.room();
             // Batches, not single jobs: wait until half of the room is free.
             if room == 0 || waiting > room / 2 {
                 self.has_room = false;
-                return Ok(());
+                return Ok(looked);
             }
             let want = room - waiting;
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
@@ -146,9 +153,10 @@ impl Looker {
             let claim = claimer.claim(want, settings.lease, &worker, settings.max_attempts, floor).await;
             let jobs = claim.inspect_err(|error| {
                 if error.is_lost_connection() {
-                    self.unanswered.get_or_insert(started);
+                    self.unanswered.get_or_insert((started, started)).1 = started;
                 }
             })?;
+            looked = true;
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
                 self.floor = Some(*due);
@@ -187,7 +195,7 @@ impl Looker {
             // The watchers of an empty queue must hear of it too.
             self.shared.ready.send_modify(|_| {});
         }
-        Ok(())
+        Ok(looked)
     }
 
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {
@@ -212,25 +220,23 @@ impl Looker {
         }
     }
 
-    async fn heartbeat(&mut self) -> Result<(), QueueError> {
-        let lease = self.shared.settings.lease;
-        let aging: Vec<Lease> = {
-            let state = self.shared.lock();
-            state.held.values().filter(|held| held.renewed.elapsed() >= lease / 4).map(|held| held.lease).collect()
-        };
-        self.renew(&aging).await
+    /// Waits until whatever is held is renewed.
+    async fn renewed(&self) {
+        let (done, renewed) = oneshot::channel();
+        let _ = self.shared.keeper.send(Ask::Renew(done));
+        let _ = renewed.await;
     }
 
     /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
     /// gone. So this is asked again for the time of a lease.
     async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
-        let Some(since) = self.unanswered else { return Ok(()) };
+        let Some((first, last)) = self.unanswered else { return Ok(()) };
         let (settings, asked) = (self.shared.settings.clone(), Instant::now());
         let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
-        let (waited, worker) = (since.elapsed(), self.shared.worker.clone());
+        let (waited, worker, is_over) = (first.elapsed(), self.shared.worker.clone(), last.elapsed() >= settings.lease);
         let claimer = self.claimer().await?;
         let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
-        if waited >= settings.lease {
+        if is_over {
             self.unanswered = None;
         }
         if !jobs.is_empty() {
@@ -241,56 +247,6 @@ impl Looker {
             self.accept(jobs.into_iter().map(|(job, _)| job), asked);
         }
         Ok(())
-    }
-
-    async fn renew(&mut self, leases: &[Lease]) -> Result<(), QueueError> {
-        if leases.is_empty() {
-            return Ok(());
-        }
-        let (asked, lease) = (Instant::now(), self.shared.settings.lease);
-        let renewals = self.claimer().await?.heartbeat(leases, lease).await?;
-        let mut state = self.shared.lock();
-        for lease in leases {
-            let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
-            match renewals.get(&lease.job) {
-                Some(Renewal::Renewed) => {
-                    held.renewed = asked;
-                    continue;
-                }
-                // Asked again at the next beat; the lease goes on until then.
-                Some(Renewal::Locked) => continue,
-                // Settled this moment, perhaps: the settler will know.
-                None if held.settling => continue,
-                None => {}
-            }
-            tracing::warn!(
-                receipt = held.receipt,
-                job = lease.job,
-                token = lease.token,
-                "lease lost: another worker has the job now, or the receipt is gone"
-            );
-            held.lost.store(true, Ordering::Relaxed);
-            state.held.remove(&lease.job);
-            state.ready.retain(|job| job.lease != *lease);
-            state.counts.lost += 1;
-        }
-        self.shared.announce(&state);
-        Ok(())
-    }
-
-    async fn confirm(&mut self, lease: Lease, reply: oneshot::Sender<Result<bool, Failure>>) -> Result<(), QueueError> {
-        let renewed = self.renew(&[lease]).await;
-        let answer = match &renewed {
-            Ok(()) => Ok(self
-                .shared
-                .lock()
-                .held
-                .get(&lease.job)
-                .is_some_and(|held| held.lease == lease && !held.lost.load(Ordering::Relaxed))),
-            Err(error) => Err(Failure::from(error)),
-        };
-        let _ = reply.send(answer);
-        renewed
     }
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {
@@ -321,7 +277,7 @@ impl Looker {
         let claimer = match self.claimer.take().filter(|claimer| !claimer.is_closed()) {
             Some(claimer) => claimer,
             None => {
-                let claimer = Claimer::connect(&self.database).await?;
+                let claimer = connect(&self.database, self.shared.settings.lease).await?;
                 if self.shared.lock().failing.is_some() {
                     self.outage_ended = Some(Instant::now());
                 }

@@ -6,6 +6,8 @@ mod claimer;
 pub mod components;
 mod connect;
 pub mod dead_letters;
+mod heartbeat;
+mod keeper;
 mod listen;
 pub mod migrate;
 mod outage;

@@ -1,6 +1,6 @@
 //! The pump: owns claiming and settling for all instances of a host, so that one claim serves many of them and one
-//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming and heartbeats run in a task on one
-//! connection (see [`super::claimer`]), settling beside it on another (see [`super::settler`]).
+//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming (see [`super::claimer`]), keeping leases
+//! (see [`super::keeper`]) and settling (see [`super::settler`]) are tasks, each with a connection of its own.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::claim::Claimer;
-use super::claimer::{self, Confirm};
+use super::claimer;
+use super::keeper::{self, Ask};
 use super::settle::{Counts, Entry, Outcome, Writer};
 use super::settler::{self, Settlement};
+use super::status::missing_rights;
 use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -37,7 +38,13 @@ pub struct PumpSettings {
 pub struct Pump {
     shared: Arc<Shared>,
     settler: Mutex<Option<mpsc::UnboundedSender<Settlement>>>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
+    tasks: Mutex<Option<Tasks>>,
+}
+
+struct Tasks {
+    claimer: JoinHandle<()>,
+    keeper: JoinHandle<()>,
+    settler: JoinHandle<()>,
 }
 
 pub(super) struct Shared {
@@ -49,7 +56,7 @@ pub(super) struct Shared {
     /// Rung by the listener, and whenever something may have become due.
     pub(super) wake: Arc<Notify>,
     pub(super) room: Notify,
-    pub(super) confirm: mpsc::UnboundedSender<Confirm>,
+    pub(super) keeper: mpsc::UnboundedSender<Ask>,
     pub(super) stopping: AtomicBool,
     /// Jobs that may be held ready, where that is less than the capacity.
     pub(super) admitted: AtomicUsize,
@@ -86,14 +93,21 @@ pub(super) struct Held {
 impl Pump {
     /// Connects (errors here are errors of configuration) and starts claiming.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
-        drop(database.connect_checked().await?);
+        // Row-level security shows this role fewer rows and no error: better told now than when a result cannot be written.
+        for missing in missing_rights(&database.connect_checked().await?).await? {
+            tracing::warn!("this database role cannot do all of its work (host doctor): {missing}");
+        }
         let worker = random_id();
         let database = database.of_worker(&worker);
-        let (claimer, writer) = tokio::try_join!(Claimer::connect(&database), Writer::connect(&database))?;
+        let (claimer, heart, writer) = tokio::try_join!(
+            claimer::connect(&database, settings.lease),
+            keeper::connect(&database, settings.lease),
+            Writer::connect(&database)
+        )?;
         // A receipts table that a settle cannot write to is an error of configuration, to be told before anything is paid
         // for.
-        tokio::try_join!(claimer.check(), writer.check())?;
-        let (confirm, confirms) = mpsc::unbounded_channel();
+        tokio::try_join!(claimer.check(), heart.check(), writer.check())?;
+        let (keeper, asks) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             settings,
             worker,
@@ -101,17 +115,23 @@ impl Pump {
             ready: watch::Sender::new(0),
             wake,
             room: Notify::new(),
-            confirm,
+            keeper,
             stopping: AtomicBool::new(false),
             admitted: AtomicUsize::new(usize::MAX),
             finishing: Notify::new(),
         });
         let (settler, settlements) = mpsc::unbounded_channel();
-        let tasks = vec![
-            tokio::spawn(settler::run(database.clone(), writer, settlements, Arc::clone(&shared))),
-            tokio::spawn(claimer::run(database, claimer, confirms, settler.clone().downgrade(), Arc::clone(&shared))),
-        ];
-        Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(tasks) })
+        let tasks = Tasks {
+            claimer: tokio::spawn(claimer::run(
+                database.clone(),
+                claimer,
+                settler.clone().downgrade(),
+                Arc::clone(&shared),
+            )),
+            keeper: tokio::spawn(keeper::run(database.clone(), heart, asks, Arc::clone(&shared))),
+            settler: tokio::spawn(settler::run(database, writer, settlements, Arc::clone(&shared))),
+        };
+        Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(Some(tasks)) })
     }
 
     /// This worker's id: random for each process, and a part of its database sessions' names.
@@ -195,7 +215,7 @@ impl Pump {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        let _ = self.shared.confirm.send((job.lease, reply));
+        let _ = self.shared.keeper.send(Ask::Confirm(job.lease, reply));
         match answer.await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(Failure::lease_lost()),
@@ -254,24 +274,18 @@ impl Pump {
 
     /// Waits until everything sent has been settled, for at most `timeout`. Returns whether it has.
     pub async fn finish(&self, timeout: Duration) -> bool {
-        let mut tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let claimer = tasks.pop();
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Tasks { mut claimer, keeper, mut settler }) = tasks else { return true };
         // A claim may be on its way: what it leased is given back when it arrives, not left to run out at the cost of an
         // attempt. So the claimer ends first, while there is still somebody to give back to.
         self.shared.finishing.notify_one();
-        if let Some(mut claimer) = claimer {
-            let _ = tokio::time::timeout(timeout.min(Duration::from_secs(2)), &mut claimer).await;
-            claimer.abort();
-        }
+        let _ = tokio::time::timeout(timeout.min(Duration::from_secs(2)), &mut claimer).await;
+        claimer.abort();
         self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match tasks.pop() {
-            Some(mut settler) => {
-                let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
-                settler.abort();
-                settled
-            }
-            None => true,
-        }
+        let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
+        settler.abort();
+        keeper.abort();
+        settled
     }
 
     fn send(&self, settlement: Settlement) {

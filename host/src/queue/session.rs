@@ -12,7 +12,7 @@ use tokio_postgres::{Client, Row};
 use super::QueueError;
 use super::connect::{Database, connect};
 
-/// How long the server may take to cancel, and then to say what became of the statement.
+/// How long the server may take to cancel, and then to say what became of the statement; never longer than the statement.
 const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A parameter with its type: nobody asks the server for it.
@@ -35,6 +35,18 @@ impl Session {
         self.client.is_closed()
     }
 
+    /// Whether a pooler stands between us and the server.
+    pub(super) async fn is_pooled(&self) -> Result<bool, QueueError> {
+        let limit = self.database.statement_timeout();
+        let late = || QueueError::Query {
+            what: "a look at its session",
+            reason: format!("no answer within {limit:?}"),
+            closed: true,
+            code: None,
+        };
+        tokio::time::timeout(limit, super::is_pooled(&self.client)).await.unwrap_or_else(|_| Err(late()))
+    }
+
     /// Runs a statement. An error with a code is certain: the statement has changed nothing.
     pub(super) async fn query(
         &self,
@@ -43,6 +55,7 @@ impl Session {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueueError> {
         let limit = self.database.statement_timeout();
+        let patience = limit.min(CANCEL_PATIENCE);
         let mut work = pin!(self.client.query_typed(sql, parameters));
         if let Ok(answer) = tokio::time::timeout(limit, &mut work).await {
             return answer.map_err(|error| QueueError::query(what, &error));
@@ -55,8 +68,8 @@ impl Session {
         };
         let token = self.client.cancel_token();
         let cancel = token.cancel_query(self.database.connector());
-        let _ = tokio::time::timeout(CANCEL_PATIENCE, cancel).await;
-        match tokio::time::timeout(CANCEL_PATIENCE, work).await {
+        let _ = tokio::time::timeout(patience, cancel).await;
+        match tokio::time::timeout(patience, work).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) if error.code() == Some(&SqlState::QUERY_CANCELED) => Err(late(error.code().cloned())),
             Ok(Err(error)) => Err(QueueError::query(what, &error)),

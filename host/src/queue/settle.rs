@@ -96,6 +96,8 @@ pub enum Verdict {
     LeaseLost,
     /// Someone else has the receipt locked; to be tried again.
     Blocked,
+    /// The lease is ours, and row-level security hides the receipt from this role.
+    Hidden,
 }
 
 /// The verdicts on a batch. By lease, for a batch can hold two leases of one job; and by kind of outcome, for it can hold
@@ -334,6 +336,8 @@ fn verdicts(rows: &[Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
             let (settled, blocked): (bool, bool) = (row.try_get("settled")?, row.try_get("blocked")?);
             let verdict = match (settled, blocked) {
                 (true, _) => Verdict::Committed,
+                // A job that is put back needs no receipt: retry.sql does not ask.
+                (false, true) if row.try_get("hidden").unwrap_or(false) => Verdict::Hidden,
                 (false, true) => Verdict::Blocked,
                 (false, false) => Verdict::LeaseLost,
             };

@@ -143,7 +143,11 @@ impl Settler {
                     self.batch.extend(rest);
                     return Err(error);
                 }
-                Err(error) => self.refused(settlement, &error),
+                Err(error) => {
+                    tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
+                    let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
+                    self.refused(settlement, failure, error.is_about_the_data());
+                }
             }
         }
         self.writer = Some(writer);
@@ -189,15 +193,12 @@ impl Settler {
     /// The database does not take this outcome, and will not. A result that it does not take is a dead letter that says
     /// so; where it is rights or the schema that are wrong, or not even a dead letter is taken, the job waits in the queue
     /// with the reason until somebody has mended it; and failing that, its lease runs out.
-    fn refused(&mut self, mut settlement: Settlement, error: &QueueError) {
-        let lease = settlement.entry.lease;
-        tracing::error!(job = lease.job, %error, "the database does not take this outcome");
-        let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
+    fn refused(&mut self, mut settlement: Settlement, failure: Failure, is_about_the_data: bool) {
         if let Some(reply) = settlement.reply.take() {
             let _ = reply.send(Err(failure.clone()));
         }
         settlement.entry.outcome = match settlement.entry.outcome {
-            Outcome::Complete(_) if error.is_about_the_data() => {
+            Outcome::Complete(_) if is_about_the_data => {
                 Outcome::DeadLetter { failure, notes: "the database refused the result" }
             }
             Outcome::Complete(_) | Outcome::DeadLetter { .. } => {
@@ -221,6 +222,16 @@ impl Settler {
             let committed = match verdict(&settlement) {
                 Some(Verdict::Committed) => true,
                 Some(Verdict::LeaseLost) => false,
+                Some(Verdict::Hidden) => {
+                    let (job, message) = (
+                        settlement.entry.lease.job,
+                        "row-level security hides the receipt from this role (host doctor)",
+                    );
+                    tracing::error!(job, "the outcome cannot be written: {message}");
+                    let failure = Failure::new(FailureKind::AccessDenied, "queue.ReceiptHidden", message);
+                    self.refused(settlement, failure, false);
+                    continue;
+                }
                 Some(Verdict::Blocked) | None => {
                     self.batch.push(settlement.without_patience());
                     continue;

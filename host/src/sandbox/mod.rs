@@ -28,6 +28,6 @@ pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, LARGEST_COMPONENT, Ref
 pub use limits::Limits;
 pub use meter::{Meter, Metered};
 pub use program::{EMBEDDED, LoadError, Program};
-pub use run::{RunEnd, RunError};
+pub use run::{RunEnd, RunError, Service};
 pub use state::{Observer, Services};
 pub use tally::{JobCounts, Standing, Tally};

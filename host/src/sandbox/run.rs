@@ -83,8 +83,19 @@ pub struct RunEnd {
     pub result: Result<Summary, RunError>,
     /// Its own computing time.
     pub computed: Duration,
-    /// Whether storage or OCR failed on any of its jobs.
-    pub let_down: bool,
+    /// What it had of storage and OCR.
+    pub service: Service,
+}
+
+/// What a run had of the services that its jobs need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// It did without them.
+    Unneeded,
+    /// They did what they were asked for.
+    Served,
+    /// They failed on one of its jobs, at least.
+    LetDown,
 }
 
 impl Sandbox {
@@ -111,7 +122,7 @@ impl Sandbox {
                 RunEnd {
                     result: Err(RunError::Trap("the host panicked".to_owned())),
                     computed: Duration::ZERO,
-                    let_down: false,
+                    service: Service::Unneeded,
                 }
             }
         }
@@ -131,14 +142,18 @@ impl Sandbox {
         let result = self.call_run(&mut store, program, limit, timeout).await;
         let state = store.into_data();
         let computed = state.clock.used();
-        let let_down = state.live.as_ref().is_some_and(|live| !live.let_down.is_empty());
+        let service = match &state.live {
+            Some(live) if !live.let_down.is_empty() => Service::LetDown,
+            Some(live) if live.served => Service::Served,
+            _ => Service::Unneeded,
+        };
         if let Some(live) = state.live {
             match &result {
                 Ok(_) => give_back(live),
                 Err(error) => after_failure(live, program.digest(), error).await,
             }
         }
-        RunEnd { result, computed, let_down }
+        RunEnd { result, computed, service }
     }
 
     /// Calls `worker.run`, on record.

@@ -85,6 +85,8 @@ pub(super) struct Live {
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
     /// Jobs on which the surroundings failed (the database, S3, OCR), whatever the component makes of it.
     pub(super) let_down: BTreeSet<i64>,
+    /// Storage or OCR did what it was asked for.
+    pub(super) served: bool,
     /// The response that the component read last, for the observer.
     pub(super) last_response: Option<Arc<str>>,
 }
@@ -103,6 +105,7 @@ impl Live {
             claimed: 0,
             ocr_calls: BTreeMap::new(),
             let_down: BTreeSet::new(),
+            served: false,
             last_response: None,
         }
     }

@@ -1,5 +1,6 @@
 //! What became of a component's jobs, and how far it is trusted.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +20,10 @@ pub enum Standing {
     TakenBack,
 }
 
-/// Claims of a job that need not be charged while the component fails on everything: with the host's backoff some hours.
+/// Failures on one job that are charged to nobody while the component fails on everything: with the host's backoff some hours.
 const MOST_SPARED: u32 = 20;
+/// Spared jobs that are counted; of more, the oldest begin anew.
+const MOST_COUNTED: usize = 10_000;
 
 /// Counts of jobs, as the component decided them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
@@ -45,6 +48,8 @@ pub struct Tally {
     standing: AtomicU8,
     /// What it decided against receipts while on probation.
     verdicts: Mutex<Vec<Lease>>,
+    /// How often each job was spared; in memory, so that it begins anew with each component and each host.
+    spared: Mutex<BTreeMap<i64, u32>>,
     /// Rung when a count changes.
     pub changed: Notify,
     /// Opens when it fails on everything. Only where it is trusted: on probation it is taken back instead.
@@ -60,6 +65,7 @@ impl Default for Tally {
             empty: AtomicU64::default(),
             standing: AtomicU8::default(),
             verdicts: Mutex::default(),
+            spared: Mutex::default(),
             changed: Notify::default(),
             breaker: Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT)),
         }
@@ -149,10 +155,17 @@ impl Tally {
     /// Whether a failure is charged to the job that it happened on. Not where the component fails on everything; but one
     /// that is known to be poisonous, or was spared so often, may be the reason.
     pub(super) fn charges(&self, job: &Job) -> bool {
-        let spared = job.claims.saturating_sub(job.attempt);
-        self.breaker.state() == BreakerState::Closed
-            || self.breaker.is_poisonous(job.lease.job)
-            || spared >= MOST_SPARED
+        if self.breaker.state() == BreakerState::Closed || self.breaker.is_poisonous(job.lease.job) {
+            return true;
+        }
+        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = spared.entry(job.lease.job).or_default();
+        *times = times.saturating_add(1);
+        let charges = *times > MOST_SPARED;
+        if spared.len() > MOST_COUNTED {
+            spared.pop_first();
+        }
+        charges
     }
 
     /// Books a run that failed.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::breaker::{BreakerState, Report, SharedBreaker};
+use crate::sandbox::Service;
 
 /// Which breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,11 +131,12 @@ impl Brakes {
         self.probing = Some(run);
     }
 
-    /// A run has ended. A probe on which the services did not fail is their success, whatever became of its job.
-    pub(super) fn ended(&mut self, run: tokio::task::Id, let_down: bool) {
+    /// A run has ended. A probe that the services served is their success, whatever became of its job; one that did without
+    /// them says nothing, and another one is tried.
+    pub(super) fn ended(&mut self, run: tokio::task::Id, service: Service) {
         if self.probing == Some(run) {
             self.probing = None;
-            if !let_down && self.services.state() == BreakerState::HalfOpen {
+            if service == Service::Served && self.services.state() == BreakerState::HalfOpen {
                 self.services.succeeded(None);
             }
         }

@@ -7,7 +7,7 @@ use super::{classify, digest_of};
 use crate::failure::{Failure, FailureKind};
 
 /// An artifact is refused beyond this: no OCR response of one page is near it.
-const LARGEST_ARTIFACT: i64 = 64 * 1024 * 1024;
+const LARGEST_ARTIFACT: usize = 64 * 1024 * 1024;
 
 /// The artifact bucket.
 #[derive(Debug, Clone)]
@@ -91,13 +91,20 @@ impl Artifacts {
             .send()
             .await
             .map_err(|error| classify(&error, &what))?;
-        if object.content_length().unwrap_or(0) > LARGEST_ARTIFACT {
-            return Err(Failure::new(FailureKind::BadResponse, "artifact.TooLarge", format!("{what} is too large")));
+        let announced = object.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
+        let mut body = Vec::new();
+        let mut parts = object.body;
+        // What is announced need not be what comes, and not every server announces.
+        while announced.max(body.len()) <= LARGEST_ARTIFACT {
+            match parts.next().await {
+                Some(Ok(part)) => body.extend_from_slice(&part),
+                Some(Err(error)) => {
+                    return Err(Failure::new(FailureKind::Unavailable, "s3.BrokenBody", format!("{what}: {error}")));
+                }
+                None => return Ok(body),
+            }
         }
-        let body = object.body.collect().await;
-        let body =
-            body.map_err(|error| Failure::new(FailureKind::Unavailable, "s3.BrokenBody", format!("{what}: {error}")))?;
-        Ok(body.to_vec())
+        Err(Failure::new(FailureKind::BadResponse, "artifact.TooLarge", format!("{what} is too large")))
     }
 
     fn what(&self, key: &str) -> String {

@@ -16,15 +16,25 @@ pub struct Forwarder {
 #[derive(Clone, Copy)]
 struct Order {
     target: SocketAddr,
-    /// Those who are connected lose their connection, and the server does not hear of it.
-    abandon: bool,
+    fate: Fate,
+}
+
+/// What becomes of who is connected.
+#[derive(Clone, Copy)]
+enum Fate {
+    /// Cut off.
+    Cut,
+    /// Cut off, and the server does not hear of it.
+    Abandoned,
+    /// Neither hears of the other any more.
+    Silenced,
 }
 
 impl Forwarder {
     /// Leads to this port of this machine.
     pub async fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (orders, order) = watch::channel(Order { target: on_loopback(port), abandon: false });
+        let (orders, order) = watch::channel(Order { target: on_loopback(port), fate: Fate::Cut });
         let port = listener.local_addr().unwrap().port();
         Self { port, orders, accepting: tokio::spawn(accept(listener, order)) }
     }
@@ -36,12 +46,17 @@ impl Forwarder {
 
     /// Leads to another port from now on; who is connected is cut off.
     pub fn switch(&self, port: u16) {
-        self.orders.send_replace(Order { target: on_loopback(port), abandon: false });
+        self.orders.send_replace(Order { target: on_loopback(port), fate: Fate::Cut });
     }
 
     /// Cuts off who is connected, without telling the server: what it was asked to do it does.
     pub fn abandon(&self) {
-        self.orders.send_modify(|order| order.abandon = true);
+        self.orders.send_modify(|order| order.fate = Fate::Abandoned);
+    }
+
+    /// Lets the connections that there are go silent, as a firewall does that forgets them. New ones work.
+    pub fn silence(&self) {
+        self.orders.send_modify(|order| order.fate = Fate::Silenced);
     }
 }
 
@@ -79,8 +94,10 @@ async fn forward(mut client: TcpStream, mut order: watch::Receiver<Order>) {
         _ = copy_bidirectional(&mut client, &mut server) => return,
         changed = order.changed() => changed,
     };
-    drop(client);
-    if changed.is_ok() && order.borrow().abandon {
+    let fate = order.borrow().fate;
+    let kept = matches!(fate, Fate::Silenced).then_some(client);
+    if changed.is_ok() && !matches!(fate, Fate::Cut) {
         std::future::pending::<()>().await;
     }
+    drop(kept);
 }

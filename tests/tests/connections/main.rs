@@ -8,6 +8,7 @@ mod forwarder;
 mod pgbouncer;
 mod pooler;
 mod server;
+mod silence;
 mod timeouts;
 mod tls;
 mod unnamed;

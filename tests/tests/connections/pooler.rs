@@ -82,6 +82,31 @@ async fn a_pooler_that_restarts_in_the_middle_loses_and_doubles_nothing() {
     assert_eq!(world.textract.calls(), 60);
 }
 
+/// Behind a pooler nobody notices that the server has become another one, which may have lost what was committed last.
+#[tokio::test]
+async fn what_a_failover_behind_a_pooler_has_lost_is_not_paid_for_again() {
+    let Some((world, bouncer)) = pooled(4).await else { return };
+    let args = ["--every", "100ms", "--no-listen", "--admin", "off"];
+    let host = world.run(&args).env("DATABASE_URL", bouncer.url()).spawn();
+    insert(&world, 1).await;
+    done(&world, 1).await;
+    // As the new primary knows it: waiting, never claimed, and inserted after the host had connected.
+    world
+        .execute(
+            "SET session_replication_role = replica;
+             UPDATE receipts SET status = 'pending', vendor_text = NULL, total_amount = NULL, currency = NULL,
+                 receipt_date = NULL, ocr_confidence = NULL, ocr_s3_key = NULL, ocr_component = NULL;
+             UPDATE receipt_queue SET processed = false, processed_at = NULL, attempts = 0, claims = 0,
+                 settled_token = NULL, history = '[]', enqueued_at = now(), available_at = now();
+             RESET session_replication_role",
+        )
+        .await;
+    assert_eq!(world.count("receipts WHERE status = 'pending'").await, 1);
+    done(&world, 1).await;
+    assert_eq!(world.textract.calls(), 1);
+    host.stop().await.ok();
+}
+
 #[tokio::test]
 async fn listen_through_a_transaction_pooler_is_found_out() {
     let Some((world, bouncer)) = pooled(2).await else { return };

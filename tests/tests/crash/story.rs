@@ -88,7 +88,7 @@ impl Story {
             Stage::Heartbeat => faults.next(1, OcrFault::Delay(Duration::from_secs(3))),
             Stage::RetryAfter => faults.next(1, OcrFault::throttled()),
             Stage::DeadLetter => faults.next(1, OcrFault::error("UnsupportedDocumentException", 400)),
-            Stage::GiveBack => faults.next(self.case.hosts, OcrFault::Delay(Duration::from_secs(5))),
+            Stage::GiveBack => faults.next(self.case.hosts, OcrFault::Held),
             _ => {}
         }
         oracle::watch(self.world()).await;
@@ -119,6 +119,7 @@ impl Story {
                 .await;
                 self.fleet.terminate();
                 self.suffer(ambush, ambushed).await;
+                self.world().textract.faults().clear();
                 self.fleet.add().await;
             }
             _ => self.insert_and_suffer(&[ambush]).await,

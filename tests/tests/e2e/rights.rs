@@ -1,5 +1,6 @@
 //! A worker whose role is not the owner: what `host doctor` asks for is enough for all that it does.
 
+use host::queue::role::script;
 use host::queue::status::missing_rights;
 use host::queue::{Database, Lease, take_back};
 use tests::{HostCommand, World};
@@ -85,4 +86,45 @@ async fn what_a_bad_component_buried_is_taken_back() {
     assert_eq!(world.status_of(&archived).await, "archived");
     assert_eq!(world.text("SELECT receipt_id::text FROM receipt_queue", &[]).await, failed);
     assert_eq!(world.text("SELECT receipt_id::text FROM receipt_queue_dlq", &[]).await, archived);
+}
+
+/// The app's own policy shows the worker some receipts, and the queue all jobs.
+#[tokio::test]
+async fn a_receipt_that_the_worker_may_not_see_waits_with_the_reason_and_is_paid_for_once() {
+    const ROLE: &str = "test_half_blind";
+    let world = World::new().await;
+    world.execute(&script(&ROLE.parse().unwrap())).await;
+    world.execute(&format!("ALTER ROLE {ROLE} PASSWORD 'secret'")).await;
+    world
+        .execute(&format!(
+            "ALTER TABLE receipts ENABLE ROW LEVEL SECURITY;
+             DROP POLICY IF EXISTS \"receipt queue: {ROLE}\" ON receipts;
+             CREATE POLICY a_few ON receipts TO {ROLE} USING (user_id = 'visible')"
+        ))
+        .await;
+    let (hidden, _) = world.receipt("a.jpg").await;
+    world.insert("nowhere.jpg").await;
+    let once = async || {
+        let run = world.run(&["--once", "--admin", "off"]).env("DATABASE_URL", world.db.url_as(ROLE));
+        tokio::time::timeout(tests::PATIENCE, run.run()).await.expect("it ends")
+    };
+    let log = once().await.stderr;
+    assert!(log.contains("row-level security hides rows of public.receipts from this role"), "{log}");
+    let waiting = "receipt_queue
+        WHERE last_error_code = 'queue.ReceiptHidden' AND attempts = 0 AND lease_token IS NULL
+          AND available_at > now() + interval '10 minutes'";
+    assert_eq!(world.count(waiting).await, 2, "one that was read, and one that has no photo:\n{log}");
+    assert_eq!(world.textract.calls(), 1);
+
+    world
+        .execute(&format!(
+            "DROP POLICY a_few ON receipts;
+             CREATE POLICY all_of_them ON receipts TO {ROLE} USING (true);
+             UPDATE receipt_queue SET available_at = now()"
+        ))
+        .await;
+    let log = once().await.stderr;
+    assert!(!log.contains("row-level security"), "{log}");
+    world.becomes(&hidden, "ocr_done").await;
+    assert_eq!((world.count("receipt_queue_dlq").await, world.textract.calls()), (1, 1));
 }

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 /// One way to fail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -11,6 +13,8 @@ pub enum Fault {
     Error { kind: String, status: u16, message: String },
     /// The right answer, late.
     Delay(Duration),
+    /// The right answer, once all faults are [cleared](Faults::clear).
+    Held,
     /// The page is read and billed, but no answer comes.
     Never,
     /// The page is read and billed, then half of the answer arrives and the connection closes.
@@ -37,7 +41,10 @@ impl Fault {
 
 /// The orders; a shared handle. Only requests for a known operation with a document take one.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Orders>>);
+pub struct Faults {
+    orders: Arc<Mutex<Orders>>,
+    cleared: Arc<watch::Sender<()>>,
+}
 
 #[derive(Debug, Default)]
 struct Orders {
@@ -59,14 +66,18 @@ impl Faults {
     /// No more faults.
     pub fn clear(&self) {
         *self.orders() = Orders::default();
+        self.cleared.send_replace(());
     }
 
-    pub(super) fn take(&self) -> Option<Fault> {
+    /// The order for a request, and word of when it is cleared.
+    pub(super) fn take(&self) -> (Option<Fault>, watch::Receiver<()>) {
         let mut orders = self.orders();
-        orders.next.pop_front().or_else(|| orders.always.clone())
+        // While the orders are locked: who clears them afterwards is heard.
+        let cleared = self.cleared.subscribe();
+        (orders.next.pop_front().or_else(|| orders.always.clone()), cleared)
     }
 
     fn orders(&self) -> MutexGuard<'_, Orders> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -91,13 +91,16 @@ impl Service {
         }
         let document = input.document.ok_or_else(|| Refusal::invalid_parameter("Document is missing."))?;
 
-        let fault = self.settings.faults.take();
+        let (fault, mut cleared) = self.settings.faults.take();
         match &fault {
             Some(Fault::Error { kind, status, message }) => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
                 return Err(Refusal { status, ..Refusal::new(kind, message) });
             }
             Some(Fault::Delay(delay)) => tokio::time::sleep(*delay).await,
+            Some(Fault::Held) => {
+                let _ = cleared.changed().await;
+            }
             _ => {}
         }
 

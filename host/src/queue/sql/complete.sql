@@ -87,6 +87,13 @@ SELECT
     s.id IS NOT NULL AND NOT EXISTS (SELECT FROM written w WHERE w.id = s.receipt_id) AS edited,
     s.id IS NULL AND EXISTS (
         SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
-    ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked
+    ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked,
+    -- A job never outlives its receipt: where there is none to be seen, row-level security hides it from this role.
+    s.id IS NULL AND NOT EXISTS (
+        SELECT
+        FROM public.receipt_queue q
+        JOIN public.receipts r ON r.id = q.receipt_id
+        WHERE q.id = o.job_id AND q.id = ANY ($1)
+    ) AS hidden
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token

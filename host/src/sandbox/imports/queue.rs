@@ -259,6 +259,7 @@ impl RunState {
         if let (Ok(image), Some(live)) = (&image, &mut self.live) {
             live.images.retain(|image| image.strong_count() > 0);
             live.images.push(Arc::downgrade(image));
+            live.served = true;
         }
         Ok(image)
     }

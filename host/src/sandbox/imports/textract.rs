@@ -78,6 +78,7 @@ impl Live {
         }
         *calls += 1;
         let body = self.services.ocr.read(&image, api).await?;
+        self.served = true;
         Ok(HeldResponse { body: Arc::from(body), image, api })
     }
 }

@@ -1,0 +1,60 @@
+//! The heartbeat: renews leases.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio_postgres::types::Type;
+
+use super::claim::millis;
+use super::session::{Parameter, Session};
+use super::{Database, Lease, QueueError};
+
+const HEARTBEAT: &str = include_str!("sql/heartbeat.sql");
+
+/// What a heartbeat did for a lease that is still ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Renewal {
+    /// Renewed.
+    Renewed,
+    /// Somebody has the row locked; not renewed this time.
+    Locked,
+}
+
+/// The connection that renews leases.
+pub struct Heart {
+    session: Session,
+}
+
+impl Heart {
+    pub async fn connect(database: &Database) -> Result<Self, QueueError> {
+        Ok(Self { session: Session::connect(database).await? })
+    }
+
+    /// Fails where the schema or this role's rights do not allow a renewal.
+    pub async fn check(&self) -> Result<(), QueueError> {
+        let (none, zero): (&[i64], i64) = (&[], 0);
+        let parameters: [Parameter<'_>; 3] =
+            [(&none, Type::INT8_ARRAY), (&none, Type::INT8_ARRAY), (&zero, Type::INT8)];
+        self.session.check("to prepare the heartbeat", HEARTBEAT, &parameters).await
+    }
+
+    /// Whether the server has ended the connection.
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+
+    /// Renews leases; returns those that are still ours, by job.
+    pub async fn beat(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
+        let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
+        let parameters: [Parameter<'_>; 3] =
+            [(&ids, Type::INT8_ARRAY), (&tokens, Type::INT8_ARRAY), (&millis(lease), Type::INT8)];
+        let rows = self.session.query("the heartbeat", HEARTBEAT, &parameters).await?;
+        rows.iter()
+            .map(|row| {
+                let renewal = if row.try_get("renewed")? { Renewal::Renewed } else { Renewal::Locked };
+                Ok((row.try_get("id")?, renewal))
+            })
+            .collect::<Result<_, _>>()
+            .map_err(|error| QueueError::query("the heartbeat", &error))
+    }
+}
