@@ -165,6 +165,22 @@ impl Job {
         Self { alone: true, ..self }
     }
 
+    /// A job in its first attempt.
+    #[cfg(test)]
+    pub fn for_test(number: i64, claims: u32) -> Self {
+        Self {
+            lease: Lease { job: number, token: number },
+            receipt_id: number.to_string(),
+            location: None,
+            attempt: 1,
+            max_attempts: 5,
+            claims,
+            enqueued_before: false,
+            alone: false,
+            lost: Arc::default(),
+        }
+    }
+
     /// Claimed before, as far as this server knows or may have forgotten, so that an artifact may exist.
     pub fn claimed_before(&self) -> bool {
         self.claims > 1 || self.enqueued_before

@@ -1,6 +1,7 @@
 //! The sandbox: runs worker components. Engine, limits, loading with a compile cache, and one `Host` impl file per WIT
 //! import. Knows the queue, storage and OCR; they do not know it.
 
+mod aftermath;
 mod bindings;
 mod cache;
 mod call;

@@ -175,3 +175,24 @@ impl Tally {
         self.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_spared_so_often_by_this_component_however_often_it_was_claimed() {
+        let tally = Tally::default();
+        assert!(tally.charges(&Job::for_test(1, 1)), "nothing else fails");
+        for number in 1..=3 {
+            tally.came_to_nothing(Some(number), "trap");
+        }
+        // Throttled for an hour before.
+        assert!(!tally.charges(&Job::for_test(1, 500)));
+        for _ in 1..MOST_SPARED {
+            assert!(!tally.charges(&Job::for_test(1, 500)));
+        }
+        assert!(tally.charges(&Job::for_test(1, 501)));
+        assert!(!tally.charges(&Job::for_test(2, 1)));
+    }
+}

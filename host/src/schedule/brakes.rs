@@ -196,3 +196,30 @@ fn log(which: Which, report: &Report, state: BreakerState, since: Instant) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::breaker::BreakerSettings;
+
+    #[tokio::test]
+    async fn a_probe_that_needed_no_service_says_nothing_of_them() {
+        let settings = BreakerSettings { first: std::time::Duration::ZERO, ..BreakerSettings::SERVICES };
+        let services = Arc::new(SharedBreaker::new(settings));
+        let component = Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT));
+        let mut brakes = Brakes::new(move || Arc::clone(&component), Arc::clone(&services), |_, _, _| {});
+        (1..=3).for_each(|job| services.failed(Some(job), "503"));
+        let run = tokio::spawn(async {}).id();
+        for (service, admission) in [
+            (Service::Unneeded, Admission::Probe),
+            (Service::LetDown, Admission::Probe),
+            (Service::Served, Admission::Everything),
+        ] {
+            assert_eq!(brakes.admission(), Admission::Probe);
+            brakes.probe(run);
+            assert_eq!(brakes.admission(), Admission::Nothing, "one at a time");
+            brakes.ended(run, service);
+            assert_eq!(brakes.admission(), admission, "{service:?}");
+        }
+    }
+}

@@ -1,12 +1,14 @@
 //! Swapping: which component works, which one to go back to, and how one takes over from the other while the work goes on.
 
+mod telling;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -18,11 +20,11 @@ use super::probation::{Judgement, ProbationSettings, judge};
 use super::trust::Trust;
 use super::{Candidate, Keep, Shadow, Stage, SwapOutcome, Verdict};
 use crate::admin::Control;
-use crate::breaker::{Report, SharedBreaker};
+use crate::breaker::SharedBreaker;
 use crate::queue::Database;
 use crate::queue::components::Change;
 use crate::sandbox::{Meter, Sandbox, Standing};
-use crate::schedule::{Step, Which};
+use crate::schedule::Which;
 use crate::storage::digest_of;
 use crate::telemetry::metrics::Metrics;
 
@@ -122,33 +124,6 @@ impl Swapper {
     /// What works now.
     pub fn current(&self) -> Arc<Deployed> {
         self.current.load()
-    }
-
-    /// Tells the world what a breaker has done: the metrics, and the ledger, which can be read from every machine.
-    pub fn braked(&self, which: Which, report: &Report, step: Step) {
-        let state = match step {
-            Step::Closed => 0,
-            Step::HalfOpened => 1,
-            Step::Opened | Step::Reopened => 2,
-        };
-        self.metrics.breaker(which.as_str(), state, step == Step::Opened);
-        let mut memory = self.memory();
-        let current = self.current();
-        match step {
-            Step::Opened => {
-                memory.brakes.push(which);
-                let why = report.why.as_deref().unwrap_or_default();
-                let reason = format!("{}: {why}", which.subject());
-                self.ledger.record(Change::Paused, current.digest(), None, &reason, &current.name);
-            }
-            Step::Closed => {
-                memory.brakes.retain(|open| *open != which);
-                if memory.brakes.is_empty() {
-                    self.ledger.record(Change::Resumed, current.digest(), None, "", &current.name);
-                }
-            }
-            Step::Reopened | Step::HalfOpened => {}
-        }
     }
 
     /// From here on nothing is swapped, and an offer on its way is refused: the host ends.
@@ -346,36 +321,6 @@ impl Swapper {
             }
         }
         self.ledger.take_back(unproven.program.tally.take_verdicts());
-    }
-
-    /// What works, what to go back to, and what was taken back.
-    fn report(&self) -> Value {
-        let memory = self.memory();
-        let current = self.current();
-        let standing = match current.program.tally.standing() {
-            Standing::Trusted => "confirmed",
-            Standing::OnProbation => "on probation",
-            Standing::TakenBack => "taken back",
-        };
-        json!({
-            "current": { "digest": current.digest(), "source": current.name, "standing": standing, "counts": current.program.tally.counts() },
-            "confirmed": memory.confirmed.digest(),
-            "taken_back": memory.taken_back,
-            "breakers": { "component": current.program.tally.breaker.report(), "services": self.outage.report() },
-        })
-    }
-
-    /// The metric that says which component this host has for what.
-    fn publish(&self, memory: &Memory) {
-        let current = self.current();
-        let mut components = vec![(current.digest(), "current")];
-        if memory.confirmed.digest() != current.digest() {
-            components.push((memory.confirmed.digest(), "fallback"));
-        }
-        if let Some(shadow) = &self.shadow {
-            components.push((shadow.digest(), "shadow"));
-        }
-        self.metrics.components(&components);
     }
 
     /// Waits for this phase, or a later one.

@@ -12,6 +12,7 @@ mod guide;
 mod injection;
 mod invariants;
 mod least_privilege;
+mod ledger;
 mod lost_replies;
 mod migrations;
 mod oracle;
