@@ -78,7 +78,8 @@ pub(super) struct WorkArgs {
     /// How long a claimed receipt stays ours without a heartbeat: what a crash costs in time.
     #[arg(long, env = "WORKER_LEASE", default_value = "30s", value_parser = lease, value_name = "TIME")]
     lease: Duration,
-    /// How long a claim, a heartbeat or a settle may take (a lock that somebody holds, a server that is gone).
+    /// How long a claim, a heartbeat or a settle may take (a lock that somebody holds, a server that is gone). A claim takes
+    /// at most a third of the lease, a heartbeat an eighth.
     #[arg(long, env = "WORKER_STATEMENT_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     statement_timeout: Duration,
     /// How long runs may take to end after SIGTERM.

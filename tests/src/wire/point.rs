@@ -13,6 +13,8 @@ pub enum Step {
     Spent,
     /// Settles completed jobs.
     Complete,
+    /// Asks what a claim leased whose reply was lost.
+    Unanswered,
     /// Puts jobs back, or gives them back unworked.
     PutBack,
     /// Gives jobs up.
@@ -63,10 +65,11 @@ pub struct Point {
 impl Step {
     /// By the statement, word for word as the host has it.
     pub(super) fn of_sql(sql: &str) -> Option<Self> {
-        const STATEMENTS: [(Step, &str); 7] = [
+        const STATEMENTS: [(Step, &str); 8] = [
             (Step::Claim, include_str!("../../../host/src/queue/sql/claim.sql")),
             (Step::Heartbeat, include_str!("../../../host/src/queue/sql/heartbeat.sql")),
             (Step::Spent, include_str!("../../../host/src/queue/sql/spent.sql")),
+            (Step::Unanswered, include_str!("../../../host/src/queue/sql/unanswered.sql")),
             (Step::Complete, include_str!("../../../host/src/queue/sql/complete.sql")),
             (Step::PutBack, include_str!("../../../host/src/queue/sql/retry.sql")),
             (Step::DeadLetter, include_str!("../../../host/src/queue/sql/dead_letter.sql")),

@@ -24,6 +24,8 @@ pub(crate) enum Stage {
     RetryAfter,
     /// The settle of a job that Textract refused.
     DeadLetter,
+    /// After a claim whose reply was lost.
+    TakeIn,
     /// After a settle whose reply was lost.
     LookUp,
     /// Of jobs that a drain found unbegun.
@@ -70,6 +72,7 @@ impl Case {
             Stage::Heartbeat => (Step::Heartbeat, 1),
             Stage::RetryAfter | Stage::GiveBack => (Step::PutBack, 1),
             Stage::DeadLetter => (Step::DeadLetter, 1),
+            Stage::TakeIn => (Step::Unanswered, 1),
             Stage::LookUp => (Step::LookUp, 1),
             Stage::Spent => (Step::Spent, 1),
         };

@@ -98,6 +98,10 @@ impl Story {
                 self.world().execute("UPDATE receipts SET status = 'pending'").await;
                 self.suffer(ambush, ambushed).await;
             }
+            Stage::TakeIn => {
+                let lost = Ambush { point: Step::Claim.at(Moment::Answered), fault: Fault::Cut, nth: 2 };
+                self.insert_and_suffer(&[lost, ambush]).await;
+            }
             Stage::LookUp => {
                 let lost = Ambush { point: Step::Complete.at(Moment::Answered), fault: Fault::Cut, nth: 2 };
                 self.insert_and_suffer(&[lost, ambush]).await;
