@@ -56,24 +56,41 @@ impl From<receipt::Receipt> for types::Receipt {
                 value: field.value,
                 confidence: field.confidence,
                 place: field.place.map(Into::into),
+                why: Some(field.why.into()),
             }),
-            total: receipt.total.map(|field| types::MoneyField {
-                value: types::Money {
-                    units: field.value.units,
-                    scale: field.value.scale,
-                    currency: field.value.currency.map(str::to_owned),
-                },
-                confidence: field.confidence,
-                place: field.place.map(Into::into),
-            }),
+            total: receipt.total.map(Into::into),
             date: receipt.date.map(|field| types::DateField {
                 value: types::Date { year: field.value.year, month: field.value.month, day: field.value.day },
                 confidence: field.confidence,
                 place: field.place.map(Into::into),
+                why: Some(field.why.into()),
             }),
+            subtotal: receipt.subtotal.map(Into::into),
+            tax: receipt.tax.map(Into::into),
             confidence: receipt.confidence,
             pages: receipt.pages,
         }
+    }
+}
+
+impl From<receipt::Field<receipt::Money>> for types::MoneyField {
+    fn from(field: receipt::Field<receipt::Money>) -> Self {
+        Self {
+            value: types::Money {
+                units: field.value.units,
+                scale: field.value.scale,
+                currency: field.value.currency.map(str::to_owned),
+            },
+            confidence: field.confidence,
+            place: field.place.map(Into::into),
+            why: Some(field.why.into()),
+        }
+    }
+}
+
+impl From<receipt::Why> for types::Why {
+    fn from(why: receipt::Why) -> Self {
+        Self { line: why.line, rule: why.rule, score: why.score }
     }
 }
 

@@ -11,6 +11,10 @@ pub struct Receipt {
     pub total: Option<Field<Money>>,
     /// The day on the receipt.
     pub date: Option<Field<Date>>,
+    /// The sum before tax and rounding, where it is printed and agrees with the total.
+    pub subtotal: Option<Field<Money>>,
+    /// The tax in the total, where it is printed and agrees with it.
+    pub tax: Option<Field<Money>>,
     /// How sure the whole reading is, 0 to 100. 0 where neither vendor nor total was found.
     pub confidence: f32,
     /// Pages in the response; 0 for a response without any.
@@ -26,6 +30,19 @@ pub struct Field<T> {
     pub confidence: f32,
     /// Where it was read, where that is known.
     pub place: Option<Place>,
+    /// Why it was taken.
+    pub why: Why,
+}
+
+/// Why a value was taken, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Why {
+    /// Which of the response's lines of text it begins on, from 0; none where it is a field of AnalyzeExpense's own.
+    pub line: Option<u32>,
+    /// What spoke for it, in a few words.
+    pub rule: String,
+    /// Its share of what speaks for all candidates, 0 to 1.
+    pub score: f32,
 }
 
 /// An exact amount: `units` × 10^-`scale`. Its `Display` is the decimal string: `6.35`, `-0.02`, `12`.

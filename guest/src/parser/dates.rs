@@ -2,7 +2,7 @@
 
 use super::rows::Row;
 use super::words::Words;
-use crate::receipt::{Date, Field};
+use crate::receipt::{Date, Field, Why};
 
 /// Finds the document's date: one that is labelled as such before one that is not, the first before the later.
 pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
@@ -22,7 +22,8 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
         let Some(date) = found.date(month_first) else { continue };
         let words = Words::new(&row.text());
         let mut sure: f32 = 0.85;
-        if words.has_any("DATE, DATUM, FECHA, TARIKH, DATA") {
+        let labelled = words.has_any("DATE, DATUM, FECHA, TARIKH, DATA");
+        if labelled {
             sure += 0.12;
         }
         if words.has_any("DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, DELIVERY, UNTIL, BEFORE, SINCE") {
@@ -38,7 +39,10 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
             sure -= 0.03;
         }
         if best.as_ref().is_none_or(|(s, _)| sure > *s + 0.01) {
-            let field = Field { value: date, confidence: row.confidence() * sure.clamp(0.0, 1.0), place: row.place() };
+            let score = sure.clamp(0.0, 1.0);
+            let rule = if labelled { "called a date" } else { "written as a date" }.to_owned();
+            let why = Why { line: row.cells.first().map(|cell| cell.number), rule, score };
+            let field = Field { value: date, confidence: row.confidence() * score, place: row.place(), why };
             best = Some((sure, field));
         }
     }

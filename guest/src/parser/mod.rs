@@ -42,6 +42,11 @@ pub fn read(document: &Document) -> Receipt {
     receipt.vendor = receipt.vendor.or_else(vendor);
     let date = || pages.iter().find_map(|page| dates::find(page, context.us));
     receipt.date = receipt.date.or_else(date);
+    if let Some(total) = &receipt.total {
+        let (subtotal, tax) = total::parts(pages.iter().rev().copied(), total, &context);
+        receipt.subtotal = receipt.subtotal.or(subtotal);
+        receipt.tax = receipt.tax.or(tax);
+    }
     receipt.confidence = confidence(&receipt);
     receipt
 }

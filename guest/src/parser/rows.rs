@@ -106,7 +106,13 @@ mod tests {
     use super::*;
 
     fn line(text: &str, left: f32, top: f32, width: f32) -> Line {
-        Line { text: text.to_owned(), confidence: 99.0, page: 1, bounds: BoundingBox::new(left, top, width, 0.02) }
+        Line {
+            number: 0,
+            text: text.to_owned(),
+            confidence: 99.0,
+            page: 1,
+            bounds: BoundingBox::new(left, top, width, 0.02),
+        }
     }
 
     fn texts(lines: &[Line]) -> Vec<String> {

@@ -5,12 +5,19 @@ use super::currency::{self, Context};
 use super::dates;
 use super::labels::{self, Label};
 use super::words::Words;
-use crate::receipt::{Field, Money, Receipt};
+use crate::receipt::{Field, Money, Receipt, Why};
 use crate::textract::SummaryField;
 
 /// Takes what Textract named; everything else stays empty. Pages and confidence are the caller's to fill in.
 pub(super) fn read(fields: &[SummaryField], context: &Context) -> Receipt {
-    Receipt { vendor: vendor(fields), total: total(fields, context), date: date(fields, context), ..Receipt::default() }
+    Receipt {
+        vendor: vendor(fields),
+        total: total(fields, context),
+        date: date(fields, context),
+        subtotal: part(fields, "SUBTOTAL", context),
+        tax: part(fields, "TAX", context),
+        ..Receipt::default()
+    }
 }
 
 fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
@@ -20,7 +27,7 @@ fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
         let readable = name.chars().any(char::is_alphabetic);
         readable.then_some((name, field))
     }))
-    .map(|(value, field)| Field { value, confidence: field.confidence, place: field.place })
+    .map(|(value, field)| field_of(value, field))
 }
 
 fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
@@ -30,11 +37,24 @@ fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
         surest(named.filter_map(|field| Some((amount(&field.text)?, field))))
     })?;
     let code = field.currency.as_str();
-    Some(Field {
-        value: Money { currency: currency::known(code).or_else(|| context.currency(amount.mark)), ..amount.money },
+    let currency = currency::known(code).or_else(|| context.currency(amount.mark));
+    Some(field_of(Money { currency, ..amount.money }, field))
+}
+
+/// Of a part of the sum: whatever Textract is surest of.
+fn part(fields: &[SummaryField], kind: &str, context: &Context) -> Option<Field<Money>> {
+    let named = fields.iter().filter(|field| field.kind == kind);
+    let (amount, field) = surest(named.filter_map(|field| Some((amount(&field.text)?, field))))?;
+    Some(field_of(Money { currency: context.currency(amount.mark), ..amount.money }, field))
+}
+
+fn field_of<T>(value: T, field: &SummaryField) -> Field<T> {
+    Field {
+        value,
         confidence: field.confidence,
         place: field.place,
-    })
+        why: Why { line: None, rule: format!("AnalyzeExpense's {}", field.kind), score: field.confidence / 100.0 },
+    }
 }
 
 /// Textract calls balances, fees and charges TOTAL too; the words on the page tell.
@@ -57,7 +77,7 @@ fn amount(text: &str) -> Option<Amount> {
 fn date(fields: &[SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
     let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
     let (value, field) = surest(named.filter_map(|field| Some((dates::parse(&field.text, context.us)?, field))))?;
-    Some(Field { value, confidence: field.confidence, place: field.place })
+    Some(field_of(value, field))
 }
 
 /// The value that Textract was surest of; the first of equals.

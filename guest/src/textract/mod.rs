@@ -23,6 +23,8 @@ pub struct Document {
 /// A line of text on a page.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
+    /// Which of the document's lines it is, from 0.
+    pub number: u32,
     /// The text, trimmed, without control characters, never empty.
     pub text: String,
     /// How sure the OCR is of it, 0 to 100.
@@ -146,6 +148,7 @@ impl Document {
             let text = clean(block.text.0.as_deref().unwrap_or_default());
             if !text.is_empty() {
                 self.lines.push(Line {
+                    number: self.lines.len() as u32,
                     text,
                     confidence: percent(block.confidence.0),
                     page,

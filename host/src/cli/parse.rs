@@ -1,5 +1,6 @@
 //! `host parse`: the component's parser over recorded responses, in the sandbox.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,16 +11,20 @@ use super::args::{SandboxArgs, at_least_one};
 use super::reading::{default_jobs, read_all, recordings};
 use super::{output, run};
 use crate::reading::Reading;
+use crate::sandbox::decimal;
+use crate::sandbox::types::{MoneyField, Place, Receipt, Why};
 
 /// Reads recorded Textract responses with the component's parser, in the sandbox.
 ///
-/// Prints one JSON line a file: file, vendor, total (a decimal string), currency, date, confidence; null where nothing
-/// was found. A file that is no response gets a line with an error, and exit code 1. No database and no AWS are touched.
+/// Prints one JSON line a file: file, vendor, total (a decimal string), currency, date, confidence, subtotal, tax; null
+/// where nothing was found. A file that is no response gets a line with an error, and exit code 1. No database and no AWS
+/// are touched.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   host parse response.json
   host parse tests/recordings | jq -c '[.vendor, .total]'
+  host parse --why response.json | jq .why.total
   host parse --component new.wasm artifacts/")]
 pub(crate) struct Parse {
     /// Textract responses, or folders of them.
@@ -28,17 +33,66 @@ pub(crate) struct Parse {
     /// Files read at the same time; as many as there are cores, if not given.
     #[arg(long, short, env = "WORKER_JOBS", value_parser = at_least_one, value_name = "N")]
     jobs: Option<usize>,
+    /// Says of each field why it was taken and where it stands.
+    #[arg(long, env = "WORKER_WHY", value_parser = clap::builder::FalseyValueParser::new())]
+    why: bool,
     #[command(flatten)]
     sandbox: SandboxArgs,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Line<'a> {
     file: &'a str,
     #[serde(flatten)]
     reading: Reading,
+    subtotal: Option<String>,
+    tax: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<BTreeMap<&'static str, Reason>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+/// Why a field was taken.
+#[derive(Serialize)]
+struct Reason {
+    /// Which of the response's lines of text, from 0.
+    line: Option<u32>,
+    rule: Option<String>,
+    score: Option<f32>,
+    confidence: f32,
+    place: Option<Place>,
+}
+
+impl<'a> Line<'a> {
+    fn new(file: &'a str, receipt: Receipt, with_why: bool) -> Self {
+        let of = |field: &Option<MoneyField>| field.as_ref().map(|field| decimal(&field.value));
+        let (subtotal, tax) = (of(&receipt.subtotal), of(&receipt.tax));
+        let why = with_why.then(|| reasons(&receipt));
+        Self { file, subtotal, tax, why, reading: receipt.into(), error: None }
+    }
+}
+
+fn reasons(receipt: &Receipt) -> BTreeMap<&'static str, Reason> {
+    let reason = |why: &Option<Why>, confidence: f32, place: Option<Place>| Reason {
+        line: why.as_ref().and_then(|why| why.line),
+        rule: why.as_ref().map(|why| why.rule.clone()),
+        score: why.as_ref().map(|why| why.score),
+        confidence,
+        place,
+    };
+    let money =
+        |field: &Option<MoneyField>| field.as_ref().map(|field| reason(&field.why, field.confidence, field.place));
+    let vendor = receipt.vendor.as_ref().map(|field| reason(&field.why, field.confidence, field.place));
+    let date = receipt.date.as_ref().map(|field| reason(&field.why, field.confidence, field.place));
+    let fields = [
+        ("vendor", vendor),
+        ("total", money(&receipt.total)),
+        ("date", date),
+        ("subtotal", money(&receipt.subtotal)),
+        ("tax", money(&receipt.tax)),
+    ];
+    fields.into_iter().filter_map(|(name, reason)| Some((name, reason?))).collect()
 }
 
 impl Parse {
@@ -49,16 +103,15 @@ impl Parse {
         let mut failed = 0_usize;
         for (path, reading) in paths.iter().zip(read_all(&sandbox, &program, &paths, jobs)) {
             let file = path.to_string_lossy();
-            let (reading, error) = match reading.await? {
-                Ok(reading) => (reading, None),
+            let line = match reading.await? {
+                Ok(receipt) => Line::new(&file, receipt, self.why),
                 Err(error) => {
                     tracing::error!(file = %file, "{error}");
                     failed += 1;
-                    let nothing = Reading { vendor: None, total: None, currency: None, date: None, confidence: 0.0 };
-                    (nothing, Some(error))
+                    Line { file: &file, error: Some(error), ..Line::default() }
                 }
             };
-            output::json(&Line { file: &file, reading, error })?;
+            output::json(&line)?;
         }
         Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::reading::Reading;
+use crate::sandbox::types::Receipt;
 use crate::sandbox::{ParseError, Program, Sandbox};
 
 /// The recorded responses that these paths name: files as they are, folders searched for `*.json`, in a stable order.
@@ -46,7 +46,7 @@ pub(super) fn read_all(
     program: &Arc<Program>,
     paths: &[PathBuf],
     jobs: usize,
-) -> Vec<JoinHandle<Result<Reading, String>>> {
+) -> Vec<JoinHandle<Result<Receipt, String>>> {
     let turn = Arc::new(Semaphore::new(jobs));
     paths
         .iter()
@@ -61,11 +61,11 @@ pub(super) fn read_all(
         .collect()
 }
 
-async fn read(sandbox: &Sandbox, program: &Program, path: &Path) -> Result<Reading, String> {
+async fn read(sandbox: &Sandbox, program: &Program, path: &Path) -> Result<Receipt, String> {
     let bytes = tokio::fs::read(path).await.map_err(|error| format!("cannot read it: {error}"))?;
     let json = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
     match sandbox.parse(program, &json).await {
-        Ok(Ok(receipt)) => Ok(receipt.into()),
+        Ok(Ok(receipt)) => Ok(receipt),
         Ok(Err(ParseError::NotJson(problem))) => Err(format!("it is no JSON: {problem}")),
         Ok(Err(ParseError::NotTextract(problem))) => Err(format!("it is no Textract response: {problem}")),
         Err(error) => Err(error.to_string()),

@@ -65,9 +65,11 @@ mod tests {
     #[test]
     fn nothing_out_of_range_reaches_the_database() {
         let receipt = wit::Receipt {
-            vendor: Some(wit::TextField { value: "A\0B".to_owned(), confidence: 1.0, place: None }),
+            vendor: Some(wit::TextField { value: "A\0B".to_owned(), confidence: 1.0, place: None, why: None }),
             total: None,
             date: None,
+            subtotal: None,
+            tax: None,
             confidence: f32::NAN,
             pages: 1,
         };

@@ -61,8 +61,8 @@ macro_rules! only_run {
 
 /// A result with this vendor.
 pub fn reading(vendor: &str) -> Receipt {
-    let vendor = TextField { value: vendor.to_owned(), confidence: 99.0, place: None };
-    Receipt { vendor: Some(vendor), total: None, date: None, confidence: 99.0, pages: 1 }
+    let vendor = TextField { value: vendor.to_owned(), confidence: 99.0, place: None, why: None };
+    Receipt { vendor: Some(vendor), total: None, date: None, subtotal: None, tax: None, confidence: 99.0, pages: 1 }
 }
 
 /// A failure with this message.

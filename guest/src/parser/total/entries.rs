@@ -5,7 +5,7 @@ use super::super::currency::{self, Context};
 use super::super::labels::{self, Label};
 use super::super::rows::Row;
 use super::super::words::Words;
-use crate::receipt::{Field, Money, Place};
+use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
 
 /// An amount with the words that name it.
@@ -25,18 +25,21 @@ pub(super) struct Read {
     pub(super) amount: Amount,
     pub(super) confidence: f32,
     place: Option<Place>,
+    line: u32,
 }
 
 impl Read {
     fn new(amount: Amount, cell: &Line) -> Self {
-        Self { amount, confidence: cell.confidence, place: cell.bounds.map(|bounds| Place { page: cell.page, bounds }) }
+        let place = cell.bounds.map(|bounds| Place { page: cell.page, bounds });
+        Self { amount, confidence: cell.confidence, place, line: cell.number }
     }
 
-    pub(super) fn field(&self, sure: f32, context: &Context) -> Field<Money> {
+    pub(super) fn field(&self, sure: f32, rule: String, context: &Context) -> Field<Money> {
         Field {
             value: Money { currency: context.currency(self.amount.mark), ..self.amount.money },
             confidence: (self.confidence * sure).clamp(0.0, 100.0),
             place: self.place,
+            why: Why { line: Some(self.line), rule, score: sure },
         }
     }
 

@@ -117,8 +117,34 @@ impl Facts {
         self.subtotals.iter().any(|sub| self.taxes.iter().any(|tax| *tax != 0 && sub + tax == value))
     }
 
+    /// What speaks for this value, in words.
+    pub(super) fn say(&self, entries: &[Entry], value: i128) -> String {
+        let called = |is: fn(Label) -> bool| {
+            entries.iter().any(|entry| entry.read.micros() == value && entry.label.is_some_and(is))
+        };
+        let times = self.totals.iter().filter(|&&total| total == value).count();
+        let mut said = Vec::new();
+        match times {
+            0 if called(|label| label == Label::Rounding) => said.push("called the rounded total".to_owned()),
+            0 if called(|label| label == Label::Card) => said.push("what a card paid".to_owned()),
+            0 if called(|label| label == Label::Tendered) => said.push("what was handed over".to_owned()),
+            0 if called(|label| label == Label::Subtotal) => said.push("called a subtotal".to_owned()),
+            0 => said.push("known by the sums".to_owned()),
+            1 => said.push("called a total".to_owned()),
+            times => said.push(format!("called a total {times} times")),
+        }
+        for (holds, words) in [
+            (self.is_paid(value), "was paid"),
+            (self.is_sum(value), "is subtotal and tax"),
+            (self.is_rounded(value), "is a total, rounded"),
+        ] {
+            said.extend(holds.then(|| words.to_owned()));
+        }
+        said.join("; ")
+    }
+
     /// The total where nothing is named so: what was paid less the change, what the card paid, the subtotal.
-    pub(super) fn unlabelled<'a>(&self, entries: &'a [Entry]) -> Option<(&'a Read, f32)> {
+    pub(super) fn unlabelled<'a>(&self, entries: &'a [Entry]) -> Option<(&'a Read, f32, &'static str)> {
         let last = |wanted: Label| {
             let mut named = entries.iter().rev().filter(move |e| !e.in_tax_table && e.read.amount.has_cents());
             named.find(|e| e.label == Some(wanted) && e.read.micros() != 0).map(|e| &e.read)
@@ -126,10 +152,14 @@ impl Facts {
         if let (Some(tendered), Some(change)) = (last(Label::Tendered), self.change) {
             let paid = tendered.micros().abs() - change.abs();
             if let Some(entry) = entries.iter().find(|e| e.read.micros() == paid && paid > 0) {
-                return Some((&entry.read, 0.7));
+                return Some((&entry.read, 0.7, "tendered less change"));
             }
         }
-        let candidates = [(Label::Card, 0.55), (Label::Subtotal, 0.5), (Label::Tendered, 0.4)];
-        candidates.into_iter().find_map(|(label, sure)| Some((last(label)?, sure)))
+        let candidates = [
+            (Label::Card, 0.55, "what a card paid"),
+            (Label::Subtotal, 0.5, "called a subtotal"),
+            (Label::Tendered, 0.4, "what was handed over"),
+        ];
+        candidates.into_iter().find_map(|(label, sure, rule)| Some((last(label)?, sure, rule)))
     }
 }

@@ -3,6 +3,7 @@
 mod entries;
 mod facts;
 mod features;
+mod parts;
 mod weights;
 
 use self::facts::Facts;
@@ -16,14 +17,29 @@ pub(super) fn find(rows: &[Row], context: &Context) -> Option<Field<Money>> {
     let entries = entries::entries(rows);
     let facts = Facts::new(&entries);
     if !entries.iter().any(|entry| facts.judge(entry).is_some()) {
-        return facts.unlabelled(&entries).map(|(read, sure)| read.field(sure, context));
+        return facts.unlabelled(&entries).map(|(read, sure, rule)| read.field(sure, rule.to_owned(), context));
     }
     let candidates = features::of(&entries, &facts);
     let scores: Vec<f32> = candidates.iter().map(score).collect();
     let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
     let highest = at(&scores, best);
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
-    candidates.get(best).map(|candidate| candidate.read.field((1.0 / all).clamp(0.05, 0.99), context))
+    let found = candidates.get(best)?;
+    Some(found.read.field((1.0 / all).clamp(0.05, 0.99), facts.say(&entries, found.read.micros()), context))
+}
+
+/// Subtotal and tax, from the page that shows this total: the last of them.
+pub(super) fn parts<'a>(
+    mut pages: impl Iterator<Item = &'a [Row<'a>]>,
+    total: &Field<Money>,
+    context: &Context,
+) -> (Option<Field<Money>>, Option<Field<Money>>) {
+    let value = total.value.micros();
+    let named = pages.find_map(|page| {
+        let entries = entries::entries(page);
+        entries.iter().any(|entry| entry.read.micros() == value).then_some(entries)
+    });
+    named.map_or((None, None), |entries| parts::find(&entries, value, context))
 }
 
 /// What speaks for each amount of a page, for training: the amount, and the numbers that are weighed.
@@ -58,6 +74,7 @@ mod tests {
         for (index, text) in texts.iter().enumerate() {
             for (column, cell) in text.split('|').enumerate() {
                 lines.push(Line {
+                    number: lines.len() as u32,
                     text: cell.trim().to_owned(),
                     confidence: 99.0,
                     page: 1,

@@ -16,10 +16,23 @@ pub(super) struct Candidate {
     pub(super) name: String,
     pub(super) confidence: f32,
     pub(super) page: u32,
+    /// The number of the first line.
+    pub(super) line: u32,
     pub(super) bounds: Option<BoundingBox>,
     /// How good it is by the rules alone; nothing speaks for what is not above 0.
     pub(super) rules: f32,
     pub(super) features: [f32; COUNT],
+}
+
+impl Candidate {
+    /// What speaks for it, in words.
+    pub(super) fn say(&self) -> String {
+        const WORDS: [(usize, &str); 4] =
+            [(2, "has a legal form"), (1, "says what it sells"), (4, "stands first"), (6, "goes over lines")];
+        let holds = |(at, _): &&(usize, &str)| self.features.get(*at).is_some_and(|feature| *feature > 0.0);
+        let said: Vec<&str> = WORDS.iter().filter(holds).map(|(_, words)| *words).collect();
+        if said.is_empty() { "a name at the top".to_owned() } else { said.join("; ") }
+    }
 }
 
 /// Every line at the top that may be a name, alone and with the next ones.
@@ -82,7 +95,15 @@ impl<'a> Span<'a> {
         let bounds = self.lines().iter().map(|entry| entry.line.bounds).reduce(|a, b| Some(a?.union(b?))).flatten();
         let confidence = self.lines().iter().map(|entry| entry.line.confidence).fold(100.0, f32::min);
         let features = self.features(rules, confidence, bounds, body);
-        Some(Candidate { name: self.name.clone(), confidence, page: first.page, bounds, rules, features })
+        Some(Candidate {
+            name: self.name.clone(),
+            confidence,
+            page: first.page,
+            line: first.number,
+            bounds,
+            rules,
+            features,
+        })
     }
 
     fn features(&self, rules: f32, confidence: f32, bounds: Option<BoundingBox>, body: &[String]) -> [f32; COUNT] {

@@ -11,7 +11,7 @@ use super::amounts;
 use super::header::{self, Kind};
 use super::rows::Row;
 use super::words::Words;
-use crate::receipt::{Field, Place};
+use crate::receipt::{Field, Place, Why};
 use crate::textract::Line;
 
 /// Finds the name at the top of the first page.
@@ -31,6 +31,7 @@ pub(super) fn find(rows: &[Row]) -> Option<Field<String>> {
         value: found.name.clone(),
         confidence: (found.confidence * (1.0 / all).clamp(0.05, 0.98)).clamp(0.0, 100.0),
         place: found.bounds.map(|bounds| Place { page: found.page, bounds }),
+        why: Why { line: Some(found.line), rule: found.say(), score: 1.0 / all },
     })
 }
 
@@ -95,6 +96,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, text)| Line {
+                number: index as u32,
                 text: (*text).to_owned(),
                 confidence: 99.0,
                 page: 1,

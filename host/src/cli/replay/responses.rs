@@ -15,7 +15,7 @@ pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, bless: bool, j
     let (sandbox, program) = run::load(args, jobs)?;
     let (mut same, mut other) = (0_usize, 0_usize);
     for (path, reading) in paths.iter().zip(read_all(&sandbox, &program, paths, jobs)) {
-        let reading = reading.await?;
+        let reading = reading.await?.map(Reading::from);
         let agrees = if bless { self::bless(path, reading)? } else { compare(path, reading)? };
         if agrees { same += 1 } else { other += 1 }
     }

@@ -25,11 +25,11 @@ pub fn receipt(behaviour: &str) -> Option<Receipt> {
 }
 
 fn with_total(receipt: Receipt, units: i64, scale: u8, currency: Option<String>) -> Receipt {
-    let total = MoneyField { value: Money { units, scale, currency }, confidence: f32::NAN, place: None };
+    let total = MoneyField { value: Money { units, scale, currency }, confidence: f32::NAN, place: None, why: None };
     Receipt { total: Some(total), ..receipt }
 }
 
 fn with_date(receipt: Receipt, year: u16, month: u8, day: u8) -> Receipt {
-    let date = DateField { value: Date { year, month, day }, confidence: 1.0, place: None };
+    let date = DateField { value: Date { year, month, day }, confidence: 1.0, place: None, why: None };
     Receipt { date: Some(date), ..receipt }
 }

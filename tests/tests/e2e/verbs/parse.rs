@@ -22,13 +22,22 @@ async fn parse_prints_one_line_a_file_in_order() {
     let expected: Vec<String> = (0..12).chain([99]).map(|number| format!("{number}.25")).collect();
     assert_eq!(totals, expected);
     let keys: Vec<&String> = lines[0].as_object().unwrap().keys().collect();
-    assert_eq!(keys.len(), 6, "{keys:?}");
-    for key in ["file", "vendor", "total", "currency", "date", "confidence"] {
+    assert_eq!(keys.len(), 8, "{keys:?}");
+    for key in ["file", "vendor", "total", "currency", "date", "confidence", "subtotal", "tax"] {
         assert!(lines[0].get(key).is_some(), "{key}");
     }
     assert_eq!(lines[0]["vendor"], "Corner Shop");
     assert_eq!(lines[0]["date"], "2024-05-06");
     assert!(lines[0]["file"].as_str().unwrap().ends_with("00.json"));
+    assert!(lines[0].get("why").is_none());
+    let explained = alone(&world).arg("parse").arg(&folder).arg("--why").run().await.json_lines();
+    let why = &explained[1]["why"]["total"];
+    assert!(why["rule"].as_str().unwrap().starts_with("called a total"), "{why}");
+    assert!(why["score"].as_f64().unwrap() > 0.5 && why["place"]["page"] == 1, "{why}");
+    let response: Value = serde_json::from_slice(&answer("Corner Shop", "1.25", "2024-05-06")).unwrap();
+    let mut lines = response["Blocks"].as_array().unwrap().iter().filter(|block| block["BlockType"] == "LINE");
+    let line = lines.nth(usize::try_from(why["line"].as_u64().unwrap()).unwrap()).unwrap();
+    assert!(line["Text"].as_str().unwrap().contains("1.25"), "{line}");
 }
 
 #[tokio::test]
