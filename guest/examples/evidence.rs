@@ -6,8 +6,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     for path in std::env::args().skip(1) {
         let document = worker::textract::read(&std::fs::read_to_string(&path)?)?;
-        let [amounts, names] = worker::parser::evidence(&document);
-        writeln!(out, "{}", serde_json::json!({ "file": path, "amounts": amounts, "names": names }))?;
+        let found = worker::parser::evidence(&document);
+        let line = serde_json::json!({
+            "file": path,
+            "amounts": found.amounts,
+            "names": found.names,
+            "quality": found.quality,
+        });
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod header;
 mod labels;
 mod rows;
 mod summary;
+mod sureness;
 mod total;
 mod vendor;
 mod words;
@@ -32,13 +33,15 @@ pub fn read(document: &Document) -> Receipt {
     let context = currency::Context::new(texts.chain(summary_texts));
     let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
 
+    let quality = quality(document);
+
     // AnalyzeExpense's own reading first; what it left out is read from its text.
     let mut receipt = summary::read(&document.summary, &context);
     receipt.pages = document.pages;
     // The last page that has a total has the final one; who sold it stands on the first.
-    let total = || pages.iter().rev().find_map(|page| total::find(page, &context));
+    let total = || pages.iter().rev().find_map(|page| total::find(page, &context, quality));
     receipt.total = receipt.total.or_else(total);
-    let vendor = || pages.first().and_then(|page| vendor::find(page));
+    let vendor = || pages.first().and_then(|page| vendor::find(page, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
     let date = || pages.iter().find_map(|page| dates::find(page, context.us));
     receipt.date = receipt.date.or_else(date);
@@ -53,19 +56,36 @@ pub fn read(document: &Document) -> Receipt {
 
 /// What speaks for each amount and each name, for `guest/training`. No part of the contract.
 #[doc(hidden)]
-pub fn evidence(document: &Document) -> [Vec<(String, Vec<f32>)>; 2] {
+pub fn evidence(document: &Document) -> Evidence {
     let rows = rows::group(&document.lines);
     let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
     let amounts = pages.last().map(|page| total::evidence(page)).unwrap_or_default();
     let names = pages.first().map(|page| vendor::evidence(page)).unwrap_or_default();
-    [amounts.into_iter().map(|(amount, features)| (amount.to_string(), features)).collect(), names]
+    Evidence { amounts, names, quality: quality(document) }
 }
 
-/// How sure the whole reading is. A receipt needs both vendor and total: one alone says little, and a date adds nothing.
+/// Candidates, each with the numbers that are weighed and OCR's confidence in it.
+#[doc(hidden)]
+pub struct Evidence {
+    pub amounts: Vec<(String, Vec<f32>, f32)>,
+    pub names: Vec<(String, Vec<f32>, f32)>,
+    /// OCR's confidence on average.
+    pub quality: f32,
+}
+
+/// OCR's confidence in a line, on average.
+fn quality(document: &Document) -> f32 {
+    let all: f32 = document.lines.iter().map(|line| line.confidence).sum();
+    all / document.lines.len().max(1) as f32
+}
+
+/// How sure the whole reading is: how often vendor and total are both right. One alone says little, and a date adds nothing.
 fn confidence(receipt: &Receipt) -> f32 {
-    let vendor = receipt.vendor.as_ref().map_or(0.0, |field| field.confidence);
-    let total = receipt.total.as_ref().map_or(0.0, |field| field.confidence);
-    let both = (vendor * total).sqrt();
-    let alone = 0.35 * total + 0.15 * vendor;
-    both.max(alone).clamp(0.0, 100.0)
+    let sure = match (&receipt.vendor, &receipt.total) {
+        (Some(vendor), Some(total)) => vendor.confidence * total.confidence / 100.0,
+        (None, Some(total)) => 0.2 * total.confidence,
+        (Some(vendor), None) => 0.1 * vendor.confidence,
+        (None, None) => 0.0,
+    };
+    sure.clamp(0.0, 100.0)
 }

@@ -6,18 +6,21 @@ mod features;
 mod parts;
 mod weights;
 
+use self::entries::Read;
 use self::facts::Facts;
 use self::features::Candidate;
 use super::currency::Context;
 use super::rows::Row;
+use super::sureness;
 use crate::receipt::{Field, Money};
 
-/// Finds the total of one page.
-pub(super) fn find(rows: &[Row], context: &Context) -> Option<Field<Money>> {
+/// Finds the total of one page. `quality`: OCR's confidence on average.
+pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Field<Money>> {
     let entries = entries::entries(rows);
     let facts = Facts::new(&entries);
     if !entries.iter().any(|entry| facts.judge(entry).is_some()) {
-        return facts.unlabelled(&entries).map(|(read, sure, rule)| read.field(sure, rule.to_owned(), context));
+        let (read, share, rule) = facts.unlabelled(&entries)?;
+        return Some(field(read, share, rule.to_owned(), context, quality));
     }
     let candidates = features::of(&entries, &facts);
     let scores: Vec<f32> = candidates.iter().map(score).collect();
@@ -25,7 +28,11 @@ pub(super) fn find(rows: &[Row], context: &Context) -> Option<Field<Money>> {
     let highest = at(&scores, best);
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
     let found = candidates.get(best)?;
-    Some(found.read.field((1.0 / all).clamp(0.05, 0.99), facts.say(&entries, found.read.micros()), context))
+    Some(field(found.read, 1.0 / all, facts.say(&entries, found.read.micros()), context, quality))
+}
+
+fn field(read: &Read, share: f32, rule: String, context: &Context, quality: f32) -> Field<Money> {
+    Field { confidence: sureness::TOTAL.sure(share, read.confidence, quality), ..read.field(share, rule, context) }
 }
 
 /// Subtotal and tax, from the page that shows this total: the last of them.
@@ -42,12 +49,14 @@ pub(super) fn parts<'a>(
     named.map_or((None, None), |entries| parts::find(&entries, value, context))
 }
 
-/// What speaks for each amount of a page, for training: the amount, and the numbers that are weighed.
-pub(super) fn evidence(rows: &[Row]) -> Vec<(Money, Vec<f32>)> {
+/// What speaks for each amount of a page, for training: the amount, the numbers that are weighed, OCR's confidence.
+pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
     let entries = entries::entries(rows);
     let facts = Facts::new(&entries);
     let candidates = features::of(&entries, &facts);
-    candidates.iter().map(|candidate| (candidate.read.amount.money, candidate.features.to_vec())).collect()
+    let evidence =
+        |found: &Candidate| (found.read.amount.money.to_string(), found.features.to_vec(), found.read.confidence);
+    candidates.iter().map(evidence).collect()
 }
 
 fn score(candidate: &Candidate) -> f32 {
@@ -82,7 +91,7 @@ mod tests {
                 });
             }
         }
-        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str())))
+        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str())), 99.0)
     }
 
     fn is(texts: &[&str], expected: &str) {

@@ -10,12 +10,13 @@ use self::features::Candidate;
 use super::amounts;
 use super::header::{self, Kind};
 use super::rows::Row;
+use super::sureness;
 use super::words::Words;
 use crate::receipt::{Field, Place, Why};
 use crate::textract::Line;
 
-/// Finds the name at the top of the first page.
-pub(super) fn find(rows: &[Row]) -> Option<Field<String>> {
+/// Finds the name at the top of the first page. `quality`: OCR's confidence on average.
+pub(super) fn find(rows: &[Row], quality: f32) -> Option<Field<String>> {
     if !looks_like_a_bill(rows) {
         return None;
     }
@@ -29,15 +30,16 @@ pub(super) fn find(rows: &[Row]) -> Option<Field<String>> {
     let found = candidates.get(best).filter(|candidate| candidate.rules > 0.0)?;
     Some(Field {
         value: found.name.clone(),
-        confidence: (found.confidence * (1.0 / all).clamp(0.05, 0.98)).clamp(0.0, 100.0),
+        confidence: sureness::VENDOR.sure(1.0 / all, found.confidence, quality),
         place: found.bounds.map(|bounds| Place { page: found.page, bounds }),
         why: Why { line: Some(found.line), rule: found.say(), score: 1.0 / all },
     })
 }
 
-/// What speaks for each name at the top, for training: the name, and the numbers that are weighed.
-pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>)> {
-    features::of(&top(rows), rows).into_iter().map(|found| (found.name, found.features.to_vec())).collect()
+/// What speaks for each name at the top, for training: the name, the numbers that are weighed, OCR's confidence.
+pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
+    let found = features::of(&top(rows), rows).into_iter();
+    found.map(|found| (found.name, found.features.to_vec(), found.confidence)).collect()
 }
 
 fn score(candidate: &Candidate) -> f32 {
@@ -103,7 +105,7 @@ mod tests {
                 bounds: BoundingBox::new(0.2, 0.04 * index as f32, 0.5, 0.02),
             })
             .collect();
-        find(&rows::group(&lines)).map(|field| field.value)
+        find(&rows::group(&lines), 99.0).map(|field| field.value)
     }
 
     fn is(texts: &[&str], expected: &str) {
