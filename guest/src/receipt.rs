@@ -89,6 +89,23 @@ pub struct BoundingBox {
     pub height: f32,
 }
 
+impl Receipt {
+    /// The same with other places: `to` gets the line that a field begins on, and where it was read.
+    pub(crate) fn replaced(mut self, to: impl Fn(Option<u32>, Place) -> Place) -> Self {
+        let place = |why: &Why, place: Option<Place>| place.map(|place| to(why.line, place));
+        for field in [&mut self.total, &mut self.subtotal, &mut self.tax].into_iter().flatten() {
+            field.place = place(&field.why, field.place);
+        }
+        if let Some(vendor) = &mut self.vendor {
+            vendor.place = place(&vendor.why, vendor.place);
+        }
+        if let Some(date) = &mut self.date {
+            date.place = place(&date.why, date.place);
+        }
+        self
+    }
+}
+
 impl Money {
     /// Whether both are the same amount, however many zeros they were written with.
     pub fn same_amount(&self, other: &Self) -> bool {

@@ -32,7 +32,7 @@ pub(super) enum Kind {
 /// Forms of a company's name in law. Generic words of many languages; no company's own name.
 const LEGAL: &str = "\
     SDN BHD, SDN, BHD, S B, SB, PLT, PTE LTD, PTE, PTY LTD, LTD, LIMITED, LLC, LLP, INC, CORP, CORPORATION, GMBH, \
-    AG, KG, OHG, SARL, SAS, SRL, SPA, BV, NV, OY, AB, APS, SP Z O O, KFT, SN BHD, SDN BND, SDN BHO";
+    AG, KG, OHG, EK, UG, SARL, SAS, EURL, SRL, SPA, SNC, BV, NV, LDA, LTDA, PLC, OY, AB, APS, SP Z O O, KFT, SN BHD, SDN BND, SDN BHO";
 
 /// Words that businesses call themselves by, in the languages whose receipts are common.
 const BUSINESS: &str = "\
@@ -53,7 +53,7 @@ const TITLE: &str = "\
     MERCHANT COPY, DUPLICATE, REPRINT, ORIGINAL, STATEMENT, QUOTATION, DELIVERY ORDER, RECHNUNG, QUITTUNG, BELEG, \
     FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT";
 const OTHER_STARTS: &str = "\
-    WELCOME, THANK, THANKS, TQ, PLEASE, PLS, YOUR, GOODS, VISIT, FOR, TABLE, ORDER, CASHIER, COUNTER, SHIFT, \
+    WELCOME, THANK, THANKS, TQ, TERIMA KASIH, DANKE, VIELEN DANK, MERCI, GRACIAS, GRAZIE, OBRIGADO, BEDANKT, PLEASE, PLS, YOUR, GOODS, VISIT, FOR, TABLE, ORDER, CASHIER, COUNTER, SHIFT, \
     TERMINAL, SERVER, STAFF, WAITER, OPERATOR, PAX, GUEST, GUESTS, MEMBER, CUSTOMER, INVOICE, RECEIPT, BILL NO, REF, \
     REG, POS, TRANS, TRANSACTION, DATE, TIME, PAYMENT, TAKE AWAY, DINE IN, EAT IN, SHOPPING HOURS, OPENING HOURS, \
     BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE";
@@ -61,7 +61,9 @@ const STREET: &str = "\
     JALAN, JLN, JL, LORONG, LRG, PERSIARAN, LEBUH, LEBUHRAYA, TAMAN, TMN, KAMPUNG, KAWASAN, BANDAR, SEKSYEN, \
     KOMPLEKS, PLAZA, STREET, STR, ROAD, RD, AVENUE, AVE, BOULEVARD, BLVD, LANE, LN, DRIVE, HIGHWAY, HWY, SQUARE, \
     PKWY, PARKWAY, ROUTE, SUITE, STE, FLOOR, FLR, GROUND, LEVEL, BLOCK, BLK, UNIT, STRASSE, PLATZ, RUE, CALLE, \
-    AVENIDA, PIAZZA, ST, MALL";
+    AVENIDA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, IMPASSE, ZONE";
+/// How streets end in German and Dutch: `Hauptstrasse 12`, `Kerkstraat 8`.
+const STREET_ENDS: [&str; 9] = ["STRASSE", "STR", "STRAAT", "WEG", "GASSE", "PLATZ", "ALLEE", "LAAN", "PLEIN"];
 const ADDRESS_STARTS: &str = "\
     NO, LOT, BLK, BLOCK, LEVEL, UNIT, JALAN, JLN, LORONG, SUITE, PO BOX, P O BOX, GROUND FLOOR, NO LOT, BATU, KG, \
     OFF";
@@ -71,8 +73,11 @@ const CONTACT: &str = "\
 
 /// Whether the words hold a legal form of a company.
 pub(super) fn is_legal(words: &Words) -> bool {
-    words.has_any(LEGAL)
+    words.has_any(LEGAL) || DOTTED.split(", ").any(|form| words.ends_with(form))
 }
+
+/// Forms that are written with points, letter by letter, as words at the end of a name: `S.R.L.`, `B.V.`
+const DOTTED: &str = "S R L, S L, S A, S P A, S N C, B V, N V, L L C, L L P, G M B H, P L C, S A S, S A R L";
 
 /// Whether the words say that this is a business.
 pub(super) fn is_business(words: &Words) -> bool {
@@ -191,7 +196,8 @@ fn is_net_address(text: &str) -> bool {
 fn is_address(text: &str, words: &Words, digits: usize) -> bool {
     let postcode = words.iter().any(|w| w.len() == 5 && w.bytes().all(|b| b.is_ascii_digit()));
     let starts = words.starts_with_any(ADDRESS_STARTS);
-    let street = words.has_any(STREET);
+    let ends_as_street = |word: &str| STREET_ENDS.iter().any(|end| word.len() > end.len() && word.ends_with(end));
+    let street = words.has_any(STREET) || (digits > 0 && words.iter().any(ends_as_street));
     let commas = text.matches(',').count();
     let house_number = text.starts_with(|c: char| c.is_ascii_digit());
     postcode && words.len() >= 2
@@ -228,6 +234,10 @@ mod tests {
             ("LOT 1851-A & 1851-B, JALAN KPB 6,", Kind::Address),
             ("43300 SERI KEMBANGAN, SELANGOR", Kind::Address),
             ("CHICAGO, IL", Kind::Address),
+            ("Via Roma 10", Kind::Address),
+            ("Hauptstr. 12", Kind::Address),
+            ("TRATTORIA UNICA S.R.L.", Kind::Name),
+            ("TERIMA KASIH", Kind::Other),
             ("TEL: 03-2164 1400", Kind::Contact),
             ("800-532-2918", Kind::Contact),
             ("www.example.org", Kind::Contact),

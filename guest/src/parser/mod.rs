@@ -6,17 +6,21 @@
 //! candidate stays empty.
 
 mod amounts;
+mod bill;
 mod currency;
 mod dates;
+mod halves;
 mod header;
 mod labels;
 mod rows;
 mod summary;
 mod sureness;
 mod total;
+mod upright;
 mod vendor;
 mod words;
 
+use self::upright::Upright;
 use crate::receipt::Receipt;
 use crate::textract::{self, Document, ReadError};
 
@@ -27,7 +31,8 @@ pub fn parse(json: &str) -> Result<Receipt, ReadError> {
 
 /// Reads a document that has been taken out of its JSON.
 pub fn read(document: &Document) -> Receipt {
-    let rows = rows::group(&document.lines);
+    let upright = Upright::new(document);
+    let rows = rows::group(&upright.lines);
     let texts = document.lines.iter().map(|line| line.text.as_str());
     let summary_texts = document.summary.iter().map(|field| field.text.as_str());
     let context = currency::Context::new(texts.chain(summary_texts));
@@ -38,12 +43,20 @@ pub fn read(document: &Document) -> Receipt {
     // AnalyzeExpense's own reading first; what it left out is read from its text.
     let mut receipt = summary::read(&document.summary, &context);
     receipt.pages = document.pages;
+    if document.summary.is_empty() && halves::are_two_receipts(&upright.lines, &context, quality) {
+        return receipt;
+    }
     // The last page that has a total has the final one; who sold it stands on the first.
-    let total = || pages.iter().rev().find_map(|page| total::find(page, &context, quality));
+    let total = || {
+        let mut bills = pages.iter().rev().filter(|page| !bill::is_statement(page));
+        bills.find_map(|page| total::find(page, &context, quality))
+    };
     receipt.total = receipt.total.or_else(total);
     let vendor = || pages.first().and_then(|page| vendor::find(page, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
-    let date = || pages.iter().find_map(|page| dates::find(page, context.us));
+    // A letter and a form are dated too, but not as receipts.
+    let is_bill = receipt.total.is_some() || pages.iter().any(|page| bill::is_one(page));
+    let date = || pages.iter().filter(|_| is_bill).find_map(|page| dates::find(page, context.us));
     receipt.date = receipt.date.or_else(date);
     if let Some(total) = &receipt.total {
         let (subtotal, tax) = total::parts(pages.iter().rev().copied(), total, &context);
@@ -51,13 +64,14 @@ pub fn read(document: &Document) -> Receipt {
         receipt.tax = receipt.tax.or(tax);
     }
     receipt.confidence = confidence(&receipt);
-    receipt
+    receipt.replaced(|line, place| upright.place(line, place))
 }
 
 /// What speaks for each amount and each name, for `guest/training`. No part of the contract.
 #[doc(hidden)]
 pub fn evidence(document: &Document) -> Evidence {
-    let rows = rows::group(&document.lines);
+    let upright = Upright::new(document);
+    let rows = rows::group(&upright.lines);
     let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
     let amounts = pages.last().map(|page| total::evidence(page)).unwrap_or_default();
     let names = pages.first().map(|page| vendor::evidence(page)).unwrap_or_default();

@@ -75,13 +75,18 @@ fn home<'r, 'a>(rows: &'r mut [Row<'a>], line: &Line) -> Option<&'r mut Row<'a>>
             continue;
         }
         let shift = (near.middle() - bounds.middle()).abs();
-        if shift < 0.5 * near.height.min(bounds.height).max(0.6 * near.height.max(bounds.height))
-            && best.is_none_or(|(s, _)| shift < s)
-        {
+        let same_height = shift < 0.5 * near.height.min(bounds.height).max(0.6 * near.height.max(bounds.height));
+        if (same_height || is_within(&near, &bounds)) && best.is_none_or(|(s, _)| shift < s) {
             best = Some((shift, index));
         }
     }
     open.get_mut(best?.1)
+}
+
+/// Whether one stands within the other's height, as small print beside large does.
+fn is_within(a: &BoundingBox, b: &BoundingBox) -> bool {
+    let shared = (a.top + a.height).min(b.top + b.height) - a.top.max(b.top);
+    shared > 0.8 * a.height.min(b.height)
 }
 
 fn gap(a: &BoundingBox, b: &BoundingBox) -> f32 {

@@ -57,6 +57,12 @@ impl Words {
         self.stands_at(0, phrase)
     }
 
+    /// Whether the text ends with the phrase, and has a word before it.
+    pub(super) fn ends_with(&self, phrase: &str) -> bool {
+        let length = phrase.split(' ').count();
+        self.0.len() > length && self.stands_at(self.0.len() - length, phrase)
+    }
+
     fn stands_at(&self, at: usize, phrase: &str) -> bool {
         let mut words = self.iter().skip(at);
         phrase.split(' ').all(|word| words.next() == Some(word))

@@ -16,6 +16,8 @@ pub struct Document {
     pub pages: u32,
     /// The lines of text, in the response's order.
     pub lines: Vec<Line>,
+    /// The way each line's text runs, in page widths and heights, where the response says so.
+    pub directions: Vec<Option<[f32; 2]>>,
     /// AnalyzeExpense's own reading; empty for the other calls.
     pub summary: Vec<SummaryField>,
 }
@@ -147,6 +149,7 @@ impl Document {
             }
             let text = clean(block.text.0.as_deref().unwrap_or_default());
             if !text.is_empty() {
+                self.directions.push(block.geometry.0.direction());
                 self.lines.push(Line {
                     number: self.lines.len() as u32,
                     text,

@@ -31,6 +31,14 @@ pub(super) struct Block {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Geometry {
     pub(super) bounding_box: Object<BoundingBox>,
+    pub(super) polygon: List<Object<Point>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Point {
+    pub(super) x: Number,
+    pub(super) y: Number,
 }
 
 #[derive(Default, Deserialize)]
@@ -86,5 +94,14 @@ impl Geometry {
     pub(super) fn bounds(&self) -> Option<crate::receipt::BoundingBox> {
         let b = &self.bounding_box.0;
         crate::receipt::BoundingBox::new(b.left.0?, b.top.0?, b.width.0?, b.height.0?)
+    }
+
+    /// The way the text runs: from the polygon's first corner, where the text begins, to its second.
+    pub(super) fn direction(&self) -> Option<[f32; 2]> {
+        let points = self.polygon.0.as_ref()?;
+        let (first, second) = (&points.first()?.0, &points.get(1)?.0);
+        let direction = [second.x.0? - first.x.0?, second.y.0? - first.y.0?];
+        let runs = direction.iter().all(|way| way.is_finite()) && direction != [0.0, 0.0];
+        runs.then_some(direction)
     }
 }

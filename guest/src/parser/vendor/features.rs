@@ -9,7 +9,7 @@ use crate::receipt::BoundingBox;
 /// How many there are of each.
 pub(super) const COUNT: usize = 44;
 /// Lines that a name may go over.
-const LONGEST: usize = 3;
+const LONGEST: usize = 4;
 
 /// A name that may be the vendor's.
 pub(super) struct Candidate {
@@ -70,7 +70,7 @@ impl<'a> Span<'a> {
         if lines.iter().any(|entry| entry.kind != Kind::Name) {
             return None;
         }
-        let texts: Vec<&str> = lines.iter().map(|entry| entry.line.text.as_str()).collect();
+        let texts: Vec<&str> = lines.iter().map(|entry| entry.text.as_str()).collect();
         let text = texts.join(" ");
         let name = tidy(&text);
         let words = Words::new(&name);
@@ -112,8 +112,8 @@ impl<'a> Span<'a> {
         let next = self.top.get(self.last + 1);
         let follows = |kind: Kind| flag(next.is_some_and(|next| next.kind == kind));
         let lines = self.last - self.at + 1;
-        let begun = Words::new(self.lines().first().map_or("", |entry| entry.line.text.as_str()));
-        let ended = self.lines().last().map_or("", |entry| entry.line.text.as_str());
+        let begun = Words::new(self.lines().first().map_or("", |entry| entry.text.as_str()));
+        let ended = self.lines().last().map_or("", |entry| entry.text.as_str());
         let end = Words::new(ended);
         let names_above = above.iter().filter(|entry| entry.kind == Kind::Name).count();
         let heights = || self.lines().iter().filter_map(|entry| entry.line.bounds).map(|bounds| bounds.height);
@@ -122,7 +122,7 @@ impl<'a> Span<'a> {
         let digits = self.name.chars().filter(char::is_ascii_digit).count();
         let joined = flag(lines > 1);
         let goes_on = lines == 1 && next.is_some_and(|next| next.kind == Kind::Name);
-        let next_words = next.map(|next| Words::new(&next.line.text)).unwrap_or_default();
+        let next_words = next.map(|next| Words::new(&next.text)).unwrap_or_default();
         let sought = plain(&self.name);
         [
             rules / 20.0,
@@ -171,7 +171,7 @@ impl<'a> Span<'a> {
             flag(header::begins_in_the_middle(&self.text, &self.words)),
             joined * flag(header::begins_in_the_middle(ended, &end)),
             flag(header::is_cut_off(&self.text)),
-            joined * flag(self.lines().first().is_some_and(|entry| header::is_cut_off(&entry.line.text))),
+            joined * flag(self.lines().first().is_some_and(|entry| header::is_cut_off(&entry.text))),
             flag(sought.len() > 4 && body.iter().any(|row| row.contains(&sought))),
             0.0,
         ]
@@ -218,6 +218,10 @@ impl<'a> Span<'a> {
         if self.text.starts_with(['(', '[']) {
             score -= 30.0;
         }
+        // Nothing in it is a name of its own: `BISTRO & CAFE` goes with the line above.
+        if header::own_words(&self.words) == 0 {
+            score -= 25.0;
+        }
         if self.letters() < 4 {
             score -= 20.0;
         }
@@ -247,10 +251,10 @@ impl<'a> Span<'a> {
         }
         for pair in self.lines().windows(2) {
             let [first, next] = pair else { continue };
-            let words = Words::new(&next.line.text);
-            let begun = header::is_cut_off(&first.line.text) || header::begins_in_the_middle(&next.line.text, &words);
+            let words = Words::new(&next.text);
+            let begun = header::is_cut_off(&first.text) || header::begins_in_the_middle(&next.text, &words);
             score -= match () {
-                () if header::is_legal(&Words::new(&first.line.text)) => 30.0,
+                () if header::is_legal(&Words::new(&first.text)) => 30.0,
                 () if begun || header::is_rest_of_name(&words) => 0.0,
                 // A company by itself: what stands above it is its brand, or its branch.
                 () if header::is_legal(&words) && header::own_words(&words) >= 2 => 30.0,

@@ -1,6 +1,7 @@
 //! Who was paid: the name at the top.
 
 mod features;
+mod mend;
 mod name;
 mod weights;
 
@@ -8,16 +9,16 @@ pub(super) use self::name::tidy;
 
 use self::features::Candidate;
 use super::amounts;
+use super::bill;
 use super::header::{self, Kind};
 use super::rows::Row;
 use super::sureness;
-use super::words::Words;
 use crate::receipt::{Field, Place, Why};
 use crate::textract::Line;
 
 /// Finds the name at the top of the first page. `quality`: OCR's confidence on average.
 pub(super) fn find(rows: &[Row], quality: f32) -> Option<Field<String>> {
-    if !looks_like_a_bill(rows) {
+    if !bill::is_one(rows) {
         return None;
     }
     let top = top(rows);
@@ -52,23 +53,17 @@ const REACH: usize = 14;
 /// A line at the top, and what it is.
 struct Entry<'a> {
     line: &'a Line,
+    /// As it was probably printed.
+    text: String,
     kind: Kind,
 }
 
-/// A bill shows a price, or calls itself one. What is neither (a letter, a form) has a first line too, but no vendor; nor
-/// has a bank's statement, which is full of prices.
-fn looks_like_a_bill(rows: &[Row]) -> bool {
-    let mut priced = false;
-    for cell in rows.iter().flat_map(|row| &row.cells) {
-        let words = Words::new(&cell.text);
-        if words.has_any("ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE") {
-            return false;
-        }
-        priced = priced
-            || words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL")
-            || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
+impl<'a> Entry<'a> {
+    fn new(line: &'a Line) -> Self {
+        let text = mend::mend(&line.text);
+        let kind = header::classify(&text);
+        Self { line, text, kind }
     }
-    priced
 }
 
 /// The lines above the items.
@@ -82,7 +77,7 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
         if kind == Kind::Items || (priced && named) || top.len() >= REACH {
             break;
         }
-        top.extend(row.cells.iter().map(|&line| Entry { line, kind: header::classify(&line.text) }));
+        top.extend(row.cells.iter().map(|&line| Entry::new(line)));
     }
     top
 }

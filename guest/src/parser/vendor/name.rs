@@ -13,10 +13,12 @@ pub(in crate::parser) fn tidy(text: &str) -> String {
     loop {
         let before = name;
         name = name.trim_matches(|c: char| c.is_whitespace() || ORNAMENTS.contains(&c));
+        name = name.trim_start_matches(['.', ')', ']']);
         name = without_first_number(name);
         name = without_number_after_form(name);
         name = without_bracketed_number(name);
         name = without_words_after_form(name);
+        name = without_torn_bracket(name);
         name = without_last_number(name);
         if name == before {
             break;
@@ -66,7 +68,7 @@ fn without_bracketed_number(name: &str) -> &str {
 
 /// `X SDN BHD ba`: nothing but a bracket may follow a form that always ends the name.
 fn without_words_after_form(name: &str) -> &str {
-    const ENDS: [&str; 4] = ["SDN BHD", "SDN. BHD.", "SDN. BHD", "SDN BHD."];
+    const ENDS: [&str; 5] = ["SDN BHD", "SDN. BHD.", "SDN. BHD", "SDN BHD.", " S/B"];
     for end in ENDS {
         let at = name.as_bytes().windows(end.len()).position(|w| w.eq_ignore_ascii_case(end.as_bytes()));
         let Some((head, tail)) = at.and_then(|at| name.split_at_checked(at + end.len())) else { continue };
@@ -75,6 +77,15 @@ fn without_words_after_form(name: &str) -> &str {
         }
     }
     name
+}
+
+/// `X SDN BHD (862`, `X BHD. (p J`: what is left of a number in brackets.
+fn without_torn_bracket(name: &str) -> &str {
+    let Some((head, tail)) = name.rfind(['(', '[', '<', '{']).and_then(|open| name.split_at_checked(open)) else {
+        return name;
+    };
+    let closed = tail.contains([')', ']', '>', '}']);
+    if !closed && header::is_legal(&Words::new(head)) { head } else { name }
 }
 
 /// `X SDN BHD 862725-U`, `X SDN BHD CO. NO. 862725-U`: without the number and the words that announce it.
@@ -118,6 +129,10 @@ mod tests {
             ("TRIPLE SIX 666", "TRIPLE SIX 666"),
             ("000002 X (M) SDN BHD", "X (M) SDN BHD"),
             ("X S/B 273500-U (NORTH)", "X S/B"),
+            ("X S/B eae", "X S/B"),
+            (". X SDN. BHD. (p J", "X SDN. BHD."),
+            ("X BHD (126", "X BHD"),
+            ("X BHD (NORTH)", "X BHD (NORTH)"),
             ("(X)", "(X)"),
         ] {
             assert_eq!(tidy(text), name, "{text}");
