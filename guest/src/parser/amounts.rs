@@ -1,6 +1,9 @@
 //! Amounts in a text, in the notations that receipts use: `1,234.50` `1.234,50` `1 234,50` `1'234.50` `RM6.35` `6.35-`
 //! `(6.35)` `12,50 €`. Dates, times, percentages, quantities with a unit and numbers inside words are none.
 
+mod repair;
+
+pub(super) use self::repair::Repaired;
 use super::currency::{self, Mark};
 use crate::receipt::Money;
 
@@ -266,6 +269,10 @@ fn interpret(body: &str) -> Option<(String, u8)> {
     }
     let mut groups = whole.split(['.', ',', '\'', '_']);
     let first = groups.next()?;
+    // Several zeros in front are a number of something else.
+    if first.len() > 3 && first.starts_with('0') {
+        return None;
+    }
     let grouped = group.is_none() || (first.len() <= 3 && groups.all(|g| g.len() == 3));
     (grouped && !first.is_empty()).then_some((digits, decimals))
 }
@@ -335,6 +342,7 @@ mod tests {
             "1.25MM",
             "07-3558160",
             "192.168.1.1",
+            "0077341544.30",
             "007",
         ] {
             let found = scan(text);

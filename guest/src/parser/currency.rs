@@ -123,6 +123,12 @@ impl Context {
     }
 }
 
+/// The currency that the words of an amount name: `Summe EUR`, `TOTAL (RM)`.
+pub(super) fn named(words: &str) -> Option<Mark> {
+    let last = words.split_whitespace().next_back()?;
+    mark(&last.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$').to_uppercase())
+}
+
 /// The marks in a text: `Total (RM)`, `€`, `$5`, `EUR 5.00`, `Summe EUR`.
 fn marks_in(text: &str) -> impl Iterator<Item = Mark> + '_ {
     let found = text
@@ -200,6 +206,14 @@ mod tests {
         assert_eq!(context(&["Summe EUR", "Amount (USD)", "5.00"]).shown, None);
         assert_eq!(context(&["Summe EUR", "12,50"]).shown, Some("EUR"));
         assert_eq!(context(&["FARM 12", "RON 95", "TOP 5", "E.&.O.£.", "TAMAN SEK U9, 40150 SHAH ALAM"]).shown, None);
+    }
+
+    #[test]
+    fn a_label_names_the_currency_of_its_amount() {
+        for (words, code) in [("Summe EUR", "EUR"), ("TOTAL (RM):", "MYR"), ("Total CHF", "CHF")] {
+            assert_eq!(named(words), Some(Mark::Code(code)), "{words}");
+        }
+        assert!(named("TOTAL").is_none() && named("").is_none() && named("RM TOTAL").is_none());
     }
 
     #[test]

@@ -19,42 +19,65 @@ pub(super) enum Label {
     Card,
     /// What was given back.
     Change,
+    /// What is added for service, beside the tax.
+    Service,
     /// Counts, discounts, savings, points: named, and not the total.
     Other,
 }
 
-const KNOWN: &str = "TOTAL, SUBTOTAL, CHANGE, ROUNDING, ROUNDED, AMOUNT, PAYABLE, TENDERED, DISCOUNT";
+/// Words that are known in spite of a misread letter.
+const KNOWN: &str = "\
+    TOTAL, SUBTOTAL, CHANGE, ROUNDING, ROUNDED, AMOUNT, PAYABLE, TENDERED, DISCOUNT, JUMLAH, INCLUSIVE, EXCLUDING, \
+    RECEIVED, PAYMENT";
 /// Words of their own that are one letter from a known one.
-const NOT_MISREAD: &str = "CHARGE, CHANCE, MOUNT, SOUNDING, DISCOUNTS, CHANGES";
+const NOT_MISREAD: &str = "CHARGE, CHANCE, MOUNT, SOUNDING, DISCOUNTS, CHANGES, EXCLUSIVE, PAYMENTS";
+/// What merged words are taken apart into.
+const PIECES: &str = "\
+    TOTAL, SUB, GRAND, NETT, NET, SALES, AMOUNT, AMT, GST, TAX, VAT, RM, EUR, USD, CASH, QTY, DUE, ROUNDED, ROUNDING, \
+    INCL, EXCL, INCLUSIVE, EXCLUDING, PAYABLE, CHANGE, PAID, ITEMS, ITEM, FINAL, BILL, JUMLAH";
 
 const SUBTOTAL: &str = "\
-    SUBTOTAL, SUB TOTAL, SUBTTL, SUB TTL, ZWISCHENSUMME, SOUS TOTAL, TOTAL HT, SUBTOTAAL, NETTO, EXCLUDING, \
-    EXCLUSIVE, EXCLUDE, EXCL, EXC, TOTAL BEFORE, BEFORE TAX, BEFORE GST, TOTAL NET OF";
+    SUBTOTAL, SUB TOTAL, SUBTTL, SUB TTL, ZWISCHENSUMME, SOUS TOTAL, TOTAL HT, TOTAL HORS, SUBTOTAAL, TUSSENTOTAAL, \
+    SUBTOTALE, NETTO, NETTOBETRAG, EXCLUDING, EXCLUSIVE, EXCLUDE, EXCLUDED, EXCL, EXC, TOTAL BEFORE, BEFORE TAX, \
+    BEFORE GST, TOTAL NET OF, BASE IMPONIBLE, IMPONIBILE, SUB JUMLAH, TOTAL PARCIAL";
 const COUNT: &str = "\
-    QTY, QUANTITY, ITEM, ITEMS, PCS, PIECES, UNITS, ARTICLES, ARTIKEL, POINTS, POINT, LITRE, LITRES, PAX, GUESTS, \
-    COVERS, HOURS, WEIGHT, TRANSACTION, TRANSACTIONS, NO OF, NUMBER OF";
+    QTY, QUANTITY, ITEM, ITEMS, PCS, PIECES, UNITS, ARTICLES, ARTIKEL, ARTICULOS, ARTICOLI, ARTIGOS, POINTS, POINT, \
+    LITRE, LITRES, PAX, GUESTS, COVERS, HOURS, WEIGHT, TRANSACTION, TRANSACTIONS, NO OF, NUMBER OF, KUANTITI";
 const REDUCTION: &str = "\
-    DISCOUNT, DISC, SAVING, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP";
-const TAX: &str = "TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS";
+    DISCOUNT, DISC, SAVING, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP, \
+    GRATUITY, SUGGESTED, DISKAUN, DESCUENTO, SCONTO, DESCONTO, KORTING, ERSPARNIS";
+/// Of an account, not of this sale.
+const ACCOUNT: &str = "\
+    PREVIOUS BALANCE, OPENING BALANCE, BEGINNING BALANCE, CLOSING BALANCE, ENDING BALANCE, BALANCE FORWARD, \
+    BALANCE BROUGHT, CARD BALANCE, POINTS BALANCE, BALANCE POINTS";
+const TAX: &str = "\
+    TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS, CUKAI, MEHRWERTSTEUER";
 const INCLUSIVE: &str = "INCL, INCLUSIVE, INCLUDING, INCLUDES, INCLUDED, INCLUDE, INC, WITH, TTC, INKL, PAYABLE";
-const CHANGE: &str = "CHANGE, RUCKGELD, WECHSELGELD, RENDU, CAMBIO, WISSELGELD, RESTE, BAKI, CHG DUE, RESZTA";
+const ROUNDING: &str = "\
+    ROUNDED, ROUNDING, ROUND, ADJ, ADJUSTMENT, RNDG, RND, RUNDUNG, PELARASAN, PENGGENAPAN, ARRONDI, REDONDEO, \
+    ARROTONDAMENTO, AFRONDING, ARREDONDAMENTO";
+const CHANGE: &str = "\
+    CHANGE, RUCKGELD, WECHSELGELD, RENDU, RENDU MONNAIE, CAMBIO, WISSELGELD, RESTE, BAKI, CHG DUE, RESZTA, RESTO, \
+    TROCO, VUELTO, TERUG";
 const TENDERED: &str = "\
-    TENDERED, TENDER, TEND, CASH, RECEIVED, PAID, PAYMENT, GEGEBEN, BAR, BARGELD, ESPECES, EFECTIVO, CONTANT, \
-    CONTANTI, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY";
+    TENDERED, TENDER, TEND, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
+    EFECTIVO, CONTANT, CONTANTI, CONTANTE, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY, DINHEIRO, NUMERARIO, PAGAMENTO, \
+    BAYARAN, RINGGIT";
 const CARD: &str = "\
     VISA, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
-    CARTE, KARTE, TARJETA, CONTACTLESS";
+    CARTE, KARTE, TARJETA, CONTACTLESS, CARTAO, MULTIBANCO, CARTA";
 const DUE: &str = "\
     AMOUNT DUE, AMT DUE, BALANCE DUE, TOTAL DUE, TOTAL PAYABLE, AMOUNT PAYABLE, AMT PAYABLE, NET PAYABLE, AMOUNT TO \
-    PAY, TO PAY, A PAYER, ZU ZAHLEN, ZAHLBETRAG, TE BETALEN, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, \
-    INVOICE TOTAL, TOTAL OWING, DA PAGARE";
+    PAY, TO PAY, TO BE PAID, A PAYER, ZU ZAHLEN, ZU BEZAHLEN, ZAHLBETRAG, RECHNUNGSBETRAG, RECHNUNGSSUMME, \
+    TE BETALEN, ATT BETALA, AT BETALE, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, INVOICE TOTAL, \
+    TOTAL OWING, DA PAGARE, PERLU DIBAYAR";
 const TOTAL: &str = "\
-    TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, RAZEM, IMPORTE, \
-    TOTALS";
+    TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, SUMMA, RAZEM, \
+    IMPORTE, TOTALS";
 
 /// Says what an amount with these words at it is; none where the words name an item or nothing.
 pub(super) fn classify(words: Words) -> Option<Label> {
-    let words = words.corrected(KNOWN, NOT_MISREAD);
+    let words = words.pieced(KNOWN, PIECES).corrected(KNOWN, NOT_MISREAD);
     if words.is_empty() {
         return None;
     }
@@ -63,11 +86,11 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.has_any(SUBTOTAL) {
         return Some(Label::Subtotal);
     }
-    if words.has_any("ROUNDED, ROUNDING, ROUND, ADJ, ADJUSTMENT, RNDG, RUNDUNG") {
+    if words.has_any(ROUNDING) {
         let rounded = total && (words.has("AFTER") || words.has("ROUNDED") || words.has("WITH"));
         return Some(if rounded { Label::Total(100) } else { Label::Rounding });
     }
-    if words.has_any(REDUCTION) && !words.has("AFTER") {
+    if words.has_any(ACCOUNT) || words.has_any(REDUCTION) && !words.has("AFTER") {
         return Some(Label::Other);
     }
     if words.has_any(DUE) || words.len() == 1 && words.has("DUE") {
@@ -101,6 +124,12 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     }
     if words.has_any("AMOUNT, AMT, BETRAG, MONTANT") && words.len() <= 5 {
         return Some(Label::Total(55));
+    }
+    if words.starts_with("BALANCE") && words.len() <= 2 {
+        return Some(Label::Total(50));
+    }
+    if words.has_any("SERV, SERVICE, SVC, SRV, SVR") && words.has_any("CHARGE, CHG, CHRG, CHR, CHARGES") {
+        return Some(Label::Service);
     }
     words.has_any(COUNT).then_some(Label::Other)
 }
@@ -158,6 +187,18 @@ mod tests {
             "TOTAL AMT INCL. GST @ 6% :",
             "TOTAL AFTER ADJ INCL GST",
             "TOTAL (GST INCL)",
+            "T O T A L",
+            "TO TAL",
+            "TOTALRM",
+            "GrandTotal",
+            "TotalSales (Inclusive of GST)",
+            "TOTA!",
+            "TUTAL",
+            "IUIAL",
+            "JUMLAH BESAR",
+            "Rechnungsbetrag",
+            "Net à payer",
+            "Totale complessivo",
         ] {
             strength(text);
         }
@@ -181,10 +222,20 @@ mod tests {
             ("TOTAL SAVINGS", Label::Other),
             ("TOTAL QTY:", Label::Other),
             ("TOTAL 6% SUPPLIES", Label::Other),
+            ("Suggested tip 15%", Label::Other),
+            ("Previous balance", Label::Other),
+            ("SubTotal", Label::Subtotal),
+            ("SUB TO TAL", Label::Subtotal),
+            ("Base imponible", Label::Subtotal),
+            ("Resto", Label::Change),
+            ("Troco", Label::Change),
+            ("Baki", Label::Change),
+            ("CASHRM", Label::Tendered),
+            ("Rundung", Label::Rounding),
         ] {
             assert_eq!(of(text), Some(label), "{text}");
         }
         assert_eq!(of("CHICKEN RICE"), None);
-        assert_eq!(of("SERVICE CHARGE"), None);
+        assert_eq!(of("SERVICE CHARGE 10%"), Some(Label::Service));
     }
 }

@@ -68,13 +68,38 @@ impl Words {
         phrase.split(' ').all(|word| words.next() == Some(word))
     }
 
+    /// Puts words together that OCR tore (T O T A L, TO TAL), and takes merged ones apart (GRANDTOTAL). `known`: what torn
+    /// words may make; `pieces`: what merged ones may be made of.
+    pub(super) fn pieced(self, known: &str, pieces: &str) -> Self {
+        let mut words: Vec<String> = Vec::with_capacity(self.0.len());
+        let mut rest = self.0.as_slice();
+        while let Some((first, others)) = rest.split_first() {
+            let spread = rest.iter().take_while(|word| word.chars().count() == 1).count();
+            let torn = [spread, 2].into_iter().find_map(|count| {
+                let joined = rest.get(..count).filter(|_| count > 1)?.concat();
+                is_listed(&joined, known).then_some((joined, count))
+            });
+            match torn {
+                Some((joined, count)) => {
+                    words.push(joined);
+                    rest = rest.get(count..).unwrap_or_default();
+                }
+                None => {
+                    words.extend(apart(first, pieces).unwrap_or_else(|| vec![first.clone()]));
+                    rest = others;
+                }
+            }
+        }
+        Self(words)
+    }
+
     /// Replaces each word that is one misread letter away from one of `known` by it.
     pub(super) fn corrected(mut self, known: &str, not: &str) -> Self {
         for word in &mut self.0 {
             if is_listed(word, not) {
                 continue;
             }
-            if let Some(meant) = known.split(", ").find(|known| is_near(word, known)) {
+            if let Some(meant) = known.split(", ").find(|known| is_near(word, known) || looks_like(word, known)) {
                 word.clear();
                 word.push_str(meant);
             }
@@ -124,6 +149,30 @@ fn is_near(word: &str, known: &str) -> bool {
     same_start + same_end + 1 >= a.len().max(b.len())
 }
 
+/// The listed words that a word is made of, if it is more than one.
+fn apart(word: &str, pieces: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = word;
+    while !rest.is_empty() {
+        let piece = pieces.split(", ").filter(|piece| rest.starts_with(piece)).max_by_key(|piece| piece.len())?;
+        found.push(piece.to_owned());
+        rest = rest.get(piece.len()..)?;
+    }
+    (found.len() > 1).then_some(found)
+}
+
+/// Whether the two are the same to an eye that takes T for I and O for U, as OCR does with faint print: IUIAL.
+fn looks_like(word: &str, known: &str) -> bool {
+    let shape = |c: u8| match c {
+        b'T' | b'I' | b'J' | b'L' | b'F' | b'1' => b'I',
+        b'O' | b'U' | b'D' | b'Q' | b'0' => b'O',
+        b'S' | b'5' => b'S',
+        b'B' | b'8' => b'B',
+        other => other,
+    };
+    word.len() == known.len() && word.bytes().map(shape).eq(known.bytes().map(shape))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +200,21 @@ mod tests {
             assert!(!is_near(far, "TOTAL"), "{far}");
         }
         assert!(Words::new("CHARGE").corrected("CHANGE", "CHARGE").has("CHARGE"));
+    }
+
+    #[test]
+    fn torn_and_merged_words_are_set_right() {
+        let pieced = |text: &str| Words::new(text).pieced("TOTAL, CHANGE", "TOTAL, GRAND, RM, NET, NETT").0;
+        assert_eq!(pieced("T O T A L (RM)"), ["TOTAL", "RM"]);
+        assert_eq!(pieced("TO TAL"), ["TOTAL"]);
+        assert_eq!(pieced("GrandTotal"), ["GRAND", "TOTAL"]);
+        assert_eq!(pieced("NETTTOTALRM"), ["NETT", "TOTAL", "RM"]);
+        assert_eq!(pieced("A B TOTALITY"), ["A", "B", "TOTALITY"]);
+    }
+
+    #[test]
+    fn faint_print_is_read() {
+        assert!(looks_like("IUIAL", "TOTAL") && looks_like("T0TA1", "TOTAL"));
+        assert!(!looks_like("LOCAL", "TOTAL") && !looks_like("TOTALS", "TOTAL"));
     }
 }

@@ -1,12 +1,20 @@
 //! The named amounts of a page.
 
-use super::super::amounts::{self, Amount};
+use super::super::amounts::{self, Amount, Repaired};
 use super::super::currency::{self, Context};
 use super::super::labels::{self, Label};
 use super::super::rows::Row;
 use super::super::words::Words;
 use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
+
+/// What a page says in amounts.
+pub(super) struct Page {
+    /// The named amounts, in reading order.
+    pub(super) entries: Vec<Entry>,
+    /// Base and tax of the rows where the one is a usual part of the other, in millionths.
+    pub(super) taxed: Vec<(i128, i128)>,
+}
 
 /// An amount with the words that name it.
 #[derive(Clone, Debug)]
@@ -24,14 +32,21 @@ pub(super) struct Entry {
 pub(super) struct Read {
     pub(super) amount: Amount,
     pub(super) confidence: f32,
+    /// Whether OCR had damaged it, and it was mended.
+    pub(super) mended: bool,
     place: Option<Place>,
     line: u32,
 }
 
 impl Read {
-    fn new(amount: Amount, cell: &Line) -> Self {
+    fn new(amount: Amount, mended: bool, cell: &Line) -> Self {
         let place = cell.bounds.map(|bounds| Place { page: cell.page, bounds });
-        Self { amount, confidence: cell.confidence, place, line: cell.number }
+        Self { amount, confidence: cell.confidence, mended, place, line: cell.number }
+    }
+
+    /// Another amount in its place.
+    pub(super) fn with(&self, amount: Amount) -> Self {
+        Self { amount, ..self.clone() }
     }
 
     pub(super) fn field(&self, sure: f32, rule: String, context: &Context) -> Field<Money> {
@@ -41,6 +56,11 @@ impl Read {
             place: self.place,
             why: Why { line: Some(self.line), rule, score: sure },
         }
+    }
+
+    /// The digits as they are printed.
+    pub(super) fn units(&self) -> i128 {
+        i128::from(self.amount.money.units)
     }
 
     pub(super) fn micros(&self) -> i128 {
@@ -57,23 +77,40 @@ struct Segment {
 }
 
 fn segments(row: &Row) -> Vec<Segment> {
-    let scanned: Vec<(&Line, Vec<Amount>)> = row.cells.iter().map(|&cell| (cell, amounts::scan(&cell.text))).collect();
+    let mut texts: Vec<Repaired> = row.cells.iter().map(|cell| Repaired::new(&cell.text)).collect();
+    let scan = |repaired: &Repaired| amounts::scan(&repaired.text);
+    let mut scanned: Vec<Vec<Amount>> = texts.iter().map(scan).collect();
     let priced = |a: &Amount| a.has_cents() || a.mark.is_some();
+    let has_price = |scanned: &[Vec<Amount>]| scanned.iter().flatten().any(priced);
+    if !has_price(&scanned)
+        && let Some(last) = texts.last_mut()
+        && last.ends_without_mark()
+        && labels::classify(Words::new(&row.text())).is_some_and(is_sum)
+    {
+        last.set_lost_mark();
+        scanned = texts.iter().map(scan).collect();
+    }
     // Whole numbers beside prices are quantities, and stay among the words.
-    let any_price = scanned.iter().flat_map(|(_, amounts)| amounts).any(priced);
+    let any_price = has_price(&scanned);
     let mut segments = vec![Segment::new()];
-    for (cell, amounts) in scanned {
+    for ((cell, repaired), amounts) in row.cells.iter().zip(&texts).zip(&scanned) {
+        let between = |from: usize, to: usize| repaired.text.get(from..to).unwrap_or_default();
         let mut at = 0;
         for amount in amounts.iter().filter(|a| !any_price || priced(a)) {
-            push_words(&mut segments, cell, cell.text.get(at..amount.start).unwrap_or_default());
+            push_words(&mut segments, cell, between(at, amount.start));
             if let Some(segment) = segments.last_mut() {
-                segment.amounts.push(Read::new(*amount, cell));
+                segment.amounts.push(Read::new(*amount, repaired.is_mended(amount.start, amount.end), cell));
             }
             at = amount.end;
         }
-        push_words(&mut segments, cell, cell.text.get(at..).unwrap_or_default());
+        push_words(&mut segments, cell, between(at, repaired.text.len()));
     }
     segments
+}
+
+/// Whether an amount of this name has cents, in a country that has them.
+fn is_sum(label: Label) -> bool {
+    !matches!(label, Label::Other)
 }
 
 impl Segment {
@@ -110,13 +147,15 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
     }
 }
 
-/// The named amounts of a page, in reading order.
-pub(super) fn entries(rows: &[Row]) -> Vec<Entry> {
+/// Reads a page.
+pub(super) fn read(rows: &[Row]) -> Page {
     let split: Vec<Vec<Segment>> = rows.iter().map(segments).collect();
     let mut entries = Vec::new();
+    let mut taxed = Vec::new();
     let mut in_tax_table = false;
     for (index, segments) in split.iter().enumerate() {
         in_tax_table |= rows.get(index).is_some_and(heads_tax_table);
+        taxed.extend(base_and_tax(segments));
         for segment in segments {
             let label = segment.label();
             let read = match segment.amount() {
@@ -126,11 +165,33 @@ pub(super) fn entries(rows: &[Row]) -> Vec<Entry> {
             };
             if let Some(mut read) = read {
                 read.confidence = read.confidence.min(segment.confidence);
+                // A sign makes an amount of a whole number only where it stands at it.
+                let named = || currency::named(&segment.words).filter(|_| read.amount.has_cents());
+                read.amount.mark = read.amount.mark.or_else(named);
+                let label = if is_rounded_total(label, &read) { Some(Label::Total(ROUNDED)) } else { label };
                 entries.push(Entry { label, read, row: index, in_tax_table });
             }
         }
     }
-    entries
+    Page { entries, taxed }
+}
+
+/// Above this, an amount named "rounding" is the rounded total itself.
+pub(super) const LARGEST_ROUNDING: i128 = 500_000;
+/// How sure a total is that is called by its rounding.
+const ROUNDED: u8 = 96;
+
+fn is_rounded_total(label: Option<Label>, read: &Read) -> bool {
+    label == Some(Label::Rounding) && read.micros() > LARGEST_ROUNDING
+}
+
+/// A row of a table of taxes: a base and, behind it, what is a whole percentage of it.
+fn base_and_tax(segments: &[Segment]) -> Option<(i128, i128)> {
+    let reads = segments.iter().flat_map(|segment| &segment.amounts).filter(|read| read.amount.has_cents());
+    let values: Vec<i128> = reads.map(Read::micros).collect();
+    let &[.., base, tax] = values.as_slice() else { return None };
+    let is_part = (2..=27).any(|rate| (tax * 100 - base * rate).abs() <= 100 * 10_000);
+    (base > 0 && tax > 0 && is_part).then_some((base, tax))
 }
 
 /// The amount of a label that stands alone on its row: on the row below, or on the one above where a skewed photo put it.

@@ -1,7 +1,7 @@
 //! What the amounts of a page say together.
 
 use super::super::labels::Label;
-use super::entries::{Entry, Read};
+use super::entries::{Entry, LARGEST_ROUNDING, Read};
 
 /// Whether the value is the other one, rounded to the smallest coin.
 fn is_rounding_of(value: i128, other: i128) -> bool {
@@ -16,14 +16,13 @@ pub(super) struct Facts {
     pub(super) change: Option<i128>,
     pub(super) subtotals: Vec<i128>,
     pub(super) taxes: Vec<i128>,
-    rounding: Option<i128>,
+    pub(super) services: Vec<i128>,
+    pub(super) rounding: Option<i128>,
     pub(super) totals: Vec<i128>,
 }
 
 /// The largest of the smallest coins, 5 cents.
 pub(super) const COIN: i128 = 50_000;
-/// Above this, an amount named "rounding" is the rounded total itself.
-const LARGEST_ROUNDING: i128 = 500_000;
 
 impl Facts {
     pub(super) fn new(entries: &[Entry]) -> Self {
@@ -32,14 +31,19 @@ impl Facts {
             named.map(|e| e.read.micros()).collect()
         };
         let roundings = of(Label::Rounding);
+        let tendered: Vec<i128> = of(Label::Tendered).into_iter().map(i128::abs).collect();
+        // More change than was handed over is a misreading.
+        let most = tendered.iter().max().copied();
+        let change = of(Label::Change).last().copied().filter(|change| most.is_none_or(|most| change.abs() < most));
         Self {
             printed: entries.iter().map(|e| e.read.micros()).collect(),
             // Printed with a minus where the sale is a sum that comes out at nothing.
-            tendered: of(Label::Tendered).into_iter().map(i128::abs).collect(),
+            tendered,
             cards: of(Label::Card),
-            change: of(Label::Change).last().copied(),
+            change,
             subtotals: of(Label::Subtotal),
             taxes: of(Label::Tax),
+            services: of(Label::Service),
             rounding: roundings.into_iter().rev().find(|r| r.abs() <= LARGEST_ROUNDING),
             totals: entries
                 .iter()
@@ -54,9 +58,12 @@ impl Facts {
         let value = entry.read.micros();
         let mut score = match entry.label {
             Some(Label::Total(strength)) => f32::from(strength),
-            Some(Label::Rounding) if value > LARGEST_ROUNDING => 96.0,
             // The rounded total often has no words of its own.
-            None if self.rounding.is_some_and(|r| r != 0 && self.totals.contains(&(value - r))) => 84.0,
+            None | Some(Label::Service)
+                if self.rounding.is_some_and(|r| r != 0 && self.totals.contains(&(value - r))) =>
+            {
+                84.0
+            }
             // Or is only printed as what the card, or the exact coins, paid.
             Some(Label::Card | Label::Tendered) if self.change.unwrap_or(0) == 0 && self.is_near_total(value) => 84.0,
             _ => return None,
@@ -93,7 +100,9 @@ impl Facts {
     pub(super) fn is_rounded(&self, value: i128) -> bool {
         let mut before = self.totals.iter().chain(&self.subtotals);
         match self.rounding.filter(|&r| r != 0) {
-            Some(rounding) => before.any(|&t| t + rounding == value || t - rounding == value),
+            // Its sign is often lost; what is a coin already was not rounded.
+            Some(rounding) => before
+                .any(|&t| (t + rounding == value || t - rounding == value) && (t % COIN != 0 || value % COIN == 0)),
             None => self.is_near_total(value) || before.any(|&t| is_rounding_of(value, t)),
         }
     }
@@ -147,7 +156,8 @@ impl Facts {
     pub(super) fn unlabelled<'a>(&self, entries: &'a [Entry]) -> Option<(&'a Read, f32, &'static str)> {
         let last = |wanted: Label| {
             let mut named = entries.iter().rev().filter(move |e| !e.in_tax_table && e.read.amount.has_cents());
-            named.find(|e| e.label == Some(wanted) && e.read.micros() != 0).map(|e| &e.read)
+            // What an account was charged with is no sale: without a total, only what comes in counts.
+            named.find(|e| e.label == Some(wanted) && e.read.micros() > 0).map(|e| &e.read)
         };
         if let (Some(tendered), Some(change)) = (last(Label::Tendered), self.change) {
             let paid = tendered.micros().abs() - change.abs();

@@ -2,29 +2,40 @@
 
 use std::collections::BTreeMap;
 
+use super::super::amounts::Amount;
+use super::super::currency::Mark;
 use super::super::labels::Label;
-use super::entries::{Entry, Read};
+use super::entries::{Entry, Page, Read};
 use super::facts::{COIN, Facts};
+use super::proofs::{Proofs, digits, is_near, is_rounding};
+use crate::receipt::Money;
 
 /// How many there are of each.
-pub(super) const COUNT: usize = 32;
+pub(super) const COUNT: usize = 48;
 
-/// A value that is printed on the page, and what speaks for it.
-pub(super) struct Candidate<'a> {
+/// A value that is printed on the page, or that its sums prove, and what speaks for it.
+pub(super) struct Candidate {
     /// The place of it that says most.
-    pub(super) read: &'a Read,
+    pub(super) read: Read,
+    /// Whether it is printed, legibly.
+    pub(super) is_printed: bool,
     pub(super) features: [f32; COUNT],
 }
 
 /// One for each value.
-pub(super) fn of<'a>(entries: &'a [Entry], facts: &Facts) -> Vec<Candidate<'a>> {
-    let weighed: Vec<&Entry> = entries.iter().filter(|entry| is_amount(entry)).collect();
+pub(super) fn of(page: &Page, facts: &Facts, proofs: &Proofs) -> Vec<Candidate> {
+    let weighed: Vec<&Entry> = page.entries.iter().filter(|entry| is_amount(entry)).collect();
     let mut values: BTreeMap<i128, Vec<&Entry>> = BTreeMap::new();
     for entry in &weighed {
         values.entry(entry.read.micros()).or_default().push(entry);
     }
-    let page = Page::new(&weighed, facts, &values);
-    values.iter().filter_map(|(value, places)| page.candidate(*value, places)).collect()
+    let anchor = anchor(&page.entries);
+    let unprinted = proofs.unprinted(|value| values.contains_key(&value));
+    for value in unprinted.iter().filter(|_| anchor.is_some()) {
+        values.insert(*value, Vec::new());
+    }
+    let survey = Survey::new(&weighed, facts, proofs, &values);
+    values.iter().filter_map(|(value, places)| survey.candidate(*value, places, anchor)).collect()
 }
 
 /// A number without cents and sign is one where it is called a total. Beside other words it may be a card's, and a trace with the
@@ -34,44 +45,71 @@ fn is_amount(entry: &Entry) -> bool {
     amount.has_cents() || amount.mark.is_some() || matches!(entry.label, Some(Label::Total(_)))
 }
 
-struct Page<'f> {
+/// Where a total that is not printed legibly would stand.
+fn anchor(entries: &[Entry]) -> Option<&Entry> {
+    let mut below = entries.iter().rev().filter(|entry| !entry.in_tax_table);
+    let total = below.clone().filter(|e| matches!(e.label, Some(Label::Total(_)))).max_by_key(|e| strength(e.label));
+    total.or_else(|| below.find(|e| matches!(e.label, Some(Label::Tendered | Label::Card | Label::Subtotal))))
+}
+
+struct Survey<'f> {
     facts: &'f Facts,
+    proofs: &'f Proofs,
     rows: f32,
     largest: i128,
     /// What was handed over less the change.
     paid: Option<i128>,
     /// The sum of the prices above the first named amount.
     items: i128,
-    /// How often each value is printed.
-    printed: BTreeMap<i128, usize>,
+    /// How often each value is printed, and how many sums prove it.
+    printed: BTreeMap<i128, (usize, usize)>,
+    /// Whether the smallest coin may be 5 cents: not where another currency is shown, or smaller change was given. OCR sees a
+    /// dollar here and there.
+    has_coins: bool,
 }
 
-impl<'f> Page<'f> {
-    fn new(entries: &[&Entry], facts: &'f Facts, values: &BTreeMap<i128, Vec<&Entry>>) -> Self {
+impl<'f> Survey<'f> {
+    fn new(entries: &[&Entry], facts: &'f Facts, proofs: &'f Proofs, values: &BTreeMap<i128, Vec<&Entry>>) -> Self {
         let change = facts.change.map(i128::abs);
         let items =
             entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
+        let (ringgit, foreign): (Vec<Mark>, Vec<Mark>) =
+            entries.iter().filter_map(|entry| entry.read.amount.mark).partition(|mark| *mark == Mark::Code("MYR"));
+        // A number of something else is no measure for the others.
+        let priced = entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|entry| entry.read.micros());
+        let largest = priced.max().or_else(|| values.keys().next_back().copied());
+        let weight = |(value, places): (&i128, &Vec<&Entry>)| (*value, (places.len(), proofs.support(*value)));
         Self {
             facts,
+            proofs,
             rows: entries.iter().map(|entry| entry.row).max().unwrap_or(0).max(1) as f32,
-            largest: values.keys().next_back().copied().unwrap_or(0).max(1),
+            largest: largest.unwrap_or(0).max(1),
             paid: change.and_then(|change| Some(facts.tendered.last()? - change)).filter(|paid| *paid > 0),
             items: items.map(|entry| entry.read.micros()).sum(),
-            printed: values.iter().map(|(value, places)| (*value, places.len())).collect(),
+            printed: values.iter().map(weight).collect(),
+            has_coins: ringgit.len() >= foreign.len() && facts.change.is_none_or(|change| change % COIN == 0),
         }
     }
 
-    fn candidate<'a>(&self, value: i128, places: &[&'a Entry]) -> Option<Candidate<'a>> {
-        let facts = self.facts;
+    fn candidate(&self, value: i128, places: &[&Entry], anchor: Option<&Entry>) -> Option<Candidate> {
+        let (facts, proofs) = (self.facts, self.proofs);
         let scored = places.iter().filter_map(|place| Some((*place, facts.judge(place)?)));
         // The later of two equals: what comes after is more final.
         let best = scored.reduce(|best, next| if next.1 >= best.1 { next } else { best });
-        let (place, score) = best.map_or((*places.last()?, None), |(place, score)| (place, Some(score)));
+        let is_printed = !places.is_empty();
+        let support = proofs.support(value);
+        let (place, score) = match best {
+            Some((place, score)) => (place, Some(score)),
+            None if is_printed => (*places.last()?, None),
+            None => (anchor?, Some(40.0 + 12.0 * support as f32)),
+        };
+        let read = if is_printed { place.read.clone() } else { place.read.with(amount(value, &place.read)?) };
         let strength =
             places.iter().filter(|place| !place.in_tax_table).filter_map(|place| strength(place.label)).max();
         let is = |label: Label| flag(places.iter().any(|place| place.label == Some(label)));
         let between = |low: u8, high: u8| flag(strength.is_some_and(|strength| (low..=high).contains(&strength)));
         let ratio = (value as f64 / self.largest as f64).clamp(-1.0, 1.0) as f32;
+        let family = self.family(value);
         let features = [
             score.unwrap_or(0.0) / 20.0,
             flag(score.is_none()),
@@ -85,8 +123,8 @@ impl<'f> Page<'f> {
             is(Label::Card),
             is(Label::Change),
             is(Label::Other),
-            flag(places.iter().any(|place| place.label.is_none())),
-            (places.len().min(4) as f32 - 1.0) / 3.0,
+            flag(places.iter().any(|place| matches!(place.label, None | Some(Label::Service)))),
+            (places.len().clamp(1, 4) as f32 - 1.0) / 3.0,
             flag(self.paid == Some(value)),
             flag(facts.tendered.contains(&value)),
             flag(facts.is_sum(value)),
@@ -96,36 +134,96 @@ impl<'f> Page<'f> {
             ratio,
             flag(ratio < 0.15),
             flag(self.items > 0 && (self.items - value).abs() <= COIN),
-            flag(!place.read.amount.has_cents()),
-            flag(places.iter().all(|place| place.in_tax_table)),
+            flag(!read.amount.has_cents()),
+            flag(is_printed && places.iter().all(|place| place.in_tax_table)),
             place.row as f32 / self.rows,
-            flag(value % COIN == 0),
+            flag(self.has_coins && value % COIN == 0),
             flag(self.paid.is_some_and(|paid| is_misread(value, paid))),
             flag(self.is_misreading_of_repeated(value)),
-            place.read.confidence / 100.0,
+            read.confidence / 100.0,
             flag(self.is_paid_in_part(value)),
             flag(self.has_tax_on_top(value)),
+            flag(!is_printed),
+            support.min(3) as f32 / 3.0,
+            flag(proofs.is_paid(value)),
+            flag(proofs.is_exact(value)),
+            flag(proofs.is_sum(value)),
+            flag(proofs.is_rounded(value)),
+            flag(proofs.is_items(value)),
+            flag(proofs.is_table(value)),
+            flag(proofs.is_followed_by_payment(value)),
+            flag(family.iter().any(|value| proofs.follows_its_parts(*value))),
+            flag(family.iter().any(|value| proofs.sums_what_is_above(*value))),
+            flag(is_printed && places.iter().all(|place| place.read.mended)),
+            flag(self.has_better_twin(value, &read)),
+            flag(!is_printed && proofs.is_misprinted(value)),
+            flag(self.is_rounded_elsewhere(value)),
+            flag(!is_printed && facts.totals.iter().any(|total| self.is_consistent(*total))),
         ];
-        Some(Candidate { read: &place.read, features })
+        Some(Candidate { read, is_printed, features })
+    }
+
+    /// The value and, if it is a coin, what is printed that may have been rounded to it: what proves that proves this.
+    fn family(&self, value: i128) -> Vec<i128> {
+        let near = self.printed.range(value - COIN + 1..value + COIN).map(|(other, _)| *other);
+        let is_kin = |other: &i128| *other == value || self.has_coins && value % COIN == 0 && other % COIN != 0;
+        near.filter(is_kin).collect()
+    }
+
+    /// Whether what it rounds to is among the values, too.
+    fn is_rounded_elsewhere(&self, value: i128) -> bool {
+        let mut near = self.printed.range(value - COIN + 1..value + COIN);
+        self.has_coins && near.any(|(other, _)| is_rounding(value, *other) && self.facts.totals.contains(other))
+    }
+
+    /// Whether more than its name speaks for what is called a total.
+    fn is_consistent(&self, total: i128) -> bool {
+        self.printed.get(&total).is_some_and(|(times, _)| *times > 1)
+            || self.proofs.is_sum(total)
+            || self.proofs.is_items(total)
+            || self.proofs.is_paid(total)
+    }
+
+    /// One digit or mark away from a value that more sums prove, and that is printed as often.
+    fn has_better_twin(&self, value: i128, read: &Read) -> bool {
+        let Some(&(times, support)) = self.printed.get(&value) else { return false };
+        let own = digits(read.units());
+        self.printed.iter().any(|(other, (t, s))| {
+            *s > support
+                && (*t >= times || *s > support + 1)
+                && *other != value
+                && !is_rounding(value, *other)
+                && is_near(&own, &digits(other / 10_000))
+        })
     }
 
     /// One digit away from a value that is printed more often.
     fn is_misreading_of_repeated(&self, value: i128) -> bool {
-        let own = self.printed.get(&value).copied().unwrap_or(0);
-        self.printed.iter().any(|(other, times)| *times > own && is_misread(value, *other))
+        let own = self.printed.get(&value).map_or(0, |(times, _)| *times);
+        self.printed.iter().any(|(other, (times, _))| *times > own && is_misread(value, *other))
     }
 
     /// Two printed amounts whose difference it is, one of them handed over or given back.
     fn is_paid_in_part(&self, value: i128) -> bool {
-        let by_tendered = self.facts.tendered.iter().any(|t| *t > value && self.printed.contains_key(&(t - value)));
+        let by_tendered = self.facts.tendered.iter().any(|t| *t > value && self.is_printed(t - value));
         let change = self.facts.change.map(i128::abs).filter(|change| *change > 0);
-        value > 0 && (by_tendered || change.is_some_and(|change| self.printed.contains_key(&(value + change))))
+        value > 0 && (by_tendered || change.is_some_and(|change| self.is_printed(value + change)))
+    }
+
+    fn is_printed(&self, value: i128) -> bool {
+        self.printed.get(&value).is_some_and(|(times, _)| *times > 0)
     }
 
     /// A printed tax, and what is left without it is printed, too.
     fn has_tax_on_top(&self, value: i128) -> bool {
-        self.facts.taxes.iter().any(|tax| *tax > 0 && tax * 4 < value && self.printed.contains_key(&(value - tax)))
+        self.facts.taxes.iter().any(|tax| *tax > 0 && tax * 4 < value && self.is_printed(value - tax))
     }
+}
+
+/// The value as the page would print it.
+fn amount(value: i128, like: &Read) -> Option<Amount> {
+    let units = i64::try_from(value / 10_000).ok().filter(|_| value % 10_000 == 0)?;
+    Some(Amount { money: Money { units, scale: 2, currency: None }, ..like.amount })
 }
 
 fn flag(is: bool) -> f32 {
@@ -144,8 +242,11 @@ fn is_sum(label: Option<Label>) -> bool {
     matches!(label, Some(Label::Total(_) | Label::Subtotal | Label::Tax | Label::Rounding | Label::Tendered))
 }
 
-/// Whether the two are written with the same digits but for one.
+/// Whether the two are written with the same digits but for one, and rounding does not explain it.
 fn is_misread(value: i128, other: i128) -> bool {
+    if is_rounding(value, other) || is_rounding(other, value) {
+        return false;
+    }
     let (a, b) = (value.to_string(), other.to_string());
     a.len() == b.len() && a.bytes().zip(b.bytes()).filter(|(a, b)| a != b).count() == 1
 }

@@ -4,11 +4,13 @@ mod entries;
 mod facts;
 mod features;
 mod parts;
+mod proofs;
 mod weights;
 
 use self::entries::Read;
 use self::facts::Facts;
 use self::features::Candidate;
+use self::proofs::Proofs;
 use super::currency::Context;
 use super::rows::Row;
 use super::sureness;
@@ -16,19 +18,26 @@ use crate::receipt::{Field, Money};
 
 /// Finds the total of one page. `quality`: OCR's confidence on average.
 pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Field<Money>> {
-    let entries = entries::entries(rows);
-    let facts = Facts::new(&entries);
-    if !entries.iter().any(|entry| facts.judge(entry).is_some()) {
-        let (read, share, rule) = facts.unlabelled(&entries)?;
+    let page = entries::read(rows);
+    let facts = Facts::new(&page.entries);
+    if !page.entries.iter().any(|entry| facts.judge(entry).is_some()) {
+        let (read, share, rule) = facts.unlabelled(&page.entries)?;
         return Some(field(read, share, rule.to_owned(), context, quality));
     }
-    let candidates = features::of(&entries, &facts);
+    let proofs = Proofs::new(&page, &facts);
+    let candidates = features::of(&page, &facts, &proofs);
     let scores: Vec<f32> = candidates.iter().map(score).collect();
     let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
     let highest = at(&scores, best);
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
     let found = candidates.get(best)?;
-    Some(field(found.read, 1.0 / all, facts.say(&entries, found.read.micros()), context, quality))
+    let value = found.read.micros();
+    let rule = if found.is_printed {
+        facts.say(&page.entries, value)
+    } else {
+        format!("not printed legibly; {}", proofs.say(value).join("; "))
+    };
+    Some(field(&found.read, 1.0 / all, rule, context, quality))
 }
 
 fn field(read: &Read, share: f32, rule: String, context: &Context, quality: f32) -> Field<Money> {
@@ -43,7 +52,7 @@ pub(super) fn parts<'a>(
 ) -> (Option<Field<Money>>, Option<Field<Money>>) {
     let value = total.value.micros();
     let named = pages.find_map(|page| {
-        let entries = entries::entries(page);
+        let entries = entries::read(page).entries;
         entries.iter().any(|entry| entry.read.micros() == value).then_some(entries)
     });
     named.map_or((None, None), |entries| parts::find(&entries, value, context))
@@ -51,9 +60,9 @@ pub(super) fn parts<'a>(
 
 /// What speaks for each amount of a page, for training: the amount, the numbers that are weighed, OCR's confidence.
 pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
-    let entries = entries::entries(rows);
-    let facts = Facts::new(&entries);
-    let candidates = features::of(&entries, &facts);
+    let page = entries::read(rows);
+    let facts = Facts::new(&page.entries);
+    let candidates = features::of(&page, &facts, &Proofs::new(&page, &facts));
     let evidence =
         |found: &Candidate| (found.read.amount.money.to_string(), found.features.to_vec(), found.read.confidence);
     candidates.iter().map(evidence).collect()
@@ -152,10 +161,35 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_amount_is_mended() {
+        is(&["NOODLE|8.00", "TEA|2.50", "T0TAL|1O.5O", "CASH|20.00", "CHANGE|9.50"], "10.50");
+        is(&["Tea|RM 2.50", "Rice|RM 9.80", "TOTAL|RM l2.30"], "12.30");
+        is(&["Tea|98.35", "TOTAL|98 35", "CASH|100.00", "CHANGE|1.65"], "98.35");
+    }
+
+    #[test]
+    fn two_sums_that_agree_tell_an_illegible_total() {
+        let texts =
+            ["Tea|25.00", "Rice|27.00", "SUBTOTAL|52.00", "GST|3.12", "TOTAL|38.12", "CASH|60.00", "CHANGE|4.88"];
+        is(&texts, "55.12");
+        let field = field(&texts).unwrap();
+        assert!(field.why.rule.starts_with("not printed legibly; tendered less change"), "{}", field.why.rule);
+        is(&["NOODLE|5.00", "DUCK|7.50", "TOTAL|1250", "CASH|20.00", "CHANGE|7.50"], "12.50");
+    }
+
+    #[test]
+    fn nothing_is_made_up_of_one_sum_or_beside_a_total_that_agrees() {
+        is(&["Tea|4.00", "Rice|9.00", "TOTAL|27.50"], "27.50");
+        is(&["Tea|12.37", "TOTAL|12.37", "CASH|12.37"], "12.37");
+        is(&["Socks|6.35-", "TOTAL|6.35-", "CASH|6.35-"], "-6.35");
+    }
+
+    #[test]
     fn without_a_label_the_sums_tell() {
         is(&["Tea|4.00", "CASH|10.00", "CHANGE|6.00"], "4.00");
         is(&["Tea|4.00", "VISA|4.00"], "4.00");
         assert_eq!(total(&["Tea|4.00", "Rice|9.00"]), None);
         assert_eq!(total(&["Page 2"]), None);
+        assert_eq!(total(&["Beginning balance|1,200.00", "Card payment|-35.20", "Ending balance|1,164.80"]), None);
     }
 }

@@ -76,7 +76,7 @@ fn is_within(tax: i128, total: i128) -> bool {
 mod tests {
     use super::*;
     use crate::parser::rows;
-    use crate::parser::total::entries::entries;
+    use crate::parser::total::entries;
     use crate::receipt::BoundingBox;
     use crate::textract::Line;
 
@@ -89,7 +89,7 @@ mod tests {
             bounds: BoundingBox::new(0.1, 0.04 * at as f32, 0.6, 0.02),
         };
         let lines: Vec<Line> = texts.iter().enumerate().map(line).collect();
-        let (subtotal, tax) = find(&entries(&rows::group(&lines)), total * 10_000, &Context::default());
+        let (subtotal, tax) = find(&entries::read(&rows::group(&lines)).entries, total * 10_000, &Context::default());
         (subtotal.map(|field| field.value.to_string()), tax.map(|field| field.value.to_string()))
     }
 
