@@ -20,10 +20,9 @@ use crate::receipt::{Field, Money};
 pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Field<Money>> {
     let page = entries::read(rows);
     let facts = Facts::new(&page.entries);
-    if !page.entries.iter().any(|entry| facts.judge(entry).is_some()) {
-        let (read, share, rule) = facts.unlabelled(&page.entries)?;
-        return Some(field(read, share, rule.to_owned(), context, quality));
-    }
+    // Without an amount that is named as one, there is a total where something is named that belongs to it.
+    let is_named = page.entries.iter().any(|entry| facts.judge(entry).is_some());
+    let unlabelled = if is_named { None } else { Some(facts.unlabelled(&page.entries)?) };
     let proofs = Proofs::new(&page, &facts);
     let candidates = features::of(&page, &facts, &proofs);
     let scores: Vec<f32> = candidates.iter().map(score).collect();
@@ -32,12 +31,19 @@ pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Fiel
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
     let found = candidates.get(best)?;
     let value = found.read.micros();
+    // What is weighed may be a name that OCR could not read; what is known by its name alone is less sure.
+    if let Some((read, share, rule)) = unlabelled
+        && proofs.support(value) == 0
+    {
+        return Some(field(read, share, rule.to_owned(), context, quality));
+    }
     let rule = if found.is_printed {
         facts.say(&page.entries, value)
     } else {
         format!("not printed legibly; {}", proofs.say(value).join("; "))
     };
-    Some(field(&found.read, 1.0 / all, rule, context, quality))
+    let most = unlabelled.map_or(1.0, |(_, share, _)| share);
+    Some(field(&found.read, most / all, rule, context, quality))
 }
 
 fn field(read: &Read, share: f32, rule: String, context: &Context, quality: f32) -> Field<Money> {
@@ -188,6 +194,7 @@ mod tests {
     fn without_a_label_the_sums_tell() {
         is(&["Tea|4.00", "CASH|10.00", "CHANGE|6.00"], "4.00");
         is(&["Tea|4.00", "VISA|4.00"], "4.00");
+        is(&["Tea|26.00", "Cake|13.00", "Grd Ttal|??", "CASH|50.00", "CHANGE|11.00"], "39.00");
         assert_eq!(total(&["Tea|4.00", "Rice|9.00"]), None);
         assert_eq!(total(&["Page 2"]), None);
         assert_eq!(total(&["Beginning balance|1,200.00", "Card payment|-35.20", "Ending balance|1,164.80"]), None);
