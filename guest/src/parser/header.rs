@@ -2,7 +2,7 @@
 
 use super::amounts;
 use super::dates;
-use super::words::{Words, is_listed};
+use super::words::{Words, is_listed, phrases};
 
 /// What a line at the top is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +73,7 @@ const CONTACT: &str = "\
 
 /// Whether the words hold a legal form of a company.
 pub(super) fn is_legal(words: &Words) -> bool {
-    words.has_any(LEGAL) || DOTTED.split(", ").any(|form| words.ends_with(form))
+    words.has_any(LEGAL) || phrases(DOTTED).any(|form| words.ends_with(form))
 }
 
 /// Forms that are written with points, letter by letter, as words at the end of a name: `S.R.L.`, `B.V.`
@@ -169,7 +169,7 @@ fn is_items_head(words: &Words) -> bool {
     const HEADS: &str = "\
         QTY, QUANTITY, DESCRIPTION, DESC, ITEM, ITEMS, PRICE, AMOUNT, AMT, UNIT PRICE, U PRICE, TOTAL, RATE, CODE, \
         DISC, U P";
-    let heads = HEADS.split(", ").filter(|head| words.has(head)).count();
+    let heads = phrases(HEADS).filter(|head| words.has(head)).count();
     heads >= 2 || (heads == 1 && words.len() == 1)
 }
 

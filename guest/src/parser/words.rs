@@ -44,12 +44,14 @@ impl Words {
 
     /// Whether one of the list's phrases stands in the text.
     pub(super) fn has_any(&self, list: &str) -> bool {
-        list.split(", ").any(|phrase| self.has(phrase))
+        starting(list, |byte| self.0.iter().any(|word| word.as_bytes().first() == Some(&byte)))
+            .any(|phrase| self.has(phrase))
     }
 
     /// Whether the text begins with one of the list's phrases.
     pub(super) fn starts_with_any(&self, list: &str) -> bool {
-        list.split(", ").any(|phrase| self.starts_with(phrase))
+        let first = self.first().and_then(|word| word.as_bytes().first()).copied();
+        starting(list, |byte| Some(byte) == first).any(|phrase| self.starts_with(phrase))
     }
 
     /// Whether the text begins with the phrase.
@@ -99,7 +101,7 @@ impl Words {
             if is_listed(word, not) {
                 continue;
             }
-            if let Some(meant) = known.split(", ").find(|known| is_near(word, known) || looks_like(word, known)) {
+            if let Some(meant) = phrases(known).find(|known| is_near(word, known) || looks_like(word, known)) {
                 word.clear();
                 word.push_str(meant);
             }
@@ -108,9 +110,32 @@ impl Words {
     }
 }
 
+/// The phrases of a list.
+pub(super) fn phrases(list: &str) -> impl Iterator<Item = &str> + Clone {
+    starting(list, |_| true)
+}
+
+/// The phrases of a list whose first byte is a wanted one. Reading a receipt is mostly looking for its words in lists, so the others
+/// are stepped over byte by byte, which is several times as fast as splitting the list.
+fn starting<'l>(list: &'l str, wanted: impl Fn(u8) -> bool + Clone) -> impl Iterator<Item = &'l str> + Clone {
+    let mut rest = list;
+    std::iter::from_fn(move || {
+        while let Some(&first) = rest.as_bytes().first() {
+            let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
+            let phrase = rest.get(..end).unwrap_or_default();
+            rest = rest.get(end + 2..).unwrap_or_default();
+            if wanted(first) {
+                return Some(phrase);
+            }
+        }
+        None
+    })
+}
+
 /// Whether the phrase is one of a list. Lists are written as one text, phrases upper case with a comma and a space between.
 pub(super) fn is_listed(phrase: &str, list: &str) -> bool {
-    list.split(", ").any(|listed| listed == phrase)
+    let first = phrase.as_bytes().first().copied();
+    starting(list, |byte| Some(byte) == first).any(|listed| listed == phrase)
 }
 
 /// An apostrophe does not end a word: WATSON'S is one.
@@ -154,7 +179,7 @@ fn apart(word: &str, pieces: &str) -> Option<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = word;
     while !rest.is_empty() {
-        let piece = pieces.split(", ").filter(|piece| rest.starts_with(piece)).max_by_key(|piece| piece.len())?;
+        let piece = phrases(pieces).filter(|piece| rest.starts_with(piece)).max_by_key(|piece| piece.len())?;
         found.push(piece.to_owned());
         rest = rest.get(piece.len()..)?;
     }

@@ -1,7 +1,7 @@
 //! OCR's misreadings in a name: a sign in place of a letter, and a wrong letter in a word that many companies share. What makes a
 //! name its own is left as it was read: nothing on the page tells what else it might be.
 
-use super::super::words::is_listed;
+use super::super::words::{is_listed, phrases};
 
 /// The text of a line as it was probably printed.
 pub(super) fn mend(text: &str) -> String {
@@ -140,7 +140,7 @@ fn shared_word(word: &str) -> Option<String> {
     if upper.len() < 6 || !upper.bytes().all(|b| b.is_ascii_alphanumeric()) || is_listed(&upper, SHARED) {
         return None;
     }
-    let mut near = SHARED.split(", ").filter(|shared| is_misread(&upper, shared));
+    let mut near = phrases(SHARED).filter(|shared| is_misread(&upper, shared));
     let meant = near.next().filter(|_| near.next().is_none())?;
     let meant = if core.chars().any(char::is_lowercase) { capitalized(meant) } else { meant.to_owned() };
     Some(format!("{head}{meant}{tail}"))
