@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Learns the weights of guest/src/parser/{total,vendor,sureness}/weights.rs.
+"""Learns the weights of guest/src/parser/{total,vendor,sureness}/weights.rs, and those of the folds in tests/score/folds.json.
 
-usage: train.py total|vendor|sureness EVIDENCE.jsonl LABELS.jsonl [EVIDENCE.jsonl LABELS.jsonl ...] [--write weights.rs]
+usage: train.py EVIDENCE.jsonl LABELS.jsonl [EVIDENCE.jsonl LABELS.jsonl ...] [--write]
 
-EVIDENCE is what `cargo run --release --package worker --example evidence -- FILES` prints. total and vendor: a softmax over the amounts
-(or names) of each receipt, pulled towards the rules alone; full-batch gradient descent from a fixed start, so that the same data
-give the same weights. Prints how often the right one wins, cross-validated over companies: no receipt is judged by weights that have
-seen another one of its company. sureness: curves that say how often such a choice is right, fitted to the cross-validated choices.
-Needs numpy.
+EVIDENCE is what `cargo run --release --package worker --example evidence -- FILES` prints. Vendor and total: a softmax over the names
+(or amounts) of each receipt, pulled towards the rules alone; full-batch gradient descent from a fixed start, so that the same data
+give the same weights. Sureness: curves that say how often such a choice is right. Prints how often the right one wins,
+cross-validated over companies: no receipt is judged by weights that have seen another one of its company. `make score` judges the
+whole parser so, with the weights of the folds. Needs numpy.
 """
 import hashlib, json, os, re, sys
 from collections import Counter
@@ -17,6 +17,8 @@ RULES, FOLDS, STEPS, RATE = 3.0, 5, 1500, 0.05
 # How strongly weights are pulled towards the rules alone: chosen by cross-validation, of 0.0002 to 0.1.
 PULL = {"total": 0.004, "vendor": 0.03}
 SHRINK = 0.0005
+# Offsets are free; a surer choice and a surer OCR never make a reading less sure.
+MORE_IS_MORE = np.array([-np.inf, 0.05, -np.inf, 0.05, 0.05])
 
 def plain(text):
     return re.sub(r"[^a-z0-9]", "", (text or "").lower())
@@ -71,36 +73,34 @@ def rules_alone(x):
     prior = np.zeros(x.shape[1]); prior[0] = RULES
     return prior
 
-def descend(start, slope, steps, rate):
-    """Adam, from a fixed start."""
+def descend(start, slope, steps, rate, least=-np.inf):
+    """Adam, from a fixed start; no weight falls below `least`."""
     w, m, v = start.copy(), np.zeros(len(start)), np.zeros(len(start))
     for step in range(1, steps + 1):
         g = slope(w)
         m = 0.9 * m + 0.1 * g; v = 0.999 * v + 0.001 * g * g
-        w = w - rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        w = np.maximum(w - rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8), least)
     return w
 
 def wins(rows, w):
     return sum(row.right is not None and row.is_right[int(np.argmax(row.features @ w))] for row in rows)
 
 def unseen(everything, kind):
-    """For each fold: its receipts, and weights that have seen none of their companies."""
-    for fold in range(FOLDS):
-        yield fold, learn([row for row in everything if row.fold != fold], PULL[kind])
+    """For each fold: weights that have seen none of its companies."""
+    return [learn([row for row in everything if row.fold != fold], PULL[kind]) for fold in range(FOLDS)]
 
 def weights(kind, sets, names):
+    """Weights learnt from everything, and those of each fold."""
     everything = [row for rows in sets for row in rows]
-    found = [0] * len(sets)
-    for fold, w in unseen(everything, kind):
-        found = [n + wins([row for row in rows if row.fold == fold], w) for n, rows in zip(found, sets)]
-    for name, rows, right in zip(names, sets, found):
+    folds = unseen(everything, kind)
+    w = learn(everything, PULL[kind])
+    for name, rows in zip(names, sets):
         reachable = sum(row.right is not None for row in rows)
         alone = wins(rows, rules_alone(rows[0].features))
-        print(f"{name}: {len(rows)} receipts, {reachable} with the right one among them; rules alone {alone}, unseen companies {right}")
-    w = learn(everything, PULL[kind])
-    print("all:", [wins(rows, w) for rows in sets], np.round(w, 2).tolist())
-    numbers = ",\n    ".join(f"{x:.3f}" for x in w)
-    return f"use super::features::COUNT;\n\npub(super) const WEIGHTS: [f32; COUNT] = [\n    {numbers},\n];\n"
+        right = sum(wins([row for row in rows if row.fold == fold], w) for fold, w in enumerate(folds))
+        print(f"{kind}, {name}: {len(rows)} receipts, {reachable} with the right one among them; "
+              f"rules alone {alone}, seen companies {wins(rows, w)}, unseen {right}")
+    return w, folds
 
 def log_odds(share, best):
     share = np.clip(share, 0.02, best)
@@ -109,17 +109,16 @@ def log_odds(share, best):
 def logistic(x):
     return 1 / (1 + np.exp(-x))
 
-def curves(kind, sets):
-    """Choice and reading of every receipt, and whether it was right; judged by weights and curves that have not seen its company."""
+def curves(kind, sets, folds):
+    """Curves fitted to everything, and those of each fold: how often a choice was right, each made by weights that had not seen its
+    company."""
     everything = [row for rows in sets for row in rows]
-    chosen = {}
-    for fold, w in unseen(everything, kind):
-        for row in everything:
-            if row.fold == fold:
-                s = row.features @ w
-                best = int(np.argmax(s))
-                chosen[row] = (1 / np.exp(s - s[best]).sum(), row.ocr[best] / 100, row.quality / 100, row.is_right[best])
-    share, ocr, quality, right = map(np.array, zip(*(chosen[row] for row in everything)))
+    chosen = []
+    for row in everything:
+        s = row.features @ folds[row.fold]
+        best = int(np.argmax(s))
+        chosen.append((1 / np.exp(s - s[best]).sum(), row.ocr[best] / 100, row.quality / 100, row.is_right[best]))
+    share, ocr, quality, right = map(np.array, zip(*chosen))
     one = np.ones(len(right))
     a = np.stack([one, log_odds(share, 0.995)], 1)
     b = np.stack([one, log_odds(ocr, 0.99), log_odds(quality, 0.99)], 1)
@@ -130,11 +129,9 @@ def curves(kind, sets):
             sure = np.clip(p * q, 1e-6, 1 - 1e-6)
             d = (sure - right[of]) / (sure * (1 - sure)) / of.sum()
             return np.r_[a[of].T @ (d * q * p * (1 - p)), b[of].T @ (d * p * q * (1 - q))] + SHRINK * w * [0, 1, 0, 1, 1]
-        return descend(np.array([1.5, 0.5, 0, 0.5, 0.0]), slope, 3000, 0.02)
-    sure = np.zeros(len(right))
-    for k in range(FOLDS):
-        w = fit(fold != k)
-        sure[fold == k] = (logistic(a @ w[:2]) * logistic(b @ w[2:]))[fold == k]
+        return descend(np.array([1.5, 0.5, 0, 0.5, 0.05]), slope, 3000, 0.02, MORE_IS_MORE)
+    unseen = [fit(fold != k) for k in range(FOLDS)]
+    sure = np.array([(logistic(a[i] @ unseen[k][:2]) * logistic(b[i] @ unseen[k][2:])) for i, k in enumerate(fold)])
     at = 0
     for rows in sets:
         s, r = sure[at:at + len(rows)], right[at:at + len(rows)]
@@ -142,22 +139,35 @@ def curves(kind, sets):
         error = sum(abs((s[bins == k] - r[bins == k]).sum()) for k in range(10)) / len(s)
         print(f"{kind}: {len(rows)} choices, right {r.mean():.3f}, sure {s.mean():.3f}, calibration error {error:.3f}")
         at += len(rows)
-    w = [f"{x:.2f}" for x in fit(fold >= 0)]
-    return f"pub(super) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(w[:2])}], reading: [{', '.join(w[2:])}] }};\n"
+    return fit(fold >= 0), unseen
+
+HEAD = "//! Written by guest/training/train.py; not by hand.\n\n"
+
+def write(folder, learnt):
+    """The component's weights, and in tests/score those of the folds."""
+    lines = "use super::Curves;\n\n"
+    for kind, ((w, _), (c, _)) in learnt.items():
+        numbers = ",\n    ".join(f"{x:.3f}" for x in w)
+        text = f"use super::features::COUNT;\n\npub(in crate::parser) const WEIGHTS: [f32; COUNT] = [\n    {numbers},\n];\n"
+        open(os.path.join(folder, "guest/src/parser", kind, "weights.rs"), "w").write(HEAD + text)
+        c = [f"{x:.2f}" for x in c]
+        lines += f"pub(super) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(c[:2])}], reading: [{', '.join(c[2:])}] }};\n"
+    open(os.path.join(folder, "guest/src/parser/sureness/weights.rs"), "w").write(HEAD + lines)
+    def fold(k):
+        return {kind: {"weights": [round(x, 3) for x in w[k]], "choice": [round(x, 2) for x in c[k][:2]],
+                       "reading": [round(x, 2) for x in c[k][2:]]} for kind, ((_, w), (_, c)) in learnt.items()}
+    with open(os.path.join(folder, "tests/score/folds.json"), "w") as out:
+        out.write("[\n" + ",\n".join(json.dumps(fold(k)) for k in range(FOLDS)) + "\n]\n")
 
 def main():
-    kind, *args = sys.argv[1:]
-    out = None
-    if "--write" in args:
-        at = args.index("--write"); out = args[at + 1]; del args[at:at + 2]
-    def sets(kind):
-        return [list(load(kind, args[i], args[i + 1])) for i in range(0, len(args), 2)]
-    if kind == "sureness":
-        text = "use super::Curves;\n\n" + "".join(curves(field, sets(field)) for field in ("vendor", "total"))
-    else:
-        text = weights(kind, sets(kind), args[::2])
-    if out:
-        open(out, "w").write("//! Written by guest/training/train.py; not by hand.\n\n" + text)
+    args = [arg for arg in sys.argv[1:] if arg != "--write"]
+    learnt = {}
+    for kind in ("vendor", "total"):
+        sets = [list(load(kind, args[i], args[i + 1])) for i in range(0, len(args), 2)]
+        w, folds = weights(kind, sets, args[::2])
+        learnt[kind] = ((w, folds), curves(kind, sets, folds))
+    if "--write" in sys.argv:
+        write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."), learnt)
 
 if __name__ == "__main__":
     main()

@@ -2,6 +2,7 @@
 
 use super::currency::Context;
 use super::rows;
+use super::trained::Trained;
 use super::{total, vendor};
 use crate::textract::Line;
 
@@ -9,13 +10,14 @@ use crate::textract::Line;
 const LEAST: usize = 5;
 
 /// Whether a page shows two receipts beside each other, each with a vendor and a total of its own.
-pub(super) fn are_two_receipts(lines: &[Line], context: &Context, quality: f32) -> bool {
+pub(super) fn are_two_receipts(lines: &[Line], context: &Context, trained: &Trained, quality: f32) -> bool {
     let Some(gutter) = gutter(lines) else { return false };
     let (left, right): (Vec<Line>, Vec<Line>) =
         lines.iter().cloned().partition(|line| line.bounds.is_some_and(|bounds| bounds.right() <= gutter));
     let is_receipt = |half: &[Line]| {
         let rows = rows::group(half);
-        total::find(&rows, context, quality).is_some() && vendor::find(&rows, quality).is_some()
+        total::find(&rows, context, &trained.total, quality).is_some()
+            && vendor::find(&rows, &trained.vendor, quality).is_some()
     };
     left.len() >= LEAST && right.len() >= LEAST && is_receipt(&left) && is_receipt(&right)
 }
@@ -55,7 +57,7 @@ mod tests {
 
     #[test]
     fn two_are_told_from_one() {
-        let are_two = |lines: &[Line]| are_two_receipts(lines, &Context::default(), 99.0);
+        let are_two = |lines: &[Line]| are_two_receipts(lines, &Context::default(), &Trained::shipped(), 99.0);
         let (one, other) = (half(0.05, "CORNER CAFE", "TOTAL 4.00"), half(0.52, "HILL BAKERY", "TOTAL 9.00"));
         assert!(are_two(&[one.clone(), other].concat()));
         assert!(!are_two(&one));

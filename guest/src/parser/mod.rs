@@ -14,12 +14,16 @@ mod header;
 mod labels;
 mod rows;
 mod summary;
-mod sureness;
+#[doc(hidden)]
+pub mod sureness;
 mod total;
+#[doc(hidden)]
+pub mod trained;
 mod upright;
 mod vendor;
 mod words;
 
+use self::trained::Trained;
 use self::upright::Upright;
 use crate::receipt::Receipt;
 use crate::textract::{self, Document, ReadError};
@@ -31,6 +35,12 @@ pub fn parse(json: &str) -> Result<Receipt, ReadError> {
 
 /// Reads a document that has been taken out of its JSON.
 pub fn read(document: &Document) -> Receipt {
+    read_with(document, &Trained::shipped())
+}
+
+/// The same with other weights. No part of the contract.
+#[doc(hidden)]
+pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
     let upright = Upright::new(document);
     let rows = rows::group(&upright.lines);
     let texts = document.lines.iter().map(|line| line.text.as_str());
@@ -43,16 +53,16 @@ pub fn read(document: &Document) -> Receipt {
     // AnalyzeExpense's own reading first; what it left out is read from its text.
     let mut receipt = summary::read(&document.summary, &context);
     receipt.pages = document.pages;
-    if document.summary.is_empty() && halves::are_two_receipts(&upright.lines, &context, quality) {
+    if document.summary.is_empty() && halves::are_two_receipts(&upright.lines, &context, trained, quality) {
         return receipt;
     }
     // The last page that has a total has the final one; who sold it stands on the first.
     let total = || {
         let mut bills = pages.iter().rev().filter(|page| !bill::is_statement(page));
-        bills.find_map(|page| total::find(page, &context, quality))
+        bills.find_map(|page| total::find(page, &context, &trained.total, quality))
     };
     receipt.total = receipt.total.or_else(total);
-    let vendor = || pages.first().and_then(|page| vendor::find(page, quality));
+    let vendor = || pages.first().and_then(|page| vendor::find(page, &trained.vendor, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
     // A letter and a form are dated too, but not as receipts.
     let is_bill = receipt.total.is_some() || pages.iter().any(|page| bill::is_one(page));

@@ -74,10 +74,19 @@ fn amount(text: &str) -> Option<Amount> {
     found.pop()
 }
 
-fn date(fields: &[SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
+fn date<'f>(fields: &'f [SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
     let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
-    let (value, field) = surest(named.filter_map(|field| Some((dates::parse(&field.text, context.us)?, field))))?;
+    let dated = |field: &'f SummaryField| Some((dates::parse(&field.text, context.us)?, field));
+    let (value, field) = surest(named.filter_map(dated))
+        .or_else(|| surest(fields.iter().filter(|field| is_dated_elsewhere(field)).filter_map(dated)))?;
     Some(field_of(value, field))
+}
+
+/// Bills of doctors and hospitals have their date where Textract knows no name for it.
+fn is_dated_elsewhere(field: &SummaryField) -> bool {
+    const DATES: &str = "DATE OF VISIT, DATE OF SERVICE, SERVICE DATE, STATEMENT DATE, INVOICE DATE, BILL DATE";
+    let label = Words::new(&field.label);
+    field.kind == "OTHER" && (label.has_any(DATES) || Words::new(&field.text).starts_with_any(DATES))
 }
 
 /// The value that Textract was surest of; the first of equals.
@@ -103,6 +112,19 @@ mod tests {
 
     fn read_fields(fields: &[SummaryField]) -> Receipt {
         read(fields, &Context::default())
+    }
+
+    #[test]
+    fn a_date_without_a_name_of_its_own_is_known_by_its_label() {
+        let fields = [
+            field("OTHER", "Date of Birth", "1953-12-02", 97.0),
+            field("OTHER", "Date of Visit", "March 12, 2019", 91.0),
+            field("OTHER", "ACCOUNT SUMMARY", "Statement Date 09/30/10", 20.0),
+        ];
+        let date = |fields: &[SummaryField]| read_fields(fields).date.map(|date| date.value.to_string());
+        assert_eq!(date(&fields).as_deref(), Some("2019-03-12"));
+        assert_eq!(date(&fields[2..]).as_deref(), Some("2010-09-30"));
+        assert_eq!(date(&fields[..1]), None);
     }
 
     #[test]

@@ -10,11 +10,12 @@ const BEST_OCR: f32 = 0.99;
 const BEST_CHOICE: f32 = 0.995;
 
 /// What was fitted for a field.
-pub(super) struct Curves {
+#[derive(Clone, Copy, Debug)]
+pub struct Curves {
     /// Offset, and weight of the log-odds of the choice.
-    choice: [f32; 2],
+    pub choice: [f32; 2],
     /// Offset, weight of the log-odds of OCR's confidence in the text, and in the whole document.
-    reading: [f32; 3],
+    pub reading: [f32; 3],
 }
 
 /// The vendor's.

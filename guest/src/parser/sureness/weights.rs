@@ -2,5 +2,5 @@
 
 use super::Curves;
 
-pub(super) const VENDOR: Curves = Curves { choice: [0.30, 0.74], reading: [-3.38, 1.68, 0.44] };
-pub(super) const TOTAL: Curves = Curves { choice: [0.54, 0.92], reading: [-0.11, 0.53, 0.98] };
+pub(super) const VENDOR: Curves = Curves { choice: [0.26, 0.81], reading: [-1.59, 1.33, 0.09] };
+pub(super) const TOTAL: Curves = Curves { choice: [0.13, 1.24], reading: [0.21, 0.48, 1.15] };

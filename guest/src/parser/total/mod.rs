@@ -7,17 +7,23 @@ mod parts;
 mod proofs;
 mod weights;
 
+pub(super) use self::weights::WEIGHTS;
+
 use self::entries::Read;
 use self::facts::Facts;
 use self::features::Candidate;
 use self::proofs::Proofs;
 use super::currency::Context;
 use super::rows::Row;
-use super::sureness;
+use super::trained::Scorer;
 use crate::receipt::{Field, Money};
 
 /// Finds the total of one page. `quality`: OCR's confidence on average.
-pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Field<Money>> {
+pub(super) fn find(rows: &[Row], context: &Context, scorer: &Scorer, quality: f32) -> Option<Field<Money>> {
+    let field = |read: &Read, share: f32, rule: String| Field {
+        confidence: scorer.sureness.sure(share, read.confidence, quality),
+        ..read.field(share, rule, context)
+    };
     let page = entries::read(rows);
     let facts = Facts::new(&page.entries);
     // Without an amount that is named as one, there is a total where something is named that belongs to it.
@@ -25,7 +31,7 @@ pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Fiel
     let unlabelled = if is_named { None } else { Some(facts.unlabelled(&page.entries)?) };
     let proofs = Proofs::new(&page, &facts);
     let candidates = features::of(&page, &facts, &proofs);
-    let scores: Vec<f32> = candidates.iter().map(score).collect();
+    let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
     let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
     let highest = at(&scores, best);
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
@@ -35,7 +41,7 @@ pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Fiel
     if let Some((read, share, rule)) = unlabelled
         && proofs.support(value) == 0
     {
-        return Some(field(read, share, rule.to_owned(), context, quality));
+        return Some(field(read, share, rule.to_owned()));
     }
     let rule = if found.is_printed {
         facts.say(&page.entries, value)
@@ -43,11 +49,7 @@ pub(super) fn find(rows: &[Row], context: &Context, quality: f32) -> Option<Fiel
         format!("not printed legibly; {}", proofs.say(value).join("; "))
     };
     let most = unlabelled.map_or(1.0, |(_, share, _)| share);
-    Some(field(&found.read, most / all, rule, context, quality))
-}
-
-fn field(read: &Read, share: f32, rule: String, context: &Context, quality: f32) -> Field<Money> {
-    Field { confidence: sureness::TOTAL.sure(share, read.confidence, quality), ..read.field(share, rule, context) }
+    Some(field(&found.read, most / all, rule))
 }
 
 /// Subtotal and tax, from the page that shows this total: the last of them.
@@ -74,10 +76,6 @@ pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
     candidates.iter().map(evidence).collect()
 }
 
-fn score(candidate: &Candidate) -> f32 {
-    candidate.features.iter().zip(weights::WEIGHTS).map(|(feature, weight)| feature * weight).sum()
-}
-
 fn at(scores: &[f32], index: usize) -> f32 {
     scores.get(index).copied().unwrap_or(f32::MIN)
 }
@@ -86,6 +84,7 @@ fn at(scores: &[f32], index: usize) -> f32 {
 mod tests {
     use super::*;
     use crate::parser::rows;
+    use crate::parser::trained::Trained;
     use crate::textract::Line;
 
     /// One line a text; the part behind `|` stands to the right on the same row.
@@ -106,7 +105,12 @@ mod tests {
                 });
             }
         }
-        find(&rows::group(&lines), &Context::new(lines.iter().map(|line| line.text.as_str())), 99.0)
+        find(
+            &rows::group(&lines),
+            &Context::new(lines.iter().map(|line| line.text.as_str())),
+            &Trained::shipped().total,
+            99.0,
+        )
     }
 
     fn is(texts: &[&str], expected: &str) {

@@ -131,7 +131,7 @@ const SHARED: &str = "\
     TELECOMMUNICATION, TELECOMMUNICATIONS, TEXTILE, TEXTILES, TIMBER, TRADING, TRADITIONAL, TRANSPORT, TRAVEL, \
     UNIVERSAL, VEGETARIAN, VENTURE, VENTURES, WAREHOUSE, WHOLESALE, WORKSHOP";
 
-/// The word that many companies share and that this one is a misreading of, if there is just one.
+/// The word that many companies share and that this one is a misreading of, if one is nearer than all others.
 fn shared_word(word: &str) -> Option<String> {
     let start = word.find(char::is_alphabetic)?;
     let end = word.rfind(char::is_alphabetic).map(|at| at + 1)?;
@@ -140,8 +140,14 @@ fn shared_word(word: &str) -> Option<String> {
     if upper.len() < 6 || !upper.bytes().all(|b| b.is_ascii_alphanumeric()) || is_listed(&upper, SHARED) {
         return None;
     }
-    let mut near = phrases(SHARED).filter(|shared| is_misread(&upper, shared));
-    let meant = near.next().filter(|_| near.next().is_none())?;
+    let near: Vec<(usize, &str)> = phrases(SHARED)
+        .filter(|shared| is_misread(&upper, shared))
+        .map(|shared| (distance(&upper, shared), shared))
+        .collect();
+    let (least, meant) = near.iter().copied().min()?;
+    if near.iter().filter(|(distance, _)| *distance == least).count() > 1 {
+        return None;
+    }
     let meant = if core.chars().any(char::is_lowercase) { capitalized(meant) } else { meant.to_owned() };
     Some(format!("{head}{meant}{tail}"))
 }
@@ -198,6 +204,7 @@ mod tests {
             ("NORTH BAKERLES", "NORTH BAKERIES"),
             ("NORTH (HALAYSTA) INTERNATIGNAL", "NORTH (MALAYSIA) INTERNATIONAL"),
             ("North Hardwate", "North Hardware"),
+            ("NORTH ENTYERPRISE", "NORTH ENTERPRISE"),
         ] {
             assert_eq!(mend(text), meant, "{text}");
         }

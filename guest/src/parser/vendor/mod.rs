@@ -6,24 +6,24 @@ mod name;
 mod weights;
 
 pub(super) use self::name::tidy;
+pub(super) use self::weights::WEIGHTS;
 
-use self::features::Candidate;
 use super::amounts;
 use super::bill;
 use super::header::{self, Kind};
 use super::rows::Row;
-use super::sureness;
+use super::trained::Scorer;
 use crate::receipt::{Field, Place, Why};
 use crate::textract::Line;
 
 /// Finds the name at the top of the first page. `quality`: OCR's confidence on average.
-pub(super) fn find(rows: &[Row], quality: f32) -> Option<Field<String>> {
+pub(super) fn find(rows: &[Row], scorer: &Scorer, quality: f32) -> Option<Field<String>> {
     if !bill::is_one(rows) {
         return None;
     }
     let top = top(rows);
     let candidates = features::of(&top, rows);
-    let scores: Vec<f32> = candidates.iter().map(score).collect();
+    let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
     let at = |index: usize| scores.get(index).copied().unwrap_or(f32::MIN);
     // The first of two equals: what comes before is more prominent.
     let best = (0..scores.len()).reduce(|best, next| if at(next) > at(best) { next } else { best })?;
@@ -31,7 +31,7 @@ pub(super) fn find(rows: &[Row], quality: f32) -> Option<Field<String>> {
     let found = candidates.get(best).filter(|candidate| candidate.rules > 0.0)?;
     Some(Field {
         value: found.name.clone(),
-        confidence: sureness::VENDOR.sure(1.0 / all, found.confidence, quality),
+        confidence: scorer.sureness.sure(1.0 / all, found.confidence, quality),
         place: found.bounds.map(|bounds| Place { page: found.page, bounds }),
         why: Why { line: Some(found.line), rule: found.say(), score: 1.0 / all },
     })
@@ -41,10 +41,6 @@ pub(super) fn find(rows: &[Row], quality: f32) -> Option<Field<String>> {
 pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
     let found = features::of(&top(rows), rows).into_iter();
     found.map(|found| (found.name, found.features.to_vec(), found.confidence)).collect()
-}
-
-fn score(candidate: &Candidate) -> f32 {
-    candidate.features.iter().zip(weights::WEIGHTS).map(|(feature, weight)| feature * weight).sum()
 }
 
 /// How many lines from the top a name may stand.
@@ -86,6 +82,7 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
 mod tests {
     use super::*;
     use crate::parser::rows;
+    use crate::parser::trained::Trained;
     use crate::receipt::BoundingBox;
 
     fn vendor(texts: &[&str]) -> Option<String> {
@@ -100,7 +97,7 @@ mod tests {
                 bounds: BoundingBox::new(0.2, 0.04 * index as f32, 0.5, 0.02),
             })
             .collect();
-        find(&rows::group(&lines), 99.0).map(|field| field.value)
+        find(&rows::group(&lines), &Trained::shipped().vendor, 99.0).map(|field| field.value)
     }
 
     fn is(texts: &[&str], expected: &str) {
