@@ -3,8 +3,8 @@
 
 usage: make-sets.py TRAIN_FOLDER TRAIN_OCR_FOLDER
 
-The parser reads LINE blocks alone, so that text, confidence and box of each line are all that is kept. The split is by company, and
-fixed by what is committed: odd last hex digit of the SHA-256 of the vendor's letters and digits is `check`, even is `tune`.
+The parser reads LINE blocks alone, so that text, confidence and box of each line are all that is kept. The fold is by company, and
+fixed by what is committed: the SHA-256 of the vendor's letters and digits modulo 5, as guest/training/train.py has it.
 """
 import glob, hashlib, json, os, re, sys
 
@@ -27,5 +27,4 @@ for name, folder in zip(("boxes", "ocr"), sys.argv[1:3]):
                 if block["BlockType"] == "LINE":
                     box = block["Geometry"]["BoundingBox"]
                     lines.append([block["Text"], round(block["Confidence"], 1)] + [round(box[k], 4) for k in ("Left", "Top", "Width", "Height")])
-            split = "check" if int(digest[-1], 16) % 2 else "tune"
-            out.write(compact({**{k: label.get(k) for k in ("name", "vendor", "total", "date")}, "split": split, "lines": lines}))
+            out.write(compact({**{k: label.get(k) for k in ("name", "vendor", "total", "date")}, "fold": int(digest, 16) % 5, "lines": lines}))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::sets::{Reading, Receipt};
+use crate::sets::{Reading, Readings, Receipt};
 
 /// Of one set's half.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,23 +29,28 @@ pub struct Counts {
     pub bookable: usize,
 }
 
-/// A receipt that was not read right.
+/// A receipt that was not read right: of each field the label and what was read.
 #[derive(Debug, Clone, Serialize)]
 pub struct Miss {
+    pub set: String,
     pub name: String,
-    pub vendor: [Option<String>; 2],
-    pub total: [Option<String>; 2],
+    #[serde(flatten)]
+    pub fields: BTreeMap<&'static str, [Option<String>; 2]>,
 }
 
-/// Judges one half; the expected calibration error comes with it, in percent.
-pub fn judge(receipts: &[&Receipt], readings: &BTreeMap<String, Reading>) -> (Counts, f64, Vec<Miss>) {
+/// Judges a set; the expected calibration error comes with it, in percent. `strictly`: where a label is none, nothing may be read, and
+/// dates and currencies count as misses, too.
+pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: bool) -> (Counts, f64, Vec<Miss>) {
     let (mut counts, mut misses, mut sureness) = (Counts::default(), Vec::new(), Vec::new());
     let nothing = Reading::default();
     for receipt in receipts {
         let reading = readings.get(&receipt.name).unwrap_or(&nothing);
-        let vendor = reading.vendor.as_deref().is_some_and(|read| same_vendor(read, &receipt.vendor));
-        let total =
-            reading.total.as_deref().is_some_and(|read| cents(read).is_some() && cents(read) == cents(&receipt.total));
+        let may_miss = |field: &str| receipt.or_null.iter().any(|name| name == field);
+        let vendor = is_right(&receipt.vendor, &reading.vendor, may_miss("vendor"), same_vendor);
+        let total = is_right(&receipt.total, &reading.total, may_miss("total"), same_total);
+        let date = is_right(&receipt.date, &reading.date, may_miss("date"), same_date);
+        let currency = receipt.currency.is_none()
+            || is_right(&receipt.currency, &reading.currency, may_miss("currency"), |read, label| read == label);
         let (legible_vendor, legible_total) = legible(receipt);
         counts.receipts += 1;
         counts.vendor += usize::from(vendor);
@@ -55,17 +60,24 @@ pub fn judge(receipts: &[&Receipt], readings: &BTreeMap<String, Reading>) -> (Co
         counts.legible_vendors_right += usize::from(legible_vendor && vendor);
         counts.legible_totals += usize::from(legible_total);
         counts.legible_totals_right += usize::from(legible_total && total);
-        if let Some(day) = receipt.date.as_deref().and_then(iso) {
+        if strictly || receipt.date.as_deref().and_then(iso).is_some() {
             counts.dated += 1;
-            counts.date += usize::from(reading.date.as_deref() == Some(&day));
+            counts.date += usize::from(date);
         }
         sureness.push((reading.confidence, vendor && total));
-        if !(vendor && total) {
-            misses.push(Miss {
-                name: receipt.name.clone(),
-                vendor: [Some(receipt.vendor.clone()), reading.vendor.clone()],
-                total: [Some(receipt.total.clone()), reading.total.clone()],
-            });
+        let mut fields = BTreeMap::new();
+        for (field, is_right, label, read) in [
+            ("vendor", vendor, &receipt.vendor, &reading.vendor),
+            ("total", total, &receipt.total, &reading.total),
+            ("date", date || !strictly, &receipt.date, &reading.date),
+            ("currency", currency || !strictly, &receipt.currency, &reading.currency),
+        ] {
+            if !is_right {
+                fields.insert(field, [label.clone(), read.clone()]);
+            }
+        }
+        if !fields.is_empty() {
+            misses.push(Miss { set: set.to_owned(), name: receipt.name.clone(), fields });
         }
     }
     sureness.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -83,18 +95,37 @@ pub fn judge(receipts: &[&Receipt], readings: &BTreeMap<String, Reading>) -> (Co
 
 /// Whether the labels stand in the text as they are.
 fn legible(receipt: &Receipt) -> (bool, bool) {
-    let text: String = receipt.lines.iter().map(|line| plain(&line.0)).collect();
-    let amount = cents(&receipt.total).map(|cents| format!("{}.{:02}", cents / 100, cents % 100)).unwrap_or_default();
-    let total = receipt.lines.iter().any(|line| line.0.replace(',', "").contains(&amount));
-    (text.contains(&plain(&receipt.vendor)), total)
+    let lines = receipt.lines.as_deref().unwrap_or_default();
+    let text: String = lines.iter().map(|line| plain(&line.0)).collect();
+    let vendor = receipt.vendor.as_deref().is_some_and(|vendor| text.contains(&plain(vendor)));
+    let amount = receipt.total.as_deref().and_then(cents).map(|cents| format!("{}.{:02}", cents / 100, cents % 100));
+    let total = amount.is_some_and(|amount| lines.iter().any(|line| line.0.replace(',', "").contains(&amount)));
+    (vendor, total)
+}
+
+fn is_right(label: &Option<String>, read: &Option<String>, or_null: bool, same: fn(&str, &str) -> bool) -> bool {
+    match (label, read) {
+        (None, None) => true,
+        (Some(_), None) => or_null,
+        (None, Some(_)) => false,
+        (Some(label), Some(read)) => same(read, label),
+    }
 }
 
 fn same_vendor(read: &str, label: &str) -> bool {
     !read.is_empty() && plain(read) == plain(label)
 }
 
+fn same_total(read: &str, label: &str) -> bool {
+    cents(read).is_some() && cents(read) == cents(label)
+}
+
+fn same_date(read: &str, label: &str) -> bool {
+    iso(label).is_some_and(|day| day == read)
+}
+
 fn plain(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).filter(char::is_ascii_alphanumeric).collect()
+    text.chars().flat_map(char::to_lowercase).filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// `RM 1,234.5` is 123450.

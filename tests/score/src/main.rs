@@ -8,12 +8,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
+use worker::parser::trained::Trained;
+
 use crate::judge::{Counts, Miss};
+use crate::sets::{Reading, Readings};
 
 /// Reads labelled receipts and counts what is right.
 ///
@@ -26,7 +29,13 @@ struct Score {
     /// The folder of the sets.
     #[arg(long, env = "SCORE_SETS", default_value = "tests/score/sets", value_name = "FOLDER")]
     sets: PathBuf,
-    /// Prints the misses of the tune half, one line of JSON each.
+    /// The folder of the recorded responses.
+    #[arg(long, env = "SCORE_RECORDINGS", default_value = "tests/recordings/textract", value_name = "FOLDER")]
+    recordings: PathBuf,
+    /// Weights that have not seen the companies of a fold.
+    #[arg(long, env = "SCORE_FOLDS", default_value = "tests/score/folds.json", value_name = "FILE")]
+    folds: PathBuf,
+    /// Prints the misses, one line of JSON each: by set, the label and what was read.
     #[arg(long, env = "SCORE_MISSES", value_parser = clap::builder::FalseyValueParser::new())]
     misses: bool,
     /// Prints the counts as JSON in place of the table.
@@ -59,19 +68,24 @@ fn main() -> anyhow::Result<ExitCode> {
         "ECE",
         "ms each",
     ]);
+    let folds = sets::folds(&score.folds)?;
     let mut all = All::new();
     let mut out = std::io::stdout().lock();
-    for set in ["boxes", "ocr"] {
+    for (set, strictly) in [("boxes", false), ("ocr", false), ("hard", true), ("textract", true)] {
         let receipts = sets::load(&score.sets.join(set).with_extension("jsonl"))?;
-        let (readings, took) = sets::read(&score.host, &receipts)?;
+        let responses = sets::responses(&receipts, &score.recordings)?;
+        let (readings, took) = sets::read(&score.host, &responses)?;
+        same_natively(&responses, &readings)?;
         let each = took.as_secs_f64() * 1000.0 / receipts.len().max(1) as f64;
-        for split in ["tune", "check"] {
-            let half: Vec<_> = receipts.iter().filter(|receipt| receipt.split == split).collect();
-            let (counts, error, misses) = judge::judge(&half, &readings);
-            let name = format!("{set} {split}");
-            table.add_row(row(&name, &counts, error, each));
+        let mut judged = vec![(set.to_owned(), readings)];
+        if !strictly {
+            judged.push((format!("{set} unseen"), sets::read_unseen(&receipts, &responses, &folds)?));
+        }
+        for (name, readings) in judged {
+            let (counts, error, misses) = judge::judge(&name, &receipts, &readings, strictly);
+            table.add_row(row(&name, &counts, (!strictly).then_some(error), each));
             all.insert(name, counts);
-            if score.misses && split == "tune" {
+            if score.misses {
                 print_misses(&mut out, &misses)?;
             }
         }
@@ -89,6 +103,20 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(file) => hold(file, &all),
         None => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// The parser gives the same natively as in the sandbox, so that what is measured natively holds for both.
+fn same_natively(responses: &BTreeMap<String, String>, readings: &Readings) -> anyhow::Result<()> {
+    let shipped = Trained::shipped();
+    for (name, response) in responses {
+        let natively = sets::read_natively(response, &shipped)?;
+        let sandboxed = readings.get(name).with_context(|| format!("host parse did not read {name}"))?;
+        // What is printed has fewer digits.
+        let as_sure = (natively.confidence - sandboxed.confidence).abs() < 0.01;
+        let same = Reading { confidence: sandboxed.confidence, ..natively } == *sandboxed;
+        ensure!(as_sure && same, "{name} is read otherwise by the host's component: is it built from this tree?");
+    }
+    Ok(())
 }
 
 /// Whether as many are right as the file says.
@@ -128,7 +156,7 @@ fn print_misses(out: &mut impl Write, misses: &[Miss]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn row(name: &str, counts: &Counts, error: f64, each: f64) -> Vec<String> {
+fn row(name: &str, counts: &Counts, error: Option<f64>, each: f64) -> Vec<String> {
     let share = |part: usize, whole: usize| match whole {
         0 => "-".to_owned(),
         whole => format!("{:.3}", part as f64 / whole as f64),
@@ -144,8 +172,8 @@ fn row(name: &str, counts: &Counts, error: f64, each: f64) -> Vec<String> {
         of(counts.legible_vendors_right, counts.legible_vendors),
         of(counts.legible_totals_right, counts.legible_totals),
         of(counts.sure_right, counts.sure),
-        counts.bookable.to_string(),
-        format!("{error:.1} %"),
+        error.map_or("-".to_owned(), |_| counts.bookable.to_string()),
+        error.map_or("-".to_owned(), |error| format!("{error:.1} %")),
         format!("{each:.1}"),
     ]
 }
@@ -157,10 +185,10 @@ mod tests {
     #[test]
     fn a_score_that_falls_is_named() {
         let counts = Counts { receipts: 10, vendor: 8, total: 9, both: 7, date: 10, ..Counts::default() };
-        let floor = All::from([("boxes tune".to_owned(), counts.clone())]);
+        let floor = All::from([("boxes".to_owned(), counts.clone())]);
         assert!(fallen(&floor, &floor).is_empty());
-        let worse = All::from([("boxes tune".to_owned(), Counts { total: 8, ..counts })]);
-        assert_eq!(fallen(&floor, &worse), ["boxes tune: 8 totals are right, and were 9"]);
+        let worse = All::from([("boxes".to_owned(), Counts { total: 8, ..counts })]);
+        assert_eq!(fallen(&floor, &worse), ["boxes: 8 totals are right, and were 9"]);
         assert_eq!(fallen(&floor, &All::new()).len(), 4);
     }
 }

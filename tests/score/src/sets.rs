@@ -1,4 +1,4 @@
-//! Labelled receipts, and how the component reads them.
+//! Labelled receipts, and how they are read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,30 +8,49 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use worker::parser::sureness::Curves;
+use worker::parser::trained::{Scorer, Trained};
 
-/// A receipt with what is to be read from it.
+/// A receipt with what is to be read from it; nothing, where a label is none.
 #[derive(Debug, Deserialize)]
 pub struct Receipt {
     pub name: String,
-    pub vendor: String,
-    pub total: String,
+    pub vendor: Option<String>,
+    pub total: Option<String>,
     pub date: Option<String>,
-    /// The half that it belongs to, by company.
-    pub split: String,
-    /// Text, confidence, left, top, width, height.
-    pub lines: Vec<(String, f32, f32, f32, f32, f32)>,
+    #[serde(default)]
+    pub currency: Option<String>,
+    /// Fields that may as well be left out.
+    #[serde(default)]
+    pub or_null: Vec<String>,
+    /// Which weights have not seen its company.
+    #[serde(default)]
+    fold: usize,
+    /// None where the response is a recording.
+    #[serde(default)]
+    pub lines: Option<Vec<Line>>,
 }
 
+/// Text, confidence, left, top, width, height, and the way the text runs.
+#[derive(Debug, Deserialize)]
+pub struct Line(pub String, f32, f32, f32, f32, f32, #[serde(default)] Option<u8>);
+
 /// What was read from it.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub struct Reading {
+    #[serde(default)]
     pub file: PathBuf,
     pub vendor: Option<String>,
     pub total: Option<String>,
     pub date: Option<String>,
     #[serde(default)]
+    pub currency: Option<String>,
+    #[serde(default)]
     pub confidence: f32,
 }
+
+/// Readings by the receipt's name.
+pub type Readings = BTreeMap<String, Reading>;
 
 /// One set.
 pub fn load(file: &Path) -> anyhow::Result<Vec<Receipt>> {
@@ -42,11 +61,23 @@ pub fn load(file: &Path) -> anyhow::Result<Vec<Receipt>> {
     receipts.collect()
 }
 
+/// The responses of a set, by the receipt's name. `recordings`: the folder of those that were recorded.
+pub fn responses(receipts: &[Receipt], recordings: &Path) -> anyhow::Result<BTreeMap<String, String>> {
+    let response = |receipt: &Receipt| -> anyhow::Result<String> {
+        if let Some(lines) = &receipt.lines {
+            return Ok(response(lines).to_string());
+        }
+        let file = recordings.join(&receipt.name).with_extension("json");
+        std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    receipts.iter().map(|receipt| Ok((receipt.name.clone(), response(receipt)?))).collect()
+}
+
 /// Reads all of them with `host parse`: the component in its sandbox, as it ships.
-pub fn read(host: &Path, receipts: &[Receipt]) -> anyhow::Result<(BTreeMap<String, Reading>, Duration)> {
+pub fn read(host: &Path, responses: &BTreeMap<String, String>) -> anyhow::Result<(Readings, Duration)> {
     let folder = tempfile::tempdir().context("cannot make a folder")?;
-    for receipt in receipts {
-        std::fs::write(folder.path().join(&receipt.name).with_extension("json"), response(receipt).to_string())?;
+    for (name, response) in responses {
+        std::fs::write(folder.path().join(name).with_extension("json"), response)?;
     }
     let started = Instant::now();
     let ran = Command::new(host)
@@ -61,23 +92,81 @@ pub fn read(host: &Path, receipts: &[Receipt]) -> anyhow::Result<(BTreeMap<Strin
     for line in String::from_utf8_lossy(&ran.stdout).lines() {
         let reading: Reading = serde_json::from_str(line).with_context(|| format!("host parse printed {line:?}"))?;
         let name = reading.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        readings.insert(name, reading);
+        readings.insert(name, Reading { file: PathBuf::new(), ..reading });
     }
     Ok((readings, took))
 }
 
+/// Weights that have not seen a fold's companies, for each fold.
+pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
+    #[derive(Deserialize)]
+    struct Field {
+        weights: Vec<f32>,
+        choice: [f32; 2],
+        reading: [f32; 3],
+    }
+    #[derive(Deserialize)]
+    struct Fold {
+        vendor: Field,
+        total: Field,
+    }
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let folds: Vec<Fold> = serde_json::from_str(&text).with_context(|| format!("{} has no folds", file.display()))?;
+    let scorer = |field: Field| Scorer {
+        weights: field.weights,
+        sureness: Curves { choice: field.choice, reading: field.reading },
+    };
+    Ok(folds.into_iter().map(|fold| Trained { vendor: scorer(fold.vendor), total: scorer(fold.total) }).collect())
+}
+
+/// Reads each with the same code natively and with weights that have not seen its company.
+pub fn read_unseen(
+    receipts: &[Receipt],
+    responses: &BTreeMap<String, String>,
+    folds: &[Trained],
+) -> anyhow::Result<Readings> {
+    let reading = |receipt: &Receipt| -> anyhow::Result<(String, Reading)> {
+        let trained = folds.get(receipt.fold).with_context(|| format!("{} is of no fold", receipt.name))?;
+        let response = responses.get(&receipt.name).map(String::as_str).unwrap_or_default();
+        Ok((receipt.name.clone(), read_natively(response, trained)?))
+    };
+    receipts.iter().map(reading).collect()
+}
+
+/// Reads a response natively.
+pub fn read_natively(response: &str, trained: &Trained) -> anyhow::Result<Reading> {
+    let receipt = worker::parser::read_with(&worker::textract::read(response)?, trained);
+    let total = receipt.total.map(|field| field.value);
+    Ok(Reading {
+        file: PathBuf::new(),
+        vendor: receipt.vendor.map(|field| field.value),
+        total: total.map(|money| money.to_string()),
+        date: receipt.date.map(|field| field.value.to_string()),
+        currency: total.and_then(|money| money.currency).map(str::to_owned),
+        confidence: receipt.confidence,
+    })
+}
+
 /// As DetectDocumentText says it.
-fn response(receipt: &Receipt) -> Value {
-    let line = |(index, line): (usize, &(String, f32, f32, f32, f32, f32))| {
-        let (text, confidence, left, top, width, height) = line;
+fn response(lines: &[Line]) -> Value {
+    let line = |(index, line): (usize, &Line)| {
+        let Line(text, confidence, left, top, width, height, run) = line;
+        let (right, bottom) = (left + width, top + height);
+        let mut corners = [(*left, *top), (right, *top), (right, bottom), (*left, bottom)];
+        // The first corner is where the text begins.
+        corners.rotate_left(usize::from(run.unwrap_or(0)));
+        let polygon: Vec<Value> = corners.iter().map(|(x, y)| json!({"X": x, "Y": y})).collect();
         json!({
             "BlockType": "LINE",
             "Id": index.to_string(),
             "Text": text,
             "Confidence": confidence,
-            "Geometry": {"BoundingBox": {"Left": left, "Top": top, "Width": width, "Height": height}},
+            "Geometry": {
+                "BoundingBox": {"Left": left, "Top": top, "Width": width, "Height": height},
+                "Polygon": polygon,
+            },
         })
     };
-    let blocks: Vec<Value> = receipt.lines.iter().enumerate().map(line).collect();
+    let blocks: Vec<Value> = lines.iter().enumerate().map(line).collect();
     json!({"DocumentMetadata": {"Pages": 1}, "Blocks": blocks})
 }
