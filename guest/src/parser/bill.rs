@@ -4,25 +4,32 @@ use super::amounts;
 use super::rows::Row;
 use super::words::Words;
 
-/// A bill shows a price, or calls itself one. What is neither (a letter, a form) has a first line too, but no vendor; nor
-/// has a bank's statement, which is full of prices.
-pub(super) fn is_one(rows: &[Row]) -> bool {
-    let mut priced = false;
+/// What a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It shows a price, or calls itself a bill.
+    Bill,
+    /// It lists what went in and out of an account: it has sums, and none of them is to be paid.
+    Statement,
+    /// A letter, a form. It has a first line too, but no vendor.
+    Other,
+}
+
+/// Says what a page is.
+pub(super) fn kind(rows: &[Row]) -> Kind {
+    let mut kind = Kind::Other;
     for cell in rows.iter().flat_map(|row| &row.cells) {
         let words = Words::new(&cell.text);
-        if words.has_any(STATEMENT) {
-            return false;
+        if words.has_any("ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE") {
+            return Kind::Statement;
         }
-        priced = priced
-            || words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL")
-            || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
+        if kind == Kind::Bill {
+            continue;
+        }
+        let is_priced = || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
+        if words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL") || is_priced() {
+            kind = Kind::Bill;
+        }
     }
-    priced
+    kind
 }
-
-/// Whether it lists what went in and out of an account: it has sums, and none of them is to be paid.
-pub(super) fn is_statement(rows: &[Row]) -> bool {
-    rows.iter().flat_map(|row| &row.cells).any(|cell| Words::new(&cell.text).has_any(STATEMENT))
-}
-
-const STATEMENT: &str = "ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE";

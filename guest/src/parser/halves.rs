@@ -16,7 +16,7 @@ pub(super) fn are_two_receipts(lines: &[Line], context: &Context, trained: &Trai
         lines.iter().cloned().partition(|line| line.bounds.is_some_and(|bounds| bounds.right() <= gutter));
     let is_receipt = |half: &[Line]| {
         let rows = rows::group(half);
-        total::find(&rows, context, &trained.total, quality).is_some()
+        total::find(&total::amounts(&rows), context, &trained.total, quality).is_some()
             && vendor::find(&rows, &trained.vendor, quality).is_some()
     };
     left.len() >= LEAST && right.len() >= LEAST && is_receipt(&left) && is_receipt(&right)

@@ -165,7 +165,8 @@ fn party_label(words: &str) -> Option<Kind> {
     }
 }
 
-fn is_items_head(words: &Words) -> bool {
+/// Whether it is the head of the table of items.
+pub(super) fn is_items_head(words: &Words) -> bool {
     const HEADS: &str = "\
         QTY, QUANTITY, DESCRIPTION, DESC, ITEM, ITEMS, PRICE, AMOUNT, AMT, UNIT PRICE, U PRICE, TOTAL, RATE, CODE, \
         DISC, U P";

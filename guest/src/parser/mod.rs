@@ -12,6 +12,7 @@ mod dates;
 mod halves;
 mod header;
 mod labels;
+mod page;
 mod rows;
 mod summary;
 #[doc(hidden)]
@@ -23,6 +24,8 @@ mod upright;
 mod vendor;
 mod words;
 
+use self::bill::Kind;
+use self::page::Page;
 use self::trained::Trained;
 use self::upright::Upright;
 use crate::receipt::Receipt;
@@ -46,7 +49,7 @@ pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
     let texts = document.lines.iter().map(|line| line.text.as_str());
     let summary_texts = document.summary.iter().map(|field| field.text.as_str());
     let context = currency::Context::new(texts.chain(summary_texts));
-    let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
+    let pages: Vec<Page> = rows.chunk_by(|a, b| a.page == b.page).map(Page::new).collect();
 
     let quality = quality(document);
 
@@ -57,19 +60,18 @@ pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
         return receipt;
     }
     // The last page that has a total has the final one; who sold it stands on the first.
-    let total = || {
-        let mut bills = pages.iter().rev().filter(|page| !bill::is_statement(page));
-        bills.find_map(|page| total::find(page, &context, &trained.total, quality))
-    };
+    let mut bills = pages.iter().rev().filter(|page| page.kind() != Kind::Statement);
+    let total = || bills.find_map(|page| total::find(page.amounts(), &context, &trained.total, quality));
     receipt.total = receipt.total.or_else(total);
-    let vendor = || pages.first().and_then(|page| vendor::find(page, &trained.vendor, quality));
+    let first = pages.first().filter(|page| page.kind() == Kind::Bill);
+    let vendor = || first.and_then(|page| vendor::find(page.rows, &trained.vendor, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
     // A letter and a form are dated too, but not as receipts.
-    let is_bill = receipt.total.is_some() || pages.iter().any(|page| bill::is_one(page));
-    let date = || pages.iter().filter(|_| is_bill).find_map(|page| dates::find(page, context.us));
+    let is_bill = receipt.total.is_some() || pages.iter().any(|page| page.kind() == Kind::Bill);
+    let date = || pages.iter().filter(|_| is_bill).find_map(|page| dates::find(page.rows, context.us));
     receipt.date = receipt.date.or_else(date);
     if let Some(total) = &receipt.total {
-        let (subtotal, tax) = total::parts(pages.iter().rev().copied(), total, &context);
+        let (subtotal, tax) = total::parts(pages.iter().rev().map(Page::amounts), total, &context);
         receipt.subtotal = receipt.subtotal.or(subtotal);
         receipt.tax = receipt.tax.or(tax);
     }

@@ -70,13 +70,15 @@ impl Upright {
     fn slope_of_rows(&self, page: u32) -> f32 {
         const STEPS: i16 = 14;
         const STEP: f32 = 0.005;
-        let boxes: Vec<BoundingBox> =
-            self.lines.iter().filter(|line| line.page == page).filter_map(|line| line.bounds).take(100).collect();
-        let fits = |slope: f32| -> f32 {
-            let turned: Vec<BoundingBox> =
-                boxes.iter().map(|bounds| Turn { quarter: 0, slope }.apply(*bounds)).collect();
-            turned.iter().enumerate().map(|(at, a)| turned.iter().skip(at + 1).map(|b| beside(a, b)).sum::<f32>()).sum()
-        };
+        /// Lines that are compared, each with each.
+        const ENOUGH: usize = 100;
+        let boxes = self.lines.iter().filter(|line| line.page == page).filter_map(|line| line.bounds);
+        let boxes: Vec<BoundingBox> = boxes.take(ENOUGH).collect();
+        let steepest = f32::from(STEPS) * STEP;
+        let pairs = boxes.iter().enumerate().flat_map(|(at, a)| boxes.iter().skip(at + 1).map(move |b| (a, b)));
+        let pairs: Vec<Pair> =
+            pairs.filter_map(|(a, b)| Pair::new(a, b)).filter(|pair| pair.reaches(steepest)).collect();
+        let fits = |slope: f32| -> f32 { pairs.iter().map(|pair| pair.fit(slope)).sum() };
         let level = fits(0.0);
         let mut best = (level, 0.0);
         for step in 1..=STEPS {
@@ -176,13 +178,32 @@ fn slope(run: &[(usize, [f32; 2])], quarter: u8) -> f32 {
     0.0
 }
 
-/// How well two boxes stand beside each other, 0 to 1.
-fn beside(a: &BoundingBox, b: &BoundingBox) -> f32 {
-    if a.left < b.right() && b.left < a.right() {
-        return 0.0;
+/// Two lines beside each other, perhaps on one row: how far it is from the one to the other.
+struct Pair {
+    right: f32,
+    down: f32,
+    /// So much may they be apart.
+    slack: f32,
+}
+
+impl Pair {
+    /// None where one stands above the other.
+    fn new(a: &BoundingBox, b: &BoundingBox) -> Option<Self> {
+        let beside = a.left >= b.right() || b.left >= a.right();
+        let right = (b.left + b.width / 2.0) - (a.left + a.width / 2.0);
+        let slack = (0.4 * a.height.min(b.height)).max(1e-4);
+        beside.then_some(Self { right, down: b.middle() - a.middle(), slack })
     }
-    let shift = (a.middle() - b.middle()).abs() / (0.4 * a.height.min(b.height)).max(1e-4);
-    (1.0 - shift).max(0.0)
+
+    /// Whether a slope up to this may bring them together.
+    fn reaches(&self, slope: f32) -> bool {
+        self.down.abs() <= slope * self.right.abs() + self.slack
+    }
+
+    /// How well they stand on one row under a slope, 0 to 1.
+    fn fit(&self, slope: f32) -> f32 {
+        (1.0 - (self.down - slope * self.right).abs() / self.slack).max(0.0)
+    }
 }
 
 #[cfg(test)]
@@ -190,15 +211,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn document(lines: &[(&str, [f32; 4], Option<[f32; 2]>)]) -> Document {
-        let line =
-            |(number, (text, [left, top, width, height], _)): (usize, &(&str, [f32; 4], Option<[f32; 2]>))| Line {
-                number: number as u32,
-                text: (*text).to_owned(),
-                confidence: 99.0,
-                page: 1,
-                bounds: BoundingBox::new(*left, *top, *width, *height),
-            };
+    /// Text, box, and the way it runs.
+    type Seen = (&'static str, [f32; 4], Option<[f32; 2]>);
+
+    fn document(lines: &[Seen]) -> Document {
+        let line = |(number, (text, [left, top, width, height], _)): (usize, &Seen)| Line {
+            number: number as u32,
+            text: (*text).to_owned(),
+            confidence: 99.0,
+            page: 1,
+            bounds: BoundingBox::new(*left, *top, *width, *height),
+        };
         Document {
             pages: 1,
             lines: lines.iter().enumerate().map(line).collect(),

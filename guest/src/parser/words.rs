@@ -117,7 +117,7 @@ pub(super) fn phrases(list: &str) -> impl Iterator<Item = &str> + Clone {
 
 /// The phrases of a list whose first byte is a wanted one. Reading a receipt is mostly looking for its words in lists, so the others
 /// are stepped over byte by byte, which is several times as fast as splitting the list.
-fn starting<'l>(list: &'l str, wanted: impl Fn(u8) -> bool + Clone) -> impl Iterator<Item = &'l str> + Clone {
+fn starting(list: &str, wanted: impl Fn(u8) -> bool + Clone) -> impl Iterator<Item = &str> + Clone {
     let mut rest = list;
     std::iter::from_fn(move || {
         while let Some(&first) = rest.as_bytes().first() {

@@ -9,7 +9,7 @@ use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
 
 /// What a page says in amounts.
-pub(super) struct Page {
+pub(in crate::parser) struct Amounts {
     /// The named amounts, in reading order.
     pub(super) entries: Vec<Entry>,
     /// Base and tax of the rows where the one is a usual part of the other, in millionths.
@@ -148,7 +148,7 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
 }
 
 /// Reads a page.
-pub(super) fn read(rows: &[Row]) -> Page {
+pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
     let split: Vec<Vec<Segment>> = rows.iter().map(segments).collect();
     let mut entries = Vec::new();
     let mut taxed = Vec::new();
@@ -173,7 +173,7 @@ pub(super) fn read(rows: &[Row]) -> Page {
             }
         }
     }
-    Page { entries, taxed }
+    Amounts { entries, taxed }
 }
 
 /// Above this, an amount named "rounding" is the rounded total itself.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::amounts::Amount;
 use super::super::currency::Mark;
 use super::super::labels::Label;
-use super::entries::{Entry, Page, Read};
+use super::entries::{Amounts, Entry, Read};
 use super::facts::{COIN, Facts};
 use super::proofs::{Proofs, digits, is_near, is_rounding};
 use crate::receipt::Money;
@@ -23,7 +23,7 @@ pub(super) struct Candidate {
 }
 
 /// One for each value.
-pub(super) fn of(page: &Page, facts: &Facts, proofs: &Proofs) -> Vec<Candidate> {
+pub(super) fn of(page: &Amounts, facts: &Facts, proofs: &Proofs) -> Vec<Candidate> {
     let weighed: Vec<&Entry> = page.entries.iter().filter(|entry| is_amount(entry)).collect();
     let mut values: BTreeMap<i128, Vec<&Entry>> = BTreeMap::new();
     for entry in &weighed {

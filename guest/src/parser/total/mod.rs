@@ -7,6 +7,7 @@ mod parts;
 mod proofs;
 mod weights;
 
+pub(super) use self::entries::{Amounts, read as amounts};
 pub(super) use self::weights::WEIGHTS;
 
 use self::entries::Read;
@@ -19,18 +20,17 @@ use super::trained::Scorer;
 use crate::receipt::{Field, Money};
 
 /// Finds the total of one page. `quality`: OCR's confidence on average.
-pub(super) fn find(rows: &[Row], context: &Context, scorer: &Scorer, quality: f32) -> Option<Field<Money>> {
+pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: f32) -> Option<Field<Money>> {
     let field = |read: &Read, share: f32, rule: String| Field {
         confidence: scorer.sureness.sure(share, read.confidence, quality),
         ..read.field(share, rule, context)
     };
-    let page = entries::read(rows);
     let facts = Facts::new(&page.entries);
     // Without an amount that is named as one, there is a total where something is named that belongs to it.
     let is_named = page.entries.iter().any(|entry| facts.judge(entry).is_some());
     let unlabelled = if is_named { None } else { Some(facts.unlabelled(&page.entries)?) };
-    let proofs = Proofs::new(&page, &facts);
-    let candidates = features::of(&page, &facts, &proofs);
+    let proofs = Proofs::new(page, &facts);
+    let candidates = features::of(page, &facts, &proofs);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
     let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
     let highest = at(&scores, best);
@@ -54,16 +54,13 @@ pub(super) fn find(rows: &[Row], context: &Context, scorer: &Scorer, quality: f3
 
 /// Subtotal and tax, from the page that shows this total: the last of them.
 pub(super) fn parts<'a>(
-    mut pages: impl Iterator<Item = &'a [Row<'a>]>,
+    mut pages: impl Iterator<Item = &'a Amounts>,
     total: &Field<Money>,
     context: &Context,
 ) -> (Option<Field<Money>>, Option<Field<Money>>) {
     let value = total.value.micros();
-    let named = pages.find_map(|page| {
-        let entries = entries::read(page).entries;
-        entries.iter().any(|entry| entry.read.micros() == value).then_some(entries)
-    });
-    named.map_or((None, None), |entries| parts::find(&entries, value, context))
+    let named = pages.find(|page| page.entries.iter().any(|entry| entry.read.micros() == value));
+    named.map_or((None, None), |page| parts::find(&page.entries, value, context))
 }
 
 /// What speaks for each amount of a page, for training: the amount, the numbers that are weighed, OCR's confidence.
@@ -106,7 +103,7 @@ mod tests {
             }
         }
         find(
-            &rows::group(&lines),
+            &amounts(&rows::group(&lines)),
             &Context::new(lines.iter().map(|line| line.text.as_str())),
             &Trained::shipped().total,
             99.0,

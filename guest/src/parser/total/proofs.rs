@@ -4,7 +4,7 @@
 //! misread total or payment that is one digit away is one of them.
 
 use super::super::labels::Label;
-use super::entries::{Entry, Page};
+use super::entries::{Amounts, Entry};
 use super::facts::{COIN, Facts};
 
 /// Tax tables and sums of lines are off by a cent or two.
@@ -35,7 +35,7 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    pub(super) fn new(page: &Page, facts: &Facts) -> Self {
+    pub(super) fn new(page: &Amounts, facts: &Facts) -> Self {
         let entries = &page.entries;
         let change = facts.change.map_or(0, i128::abs);
         let items = items(entries);

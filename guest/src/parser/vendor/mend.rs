@@ -48,7 +48,11 @@ fn letters(word: &str) -> String {
 }
 
 /// `SON BHD`, `SDN BEED`, `$/B`, `(H) SDN BHD`: the ways in which Malaysia's forms of companies are misread.
-fn legal_forms(words: &mut [String]) {
+fn legal_forms(words: &mut Vec<String>) {
+    // Nothing else ever follows it: what is missing stands in the next line, or beside.
+    if words.len() > 1 && words.last().is_some_and(|word| bare(word) == "SDN") {
+        words.push("BHD".to_owned());
+    }
     for at in 1..words.len() {
         let Some(mended) = two_word_form(words, at) else { continue };
         let upper = words.get(at).is_some_and(|word| !word.chars().any(char::is_lowercase));
@@ -156,7 +160,10 @@ fn shared_word(word: &str) -> Option<String> {
 fn is_misread(word: &str, shared: &str) -> bool {
     let allowed = if shared.len() >= 8 { 2 } else { 1 };
     let last = |text: &str| text.bytes().next_back();
+    // One end at least is as it should be; and it spares most comparisons.
+    let same_end = word.bytes().next() == shared.bytes().next() || last(word) == last(shared);
     (shared.len() >= 8 || last(word) == last(shared))
+        && same_end
         && word.len().abs_diff(shared.len()) <= 1
         && !shared.starts_with(word)
         && !word.starts_with(shared)
@@ -198,6 +205,7 @@ mod tests {
             ("NOODLE CO. (M) BRD (12345-X)", "NOODLE CO. (M) BHD (12345-X)"),
             ("NOODLE PALACE $/B", "NOODLE PALACE S/B"),
             ("NOODLE PALACE 5/8 273500-U", "NOODLE PALACE S/B 273500-U"),
+            ("NOODLE PALACE SDN", "NOODLE PALACE SDN BHD"),
             ("NORTH C0. LTD", "NORTH CO. LTD"),
             ("NORTHPetro]", "NORTHPetrol"),
             ("NIAWE| HOUSE", "NIAWEI HOUSE"),

@@ -9,18 +9,15 @@ pub(super) use self::name::tidy;
 pub(super) use self::weights::WEIGHTS;
 
 use super::amounts;
-use super::bill;
 use super::header::{self, Kind};
 use super::rows::Row;
 use super::trained::Scorer;
+use super::words::Words;
 use crate::receipt::{Field, Place, Why};
 use crate::textract::Line;
 
-/// Finds the name at the top of the first page. `quality`: OCR's confidence on average.
+/// Finds the name at the top of the first page, which is a bill's. `quality`: OCR's confidence on average.
 pub(super) fn find(rows: &[Row], scorer: &Scorer, quality: f32) -> Option<Field<String>> {
-    if !bill::is_one(rows) {
-        return None;
-    }
     let top = top(rows);
     let candidates = features::of(&top, rows);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
@@ -69,8 +66,7 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
         let text = row.text();
         let priced = amounts::scan(&text).iter().any(|a| a.has_cents() || a.mark.is_some());
         let named = text.chars().filter(|c| c.is_alphabetic()).count() > 3;
-        let kind = header::classify(&text);
-        if kind == Kind::Items || (priced && named) || top.len() >= REACH {
+        if header::is_items_head(&Words::new(&text)) || (priced && named) || top.len() >= REACH {
             break;
         }
         top.extend(row.cells.iter().map(|&line| Entry::new(line)));
@@ -81,6 +77,7 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::bill;
     use crate::parser::rows;
     use crate::parser::trained::Trained;
     use crate::receipt::BoundingBox;
@@ -97,7 +94,9 @@ mod tests {
                 bounds: BoundingBox::new(0.2, 0.04 * index as f32, 0.5, 0.02),
             })
             .collect();
-        find(&rows::group(&lines), &Trained::shipped().vendor, 99.0).map(|field| field.value)
+        let rows = rows::group(&lines);
+        let found = find(&rows, &Trained::shipped().vendor, 99.0).filter(|_| bill::kind(&rows) == bill::Kind::Bill);
+        found.map(|field| field.value)
     }
 
     fn is(texts: &[&str], expected: &str) {
