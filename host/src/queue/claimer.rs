@@ -202,11 +202,8 @@ impl Looker {
         let mut state = self.shared.lock();
         for job in jobs {
             let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
-            let held = Held { lease: job.lease, receipt, lost, renewed: claimed_at, settling: false };
-            if let Some(before) = state.held.insert(job.lease.job, held) {
-                // Our own lease on it ran out and we claimed it anew: the old run has lost it.
-                before.lost.store(true, Ordering::Relaxed);
-            }
+            state.overtake(job.lease);
+            state.held.insert(job.lease, Held { receipt, lost, renewed: claimed_at, settling: false });
             state.ready.push_back(job);
         }
         // Claimed while a stop, or less of everything, was asked for: given back like the others.
@@ -232,7 +229,7 @@ impl Looker {
     async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
         let Some((first, last)) = self.unanswered else { return Ok(()) };
         let (settings, asked) = (self.shared.settings.clone(), Instant::now());
-        let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
+        let known: Vec<i64> = self.shared.lock().held.keys().map(|lease| lease.token).collect();
         let (waited, worker, is_over) = (first.elapsed(), self.shared.worker.clone(), last.elapsed() >= settings.lease);
         let claimer = self.claimer().await?;
         let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
@@ -260,8 +257,7 @@ impl Looker {
             let mut state = self.shared.lock();
             // A lease of our own that ran out while the database was held up: its worker is alive, and the next heartbeat
             // renews it.
-            let is_ours = state.held.get(&job.lease.job).is_some_and(|held| held.lease == job.lease);
-            if is_ours || !state.burying.insert(job.lease) {
+            if state.held.contains_key(&job.lease) || !state.burying.insert(job.lease) {
                 continue;
             }
             drop(state);
