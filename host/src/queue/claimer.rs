@@ -70,16 +70,16 @@ pub(super) async fn run(
             () = looker.shared.wake.notified() => {
                 looker.due = Instant::now();
                 looker.shared.lock().exhausted = false;
-                Ok(())
+                Ok(false)
             }
             () = looker.shared.room.notified() => {
                 looker.has_room = true;
-                Ok(())
+                Ok(false)
             }
-            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(()),
+            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(false),
         };
         let looked = match taken_in {
-            Ok(()) => looker.look().await,
+            Ok(asked) => looker.look().await.map(|looked| asked || looked),
             Err(error) => Err(error),
         };
         match looked {
@@ -225,14 +225,16 @@ impl Looker {
     }
 
     /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
-    /// gone. So this is asked again for the time of a lease.
-    async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
-        let Some((first, last)) = self.unanswered else { return Ok(()) };
+    /// gone. So this is asked again for the time of a lease. Returns whether the database was asked.
+    async fn take_in_unanswered(&mut self) -> Result<bool, QueueError> {
+        let Some((first, last)) = self.unanswered else { return Ok(false) };
         let (settings, asked) = (self.shared.settings.clone(), Instant::now());
         let known: Vec<i64> = self.shared.lock().held.keys().map(|lease| lease.token).collect();
         let (waited, worker, is_over) = (first.elapsed(), self.shared.worker.clone(), last.elapsed() >= settings.lease);
         let claimer = self.claimer().await?;
         let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
+        // Where there is no room, no claim will say so.
+        self.shared.lock().failing = None;
         if is_over {
             self.unanswered = None;
         }
@@ -243,7 +245,7 @@ impl Looker {
             );
             self.accept(jobs.into_iter().map(|(job, _)| job), asked);
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {

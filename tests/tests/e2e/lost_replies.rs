@@ -150,6 +150,18 @@ async fn a_claim_whose_reply_was_lost_is_worked_as_if_it_had_come() {
     wire.world.assert_settled(1).await;
 }
 
+/// It may leave no room for another claim, which would say that the queue can be reached again.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_ends_the_outage_when_it_is_found() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), PumpSettings { capacity: 1, ..settings() }).await;
+    lost.await.unwrap();
+    eventually("its job is found", async || (*pump.ready().borrow() == 1).then_some(())).await;
+    assert_eq!(pump.failing(), None);
+}
+
 #[tokio::test]
 async fn a_claim_whose_reply_was_lost_is_given_back_by_a_drain() {
     let (wire, link) = wired().await;
