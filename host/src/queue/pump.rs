@@ -21,6 +21,9 @@ use crate::failure::{Failure, FailureKind};
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
 const DROPPED_DELAY: Duration = Duration::from_secs(1);
 
+/// How long the end of a claim that is on its way is waited for; it may take a new connection to learn what it leased.
+const LAST_CLAIM: Duration = Duration::from_secs(5);
+
 /// How the pump works.
 #[derive(Debug, Clone)]
 pub struct PumpSettings {
@@ -280,7 +283,7 @@ impl Pump {
         // A claim may be on its way: what it leased is given back when it arrives, not left to run out at the cost of an
         // attempt. So the claimer ends first, while there is still somebody to give back to.
         self.shared.finishing.notify_one();
-        let _ = tokio::time::timeout(timeout.min(Duration::from_secs(2)), &mut claimer).await;
+        let _ = tokio::time::timeout(timeout.min(LAST_CLAIM), &mut claimer).await;
         claimer.abort();
         self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
         let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
