@@ -70,16 +70,16 @@ pub(super) async fn run(
             () = looker.shared.wake.notified() => {
                 looker.due = Instant::now();
                 looker.shared.lock().exhausted = false;
-                Ok(())
+                Ok(false)
             }
             () = looker.shared.room.notified() => {
                 looker.has_room = true;
-                Ok(())
+                Ok(false)
             }
-            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(()),
+            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(false),
         };
         let looked = match taken_in {
-            Ok(()) => looker.look().await,
+            Ok(asked) => looker.look().await.map(|looked| asked || looked),
             Err(error) => Err(error),
         };
         match looked {
@@ -202,11 +202,8 @@ impl Looker {
         let mut state = self.shared.lock();
         for job in jobs {
             let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
-            let held = Held { lease: job.lease, receipt, lost, renewed: claimed_at, settling: false };
-            if let Some(before) = state.held.insert(job.lease.job, held) {
-                // Our own lease on it ran out and we claimed it anew: the old run has lost it.
-                before.lost.store(true, Ordering::Relaxed);
-            }
+            state.overtake(job.lease);
+            state.held.insert(job.lease, Held { receipt, lost, renewed: claimed_at, settling: false });
             state.ready.push_back(job);
         }
         // Claimed while a stop, or less of everything, was asked for: given back like the others.
@@ -228,14 +225,16 @@ impl Looker {
     }
 
     /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
-    /// gone. So this is asked again for the time of a lease.
-    async fn take_in_unanswered(&mut self) -> Result<(), QueueError> {
-        let Some((first, last)) = self.unanswered else { return Ok(()) };
+    /// gone. So this is asked again for the time of a lease. Returns whether the database was asked.
+    async fn take_in_unanswered(&mut self) -> Result<bool, QueueError> {
+        let Some((first, last)) = self.unanswered else { return Ok(false) };
         let (settings, asked) = (self.shared.settings.clone(), Instant::now());
-        let known: Vec<i64> = self.shared.lock().held.values().map(|held| held.lease.token).collect();
+        let known: Vec<i64> = self.shared.lock().held.keys().map(|lease| lease.token).collect();
         let (waited, worker, is_over) = (first.elapsed(), self.shared.worker.clone(), last.elapsed() >= settings.lease);
         let claimer = self.claimer().await?;
         let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
+        // Where there is no room, no claim will say so.
+        self.shared.lock().failing = None;
         if is_over {
             self.unanswered = None;
         }
@@ -246,7 +245,7 @@ impl Looker {
             );
             self.accept(jobs.into_iter().map(|(job, _)| job), asked);
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn bury_spent(&mut self) -> Result<(), QueueError> {
@@ -260,8 +259,7 @@ impl Looker {
             let mut state = self.shared.lock();
             // A lease of our own that ran out while the database was held up: its worker is alive, and the next heartbeat
             // renews it.
-            let is_ours = state.held.get(&job.lease.job).is_some_and(|held| held.lease == job.lease);
-            if is_ours || !state.burying.insert(job.lease) {
+            if state.held.contains_key(&job.lease) || !state.burying.insert(job.lease) {
                 continue;
             }
             drop(state);

@@ -95,7 +95,7 @@ impl Keeper {
     async fn renew_older_than(&mut self, age: Duration) -> Result<bool, QueueError> {
         let aging: Vec<Lease> = {
             let state = self.shared.lock();
-            state.held.values().filter(|held| held.renewed.elapsed() >= age).map(|held| held.lease).collect()
+            state.held.iter().filter(|(_, held)| held.renewed.elapsed() >= age).map(|(lease, _)| *lease).collect()
         };
         self.renew(&aging).await
     }
@@ -107,12 +107,7 @@ impl Keeper {
     ) -> Result<bool, QueueError> {
         let renewed = self.renew(&[lease]).await;
         let answer = match &renewed {
-            Ok(_) => Ok(self
-                .shared
-                .lock()
-                .held
-                .get(&lease.job)
-                .is_some_and(|held| held.lease == lease && !held.lost.load(Ordering::Relaxed))),
+            Ok(_) => Ok(self.shared.lock().held.get(&lease).is_some_and(|held| !held.lost.load(Ordering::Relaxed))),
             Err(error) => Err(Failure::from(error)),
         };
         let _ = reply.send(answer);
@@ -127,28 +122,15 @@ impl Keeper {
         let renewals = self.heart().await?.beat(leases, lease).await?;
         let mut state = self.shared.lock();
         for lease in leases {
-            let Some(held) = state.held.get_mut(&lease.job).filter(|held| held.lease == *lease) else { continue };
+            let Some(held) = state.held.get_mut(lease) else { continue };
             match renewals.get(&lease.job) {
-                Some(Renewal::Renewed) => {
-                    held.renewed = asked;
-                    continue;
-                }
+                Some(Renewal::Renewed) => held.renewed = asked,
                 // Asked again at the next beat; the lease goes on until then.
-                Some(Renewal::Locked) => continue,
+                Some(Renewal::Locked) => {}
                 // Settled this moment, perhaps: the settler will know.
-                None if held.settling => continue,
-                None => {}
+                None if held.settling => {}
+                None => state.lose(*lease, "another worker has the job now, or the receipt is gone"),
             }
-            tracing::warn!(
-                receipt = held.receipt,
-                job = lease.job,
-                token = lease.token,
-                "lease lost: another worker has the job now, or the receipt is gone"
-            );
-            held.lost.store(true, Ordering::Relaxed);
-            state.held.remove(&lease.job);
-            state.ready.retain(|job| job.lease != *lease);
-            state.counts.lost += 1;
         }
         self.shared.announce(&state);
         Ok(true)

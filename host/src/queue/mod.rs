@@ -89,6 +89,11 @@ impl QueueError {
         matches!(self, Self::Query { code: Some(code), .. } if code.code().starts_with("40"))
     }
 
+    /// Whether somebody else has the row locked.
+    fn is_locked(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if *code == tokio_postgres::error::SqlState::LOCK_NOT_AVAILABLE)
+    }
+
     /// Whether trying again cannot help: the database refused the statement itself (rights, data, a table that is not
     /// there).
     pub fn is_permanent(&self) -> bool {

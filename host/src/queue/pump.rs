@@ -21,6 +21,9 @@ use crate::failure::{Failure, FailureKind};
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
 const DROPPED_DELAY: Duration = Duration::from_secs(1);
 
+/// How long the end of a claim that is on its way is waited for; it may take a new connection to learn what it leased.
+const LAST_CLAIM: Duration = Duration::from_secs(5);
+
 /// How the pump works.
 #[derive(Debug, Clone)]
 pub struct PumpSettings {
@@ -67,8 +70,9 @@ pub(super) struct Shared {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) ready: VecDeque<Job>,
-    /// Every job that is leased by this host and not settled yet.
-    pub(super) held: BTreeMap<i64, Held>,
+    /// Every lease that this host has and has not settled yet; of one job two, while the outcome of one that ran out and was
+    /// claimed anew is on its way.
+    pub(super) held: BTreeMap<Lease, Held>,
     pub(super) counts: Counts,
     /// The last full look found less than there was room for, and nothing rang since.
     pub(super) exhausted: bool,
@@ -81,7 +85,6 @@ pub(super) struct State {
 }
 
 pub(super) struct Held {
-    pub(super) lease: Lease,
     /// The receipt's id, for the log.
     pub(super) receipt: String,
     pub(super) lost: Arc<AtomicBool>,
@@ -164,8 +167,7 @@ impl Pump {
     pub fn put_back(&self, jobs: Vec<Job>) {
         let mut state = self.shared.lock();
         for job in jobs.into_iter().rev() {
-            let held = state.held.get(&job.lease.job);
-            if held.is_some_and(|held| held.lease == job.lease && !held.settling) && !job.is_lost() {
+            if state.held.get(&job.lease).is_some_and(|held| !held.settling) && !job.is_lost() {
                 state.ready.push_front(job);
             }
         }
@@ -178,9 +180,7 @@ impl Pump {
     /// Settles a job; returns when the commit is known.
     pub async fn settle(&self, job: &Job, outcome: Outcome, component: Option<String>) -> Result<(), Failure> {
         let (reply, verdict) = oneshot::channel();
-        if let Some(held) = self.shared.lock().held.get_mut(&job.lease.job).filter(|held| held.lease == job.lease) {
-            held.settling = true;
-        }
+        self.shared.lock().settling(job.lease);
         let entry = Entry { lease: job.lease, outcome, component };
         self.send(Settlement::new(entry, Some(reply)));
         // No answer: the host stopped before the database could be reached.
@@ -195,6 +195,7 @@ impl Pump {
 
     /// Gives back a job that the component dropped; nobody waits for it.
     pub fn release(&self, job: &Job) {
+        self.shared.lock().settling(job.lease);
         let outcome = Outcome::Retry { delay: DROPPED_DELAY, charge: false, failure: None };
         self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
     }
@@ -209,8 +210,8 @@ impl Pump {
             .shared
             .lock()
             .held
-            .get(&job.lease.job)
-            .is_some_and(|held| held.lease == job.lease && held.renewed.elapsed() < self.shared.settings.lease);
+            .get(&job.lease)
+            .is_some_and(|held| held.renewed.elapsed() < self.shared.settings.lease);
         if fresh {
             return Ok(());
         }
@@ -264,9 +265,12 @@ impl Pump {
 
     /// Gives back, uncharged, whatever is still leased and has no outcome on its way: for when nobody works it any more.
     pub fn release_held(&self) {
-        let held: Vec<Lease> =
-            self.shared.lock().held.values().filter(|held| !held.settling).map(|held| held.lease).collect();
-        for lease in held {
+        let mut given_back = Vec::new();
+        for (lease, held) in self.shared.lock().held.iter_mut().filter(|(_, held)| !held.settling) {
+            held.settling = true;
+            given_back.push(*lease);
+        }
+        for lease in given_back {
             let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
             self.send(Settlement::new(Entry { lease, outcome, component: None }, None));
         }
@@ -279,7 +283,7 @@ impl Pump {
         // A claim may be on its way: what it leased is given back when it arrives, not left to run out at the cost of an
         // attempt. So the claimer ends first, while there is still somebody to give back to.
         self.shared.finishing.notify_one();
-        let _ = tokio::time::timeout(timeout.min(Duration::from_secs(2)), &mut claimer).await;
+        let _ = tokio::time::timeout(timeout.min(LAST_CLAIM), &mut claimer).await;
         claimer.abort();
         self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
         let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
@@ -308,13 +312,15 @@ impl Shared {
         }
     }
 
-    /// Takes out what waits beyond that; jobs that a run has put back may be more than the capacity.
+    /// Takes out what waits beyond that, to be given back; jobs that a run has put back may be more than the capacity.
     pub(super) fn surplus(&self, state: &mut State) -> VecDeque<Job> {
         let room = self.room();
-        match room < self.settings.capacity {
+        let surplus = match room < self.settings.capacity {
             true => state.ready.split_off(room.min(state.ready.len())),
             false => VecDeque::new(),
-        }
+        };
+        surplus.iter().for_each(|job| state.settling(job.lease));
+        surplus
     }
 
     pub(super) fn announce(&self, state: &State) {
@@ -325,8 +331,7 @@ impl Shared {
     pub(super) fn settled(&self, entry: &Entry, committed: bool) -> Option<String> {
         let mut state = self.lock();
         state.burying.remove(&entry.lease);
-        let held = state.held.get(&entry.lease.job).is_some_and(|held| held.lease == entry.lease);
-        let held = if held { state.held.remove(&entry.lease.job) } else { None };
+        let held = state.held.remove(&entry.lease);
         if let (Outcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
             let due = Instant::now() + *delay;
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
@@ -342,6 +347,37 @@ impl Shared {
             (_, false) => counts.lost += u64::from(held.is_some()),
         }
         held.map(|held| held.receipt)
+    }
+}
+
+impl State {
+    /// Its outcome is sent: that its row knows the lease no more, once that is committed, is no loss.
+    fn settling(&mut self, lease: Lease) {
+        if let Some(held) = self.held.get_mut(&lease) {
+            held.settling = true;
+        }
+    }
+
+    /// This lease was given to us though we held the job by another one, which has run out: whoever works under that has lost
+    /// it. Where its outcome is on its way, the settler will say so.
+    pub(super) fn overtake(&mut self, by: Lease) {
+        let before: Vec<Lease> =
+            self.held.range(Lease { token: i64::MIN, ..by }..by).map(|(lease, _)| *lease).collect();
+        for lease in before {
+            match self.held.get(&lease) {
+                Some(held) if held.settling => held.lost.store(true, Ordering::Relaxed),
+                _ => self.lose(lease, "it ran out, and this host has claimed the job anew"),
+            }
+        }
+    }
+
+    /// Books a lease that somebody else has now, and says so.
+    pub(super) fn lose(&mut self, lease: Lease, why: &str) {
+        let Some(held) = self.held.remove(&lease) else { return };
+        tracing::warn!(receipt = held.receipt, job = lease.job, token = lease.token, "lease lost: {why}");
+        held.lost.store(true, Ordering::Relaxed);
+        self.ready.retain(|job| job.lease != lease);
+        self.counts.lost += 1;
     }
 }
 

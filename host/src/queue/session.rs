@@ -12,8 +12,10 @@ use tokio_postgres::{Client, Row};
 use super::QueueError;
 use super::connect::{Database, connect};
 
-/// How long the server may take to cancel, and then to say what became of the statement; never longer than the statement.
-const CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the server may take to cancel, and then to say what became of the statement. No longer than the statement; but a
+/// statement with a short limit is to be cancelled all the same, and a new connection takes its time.
+const SHORTEST_CANCEL_PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST_CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// A parameter with its type: nobody asks the server for it.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -55,7 +57,7 @@ impl Session {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueueError> {
         let limit = self.database.statement_timeout();
-        let patience = limit.min(CANCEL_PATIENCE);
+        let patience = limit.clamp(SHORTEST_CANCEL_PATIENCE, LONGEST_CANCEL_PATIENCE);
         let mut work = pin!(self.client.query_typed(sql, parameters));
         if let Ok(answer) = tokio::time::timeout(limit, &mut work).await {
             return answer.map_err(|error| QueueError::query(what, &error));

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 const COMPLETE: &str = include_str!("sql/complete.sql");
 const RETRY: &str = include_str!("sql/retry.sql");
 const DEAD_LETTER: &str = include_str!("sql/dead_letter.sql");
+const CHANGEABLE: &str = include_str!("sql/changeable.sql");
 const SETTLED_BEFORE: &str = include_str!("sql/settled_before.sql");
 
 /// What was read from a receipt, as the database takes it.
@@ -96,7 +97,7 @@ pub enum Verdict {
     LeaseLost,
     /// Someone else has the receipt locked; to be tried again.
     Blocked,
-    /// The lease is ours, and row-level security hides the receipt from this role.
+    /// The lease is ours, and row-level security hides the receipt from this role, or lets nothing of it be changed.
     Hidden,
 }
 
@@ -171,6 +172,16 @@ impl Writer {
         let parameters = [(&leases.jobs as _, Type::INT8_ARRAY), (&leases.tokens as _, Type::INT8_ARRAY)];
         let rows = self.session.query("a look at what was settled", SETTLED_BEFORE, &parameters).await?;
         Ok(rows.iter().filter_map(|row| row.try_get(0).ok()).collect())
+    }
+
+    /// Whether row-level security lets this role see the receipt of a job, and not change it. A receipt that is locked this
+    /// moment may be changed.
+    pub async fn is_read_only(&self, job: i64) -> Result<bool, QueueError> {
+        match self.session.query("a look at a locked receipt", CHANGEABLE, &[(&job, Type::INT8)]).await {
+            Ok(rows) => Ok(rows.is_empty()),
+            Err(error) if error.is_locked() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     async fn settle<const N: usize>(

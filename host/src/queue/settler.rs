@@ -1,6 +1,7 @@
 //! The settling half of the pump: gathers what came in while the last batch was written, writes it as one batch, and
 //! keeps at it until every outcome is committed or refused. A lost reply is looked up, never guessed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,8 @@ const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
 const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
 /// How long a run waits for a receipt that somebody has locked.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// After so long it is asked whether the receipt is locked at all, and again.
+const SUSPICIOUS: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// One settle on its way, and who waits for it.
@@ -27,18 +30,26 @@ pub struct Settlement {
     pub since: Instant,
     /// A write of it ended without an answer: it may be committed, now or later.
     pub doubtful: bool,
+    /// When it was last asked why its receipt stays locked.
+    asked: Option<Instant>,
 }
 
 impl Settlement {
     /// Begins now.
     pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
-        Self { entry, reply, since: Instant::now(), doubtful: false }
+        Self { entry, reply, since: Instant::now(), doubtful: false, asked: None }
     }
 
     /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
     pub(super) fn unbegun(job: &Job) -> Self {
         let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
         Self::new(Entry { lease: job.lease, outcome, component: None }, None)
+    }
+
+    /// Whether its receipt has been locked for so long that it is time to ask whether it is. (To be put back, a job needs none.)
+    fn is_suspicious(&self) -> bool {
+        let needs_receipt = !matches!(self.entry.outcome, Outcome::Retry { .. });
+        needs_receipt && self.asked.unwrap_or(self.since).elapsed() >= SUSPICIOUS
     }
 
     /// Somebody has the receipt open in a transaction. The settle goes on, but the run that waits for it is let go: a few
@@ -175,17 +186,36 @@ impl Settler {
         self.resolve(|settlement| {
             verdicts.of(&settlement.entry).filter(|_| !(settlement.doubtful && lost(settlement)))
         });
-        if doubted.is_empty() {
-            return Ok(());
+        if !doubted.is_empty() {
+            let before = writer.settled_before(&doubted).await?;
+            self.resolve(|settlement| match before.contains(&settlement.entry.lease.token) {
+                _ if !lost(settlement) => None,
+                true => Some(Verdict::Committed),
+                // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer
+                // ours, which is all that was wanted.
+                false if settlement.entry.outcome.is_give_back() => Some(Verdict::Committed),
+                false => Some(Verdict::LeaseLost),
+            });
         }
-        let before = writer.settled_before(&doubted).await?;
-        self.resolve(|settlement| match before.contains(&settlement.entry.lease.token) {
-            _ if !lost(settlement) => None,
-            true => Some(Verdict::Committed),
-            // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer ours,
-            // which is all that was wanted.
-            false if settlement.entry.outcome.is_give_back() => Some(Verdict::Committed),
-            false => Some(Verdict::LeaseLost),
+        self.unmask(writer, verdicts).await
+    }
+
+    /// A lock ends. What row-level security lets a role see and not change looks the same to a settle, and never ends: so it
+    /// is asked why a receipt is blocked for long.
+    async fn unmask(&mut self, writer: &Writer, verdicts: &Verdicts) -> Result<(), QueueError> {
+        let mut read_only = BTreeSet::new();
+        for settlement in &mut self.batch {
+            let lease = settlement.entry.lease;
+            if verdicts.of(&settlement.entry) == Some(Verdict::Blocked) && settlement.is_suspicious() {
+                settlement.asked = Some(Instant::now());
+                if writer.is_read_only(lease.job).await? {
+                    read_only.insert(lease);
+                }
+            }
+        }
+        self.resolve(|Settlement { entry, .. }| {
+            let waits = verdicts.of(entry) == Some(Verdict::Blocked) && read_only.contains(&entry.lease);
+            waits.then_some(Verdict::Hidden)
         });
         Ok(())
     }
@@ -225,7 +255,7 @@ impl Settler {
                 Some(Verdict::Hidden) => {
                     let (job, message) = (
                         settlement.entry.lease.job,
-                        "row-level security hides the receipt from this role (host doctor)",
+                        "row-level security hides the receipt from this role, or lets it change nothing of it (host doctor)",
                     );
                     tracing::error!(job, "the outcome cannot be written: {message}");
                     let failure = Failure::new(FailureKind::AccessDenied, "queue.ReceiptHidden", message);

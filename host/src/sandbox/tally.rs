@@ -163,7 +163,9 @@ impl Tally {
         *times = times.saturating_add(1);
         let charges = *times > MOST_SPARED;
         if spared.len() > MOST_COUNTED {
-            spared.pop_first();
+            // Not this one, however old: it would be spared for ever.
+            let oldest = spared.keys().copied().find(|number| *number != job.lease.job);
+            oldest.map(|number| spared.remove(&number));
         }
         charges
     }
@@ -194,5 +196,21 @@ mod tests {
         }
         assert!(tally.charges(&Job::for_test(1, 501)));
         assert!(!tally.charges(&Job::for_test(2, 1)));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_is_counted_too() {
+        let tally = Tally::default();
+        let most = i64::try_from(MOST_COUNTED).unwrap();
+        for number in 1..=3 {
+            tally.came_to_nothing(Some(most + number), "trap");
+        }
+        for number in 2..=most + 1 {
+            assert!(!tally.charges(&Job::for_test(number, 1)));
+        }
+        for _ in 0..MOST_SPARED {
+            assert!(!tally.charges(&Job::for_test(1, 1)));
+        }
+        assert!(tally.charges(&Job::for_test(1, 1)));
     }
 }

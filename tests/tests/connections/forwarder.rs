@@ -1,6 +1,7 @@
 //! An address that can be made to lead elsewhere, as a DNS name or a virtual IP does.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -17,6 +18,8 @@ pub struct Forwarder {
 struct Order {
     target: SocketAddr,
     fate: Fate,
+    /// How long new connections take to get through.
+    delay: Duration,
 }
 
 /// What becomes of who is connected.
@@ -34,9 +37,16 @@ impl Forwarder {
     /// Leads to this port of this machine.
     pub async fn start(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (orders, order) = watch::channel(Order { target: on_loopback(port), fate: Fate::Cut });
+        let (orders, order) =
+            watch::channel(Order { target: on_loopback(port), fate: Fate::Cut, delay: Duration::ZERO });
         let port = listener.local_addr().unwrap().port();
         Self { port, orders, accepting: tokio::spawn(accept(listener, order)) }
+    }
+
+    /// Leads to the database of this connection string.
+    pub async fn before(url: &str) -> Self {
+        let (_, rest) = url.split_once("@127.0.0.1:").unwrap();
+        Self::start(rest.split('/').next().unwrap().parse().unwrap()).await
     }
 
     /// The same database by this address.
@@ -46,12 +56,21 @@ impl Forwarder {
 
     /// Leads to another port from now on; who is connected is cut off.
     pub fn switch(&self, port: u16) {
-        self.orders.send_replace(Order { target: on_loopback(port), fate: Fate::Cut });
+        self.orders.send_replace(Order { target: on_loopback(port), fate: Fate::Cut, delay: Duration::ZERO });
     }
 
     /// Cuts off who is connected, without telling the server: what it was asked to do it does.
     pub fn abandon(&self) {
         self.orders.send_modify(|order| order.fate = Fate::Abandoned);
+    }
+
+    /// Lets new connections wait so long before they get through.
+    pub fn delay(&self, delay: Duration) {
+        // Nobody is told: who is connected stays so.
+        self.orders.send_if_modified(|order| {
+            order.delay = delay;
+            false
+        });
     }
 
     /// Lets the connections that there are go silent, as a firewall does that forgets them. New ones work.
@@ -88,7 +107,8 @@ async fn accept(listener: TcpListener, order: watch::Receiver<Order>) {
 }
 
 async fn forward(mut client: TcpStream, mut order: watch::Receiver<Order>) {
-    let target = order.borrow_and_update().target;
+    let Order { target, delay, .. } = *order.borrow_and_update();
+    tokio::time::sleep(delay).await;
     let Ok(mut server) = TcpStream::connect(target).await else { return };
     let changed = tokio::select! {
         _ = copy_bidirectional(&mut client, &mut server) => return,

@@ -63,10 +63,14 @@ async fn five_hundred_receipts_of_two_hosts_share_two_sessions() {
 #[tokio::test]
 async fn a_pooler_that_restarts_in_the_middle_loses_and_doubles_nothing() {
     let Some((world, mut bouncer)) = pooled(1).await else { return };
-    insert(&world, 60).await;
-    let args = ["--every", "200ms", "--concurrency", "2", "--lease", "3s", "--no-listen", "--admin", "off"];
+    let args = ["--every", "200ms", "--concurrency", "2", "--lease", "10s", "--no-listen", "--admin", "off"];
     let start = || world.run(&args).env("DATABASE_URL", bouncer.url()).spawn();
-    let hosts = [start(), start()];
+    let mut hosts = [start(), start()];
+    for host in &mut hosts {
+        // Before that a lost connection is an error of configuration.
+        host.logged("working").await;
+    }
+    insert(&world, 60).await;
     for restart in 1..=2 {
         eventually("some are done", async || {
             (world.count("receipts WHERE status = 'ocr_done'").await >= 15 * restart).then_some(())

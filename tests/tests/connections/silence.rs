@@ -21,11 +21,10 @@ async fn connections_that_go_silent_cost_no_lease() {
             "INSERT INTO receipts (image_url) SELECT n || '.jpg' FROM generate_series($1::bigint, $2::bigint) AS n";
         world.client.execute(sql, &[&from, &to]).await.unwrap();
     };
-    let (_, rest) = world.db.url().split_once("@127.0.0.1:").unwrap();
-    let port = rest.split('/').next().unwrap().parse().unwrap();
-    let forwarder = Forwarder::start(port).await;
+    let forwarder = Forwarder::before(world.db.url()).await;
     // One attempt each: a receipt whose lease ran out is dead.
-    let settings = ["--every", "200ms", "--lease", "8s", "--max-attempts", "1", "--concurrency", "4", "--admin", "off"];
+    let settings =
+        ["--every", "200ms", "--lease", "12s", "--max-attempts", "1", "--concurrency", "4", "--admin", "off"];
     let settings = [&settings[..], &["--statement-timeout", "3s"]].concat();
     // In hand for longer than a lease, and settled when the connections have long been silent.
     world.textract.faults().always(Fault::Held);
@@ -39,7 +38,7 @@ async fn connections_that_go_silent_cost_no_lease() {
     let other = world.run(&settings).spawn();
     forwarder.silence();
     let since = "SELECT (max(available_at) > now())::text FROM receipt_queue WHERE NOT processed";
-    tokio::time::sleep(Duration::from_secs(12)).await;
+    tokio::time::sleep(Duration::from_secs(18)).await;
     assert_eq!(world.text(since, &[]).await, "true", "leases are kept:\n{}", host.log());
     insert(RECEIPTS + 1, 2 * RECEIPTS).await;
     world.textract.faults().clear();

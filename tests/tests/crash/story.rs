@@ -1,7 +1,6 @@
 //! How hosts come to a fault point with neighbours around it, and what happens afterwards.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use host::ocr::local::{Fault as OcrFault, Reader, Recordings, sha256};
 use tests::wire::{Ambush, Fault, Moment, Step, Wire};
@@ -49,8 +48,7 @@ pub(crate) async fn run(case: Case) {
 /// Nothing happens by the clock but the end of a lease; where nobody is killed, not even that.
 fn arguments(case: Case) -> Vec<&'static str> {
     let lease = match (case.stage, case.fault) {
-        (Stage::Heartbeat, _) => "6s",
-        (Stage::Spent, _) | (_, Fault::Kill) => "3s",
+        (Stage::Heartbeat | Stage::Spent, _) | (_, Fault::Kill) => "6s",
         (_, Fault::Cut) => "60s",
     };
     let concurrency = if case.stage == Stage::GiveBack { "1" } else { "2" };
@@ -85,7 +83,7 @@ impl Story {
                 self.insert().await;
                 self.settle().await;
             }
-            Stage::Heartbeat => faults.next(1, OcrFault::Delay(Duration::from_secs(3))),
+            Stage::Heartbeat => faults.next(1, OcrFault::Held),
             Stage::RetryAfter => faults.next(1, OcrFault::throttled()),
             Stage::DeadLetter => faults.next(1, OcrFault::error("UnsupportedDocumentException", 400)),
             Stage::GiveBack => faults.next(self.case.hosts, OcrFault::Held),
@@ -112,6 +110,10 @@ impl Story {
                 // Not before: until it is killed, the first victim may look for what is spent, too.
                 let ambushed = self.wire.set_trap(ambush);
                 self.suffer(ambush, ambushed).await;
+            }
+            Stage::Heartbeat => {
+                self.insert_and_suffer(&[ambush]).await;
+                faults.clear();
             }
             Stage::GiveBack => {
                 let ambushed = self.wire.set_trap(ambush);

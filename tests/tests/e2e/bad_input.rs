@@ -246,11 +246,12 @@ async fn every_way_to_name_an_image_that_is_there_works() {
 #[tokio::test]
 async fn a_receipt_that_is_deleted_while_it_is_worked_leaves_nothing() {
     let world = World::new().await;
-    world.textract.faults().next(1, Fault::Delay(std::time::Duration::from_millis(500)));
+    world.textract.faults().always(Fault::Held);
     world.receipt("a.jpg").await;
     let host = world.run(&["--once"]).spawn();
     eventually("the call", async || (world.textract.requests() == 1).then_some(())).await;
     world.execute("DELETE FROM receipts").await;
+    world.textract.faults().clear();
     let summary = host.wait().await.json();
     assert_eq!((&summary["lost"], &summary["processed"]), (&1.into(), &0.into()), "{summary}");
     assert_eq!(world.count("receipt_queue").await + world.count("receipt_queue_dlq").await, 0);

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use host::queue::{Counts, Job, Pump};
-use tests::World;
+use host::queue::{Counts, Job, Pump, PumpSettings};
 use tests::wire::{Ambush, Fault, Link, Moment, Step, Wire};
+use tests::{World, eventually};
 use tokio::sync::oneshot;
 
 use crate::pump::{self, complete, settings, take};
@@ -74,6 +74,42 @@ async fn a_job_given_back_whose_reply_was_lost_is_not_called_lost_after_another_
     assert_eq!((counts.released, counts.lost), (1, 0));
 }
 
+/// The same, found by a heartbeat between the commit and the look at what became of it.
+#[tokio::test]
+async fn a_job_given_back_whose_reply_was_lost_is_not_called_lost_by_a_heartbeat() {
+    let ways: [fn(&Pump, Job); 3] =
+        [|pump, job| pump.release(&job), |pump, _| pump.release_held(), |pump, job| pump.put_back(vec![job])];
+    for (number, give_back) in ways.into_iter().enumerate() {
+        let (wire, link) = wired().await;
+        let world = &wire.world;
+        world.insert("a.jpg").await;
+        let short = PumpSettings { lease: Duration::from_secs(1), ..settings() };
+        let pump = pump::start_with(link.database(), short).await;
+        let job = take(&pump).await;
+        pump.stop_claiming();
+        admit(world, false).await;
+        let lost = lose_reply(&wire, Step::PutBack);
+        give_back(&pump, job);
+        lost.await.unwrap();
+        assert_eq!(world.count("receipt_queue WHERE lease_token IS NULL").await, 1, "it is committed");
+        world.execute("CREATE TABLE given_back AS SELECT clock_timestamp() AS at").await;
+        let beats = "pg_stat_activity, given_back WHERE query LIKE '-- Renews leases%' AND query_start > at";
+        for beat in ["a heartbeat", "another one: the job is held yet"] {
+            eventually(beat, async || (world.count(beats).await == 1).then_some(())).await;
+            world.execute("UPDATE given_back SET at = clock_timestamp()").await;
+        }
+        admit(world, true).await;
+        assert!(pump.finish(Duration::from_secs(10)).await);
+        let counts = pump.counts();
+        assert_eq!((counts.released, counts.lost), (1, 0), "way {number}");
+    }
+}
+
+/// Whether new connections to the database are let in.
+async fn admit(world: &World, whether: bool) {
+    world.execute(&format!("UPDATE pg_database SET datallowconn = {whether} WHERE datname = current_database()")).await;
+}
+
 /// Puts a job back with a reply that is lost; before that can be looked up, another worker has completed the job. What the
 /// first one counted.
 async fn settled_by_another_meanwhile(put_back: impl AsyncFnOnce(&Pump, Job)) -> Counts {
@@ -87,18 +123,13 @@ async fn settled_by_another_meanwhile(put_back: impl AsyncFnOnce(&Pump, Job)) ->
     soon.every = Duration::from_millis(50);
     let other = pump::start_with(world.db.database(), soon).await;
     // Meanwhile nobody can connect to look up what was settled.
-    let admit = async |whether: bool| {
-        world
-            .execute(&format!("UPDATE pg_database SET datallowconn = {whether} WHERE datname = current_database()"))
-            .await;
-    };
-    admit(false).await;
+    admit(world, false).await;
     let lost = lose_reply(&wire, Step::PutBack);
     let meanwhile = async {
         lost.await.unwrap();
         let job = take(&other).await;
         other.settle(&job, complete("V", "1.00"), None).await.unwrap();
-        admit(true).await;
+        admit(world, true).await;
     };
     tokio::join!(put_back(&pump, job), meanwhile);
     world.assert_settled(1).await;
@@ -117,6 +148,18 @@ async fn a_claim_whose_reply_was_lost_is_worked_as_if_it_had_come() {
     assert_eq!((job.attempt, job.claims), (1, 1));
     pump.settle(&job, complete("V", "1.00"), None).await.unwrap();
     wire.world.assert_settled(1).await;
+}
+
+/// It may leave no room for another claim, which would say that the queue can be reached again.
+#[tokio::test]
+async fn a_claim_whose_reply_was_lost_ends_the_outage_when_it_is_found() {
+    let (wire, link) = wired().await;
+    wire.world.insert("a.jpg").await;
+    let lost = lose_reply(&wire, Step::Claim);
+    let pump = pump::start_with(link.database(), PumpSettings { capacity: 1, ..settings() }).await;
+    lost.await.unwrap();
+    eventually("its job is found", async || (*pump.ready().borrow() == 1).then_some(())).await;
+    assert_eq!(pump.failing(), None);
 }
 
 #[tokio::test]

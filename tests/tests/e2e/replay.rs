@@ -1,7 +1,6 @@
 //! `host replay` on runs that a live host has recorded: with no database, no S3 and no AWS.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use host::ocr::local::Fault;
 use host::replay::decisions_of;
@@ -93,8 +92,13 @@ async fn runs_of_every_kind_replay_exactly_in_an_empty_environment() {
     let most = traces.iter().map(|trace| decisions_of(&trace.events).len()).max();
     assert!(most > Some(1), "no run had several jobs");
 
-    // A second attempt, on what the first one has stored.
-    world.execute("UPDATE receipts SET status = 'pending' WHERE status = 'ocr_done'").await;
+    // A second attempt, on what the first one has stored; the one that was throttled stays out of it.
+    world
+        .execute(
+            "UPDATE receipt_queue SET available_at = now() + interval '1 hour' WHERE NOT processed;
+             UPDATE receipts SET status = 'pending' WHERE status = 'ocr_done'",
+        )
+        .await;
     let before = world.textract.calls();
     record(&world, &[]).await;
     assert_eq!(world.textract.calls(), before);
@@ -106,7 +110,7 @@ async fn runs_of_every_kind_replay_exactly_in_an_empty_environment() {
 
     // Somebody else takes the receipt while it is read.
     let (late, _) = world.receipt("late.jpg").await;
-    world.textract.faults().next(1, Fault::Delay(Duration::from_secs(3)));
+    world.textract.faults().always(Fault::Held);
     let asked = world.textract.requests();
     let host = world.run(&["--once", "--record"]).arg(folder(&world)).spawn();
     eventually("the call", async || (world.textract.requests() > asked).then_some(())).await;
@@ -116,6 +120,7 @@ async fn runs_of_every_kind_replay_exactly_in_an_empty_environment() {
              WHERE receipt_id = '{late}'"
         ))
         .await;
+    world.textract.faults().clear();
     assert_eq!(host.wait().await.json()["lost"], 1);
     let lost = |trace: &Trace| {
         trace

@@ -91,21 +91,34 @@ async fn what_a_bad_component_buried_is_taken_back() {
 /// The app's own policy shows the worker some receipts, and the queue all jobs.
 #[tokio::test]
 async fn a_receipt_that_the_worker_may_not_see_waits_with_the_reason_and_is_paid_for_once() {
-    const ROLE: &str = "test_half_blind";
+    waits_with_the_reason("test_half_blind", "FOR ALL").await;
+}
+
+/// A settle cannot lock it either, and for a while that looks as if somebody else had it locked.
+#[tokio::test]
+async fn a_receipt_that_the_worker_may_see_and_not_change_waits_with_the_reason_and_is_paid_for_once() {
+    waits_with_the_reason("test_hands_off", "FOR UPDATE").await;
+}
+
+/// A policy of the app's lets this role do this with some receipts.
+async fn waits_with_the_reason(role: &str, what: &str) {
     let world = World::new().await;
-    world.execute(&script(&ROLE.parse().unwrap())).await;
-    world.execute(&format!("ALTER ROLE {ROLE} PASSWORD 'secret'")).await;
+    world.execute(&script(&role.parse().unwrap())).await;
+    world.execute(&format!("ALTER ROLE {role} PASSWORD 'secret'")).await;
     world
         .execute(&format!(
             "ALTER TABLE receipts ENABLE ROW LEVEL SECURITY;
-             DROP POLICY IF EXISTS \"receipt queue: {ROLE}\" ON receipts;
-             CREATE POLICY a_few ON receipts TO {ROLE} USING (user_id = 'visible')"
+             DROP POLICY IF EXISTS \"receipt queue: {role}\" ON receipts;
+             CREATE POLICY a_few ON receipts {what} TO {role} USING (user_id = 'visible')"
         ))
         .await;
+    if what == "FOR UPDATE" {
+        world.execute(&format!("CREATE POLICY to_see ON receipts FOR SELECT TO {role} USING (true)")).await;
+    }
     let (hidden, _) = world.receipt("a.jpg").await;
     world.insert("nowhere.jpg").await;
     let once = async || {
-        let run = world.run(&["--once", "--admin", "off"]).env("DATABASE_URL", world.db.url_as(ROLE));
+        let run = world.run(&["--once", "--admin", "off"]).env("DATABASE_URL", world.db.url_as(role));
         tokio::time::timeout(tests::PATIENCE, run.run()).await.expect("it ends")
     };
     let log = once().await.stderr;
@@ -119,7 +132,7 @@ async fn a_receipt_that_the_worker_may_not_see_waits_with_the_reason_and_is_paid
     world
         .execute(&format!(
             "DROP POLICY a_few ON receipts;
-             CREATE POLICY all_of_them ON receipts TO {ROLE} USING (true);
+             CREATE POLICY all_of_them ON receipts TO {role} USING (true);
              UPDATE receipt_queue SET available_at = now()"
         ))
         .await;

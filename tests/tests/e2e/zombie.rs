@@ -27,7 +27,7 @@ async fn stop(world: &World, zombie: &Running) {
 
 /// Another host works everything that waits, once the leases have run out.
 async fn overtake(world: &World) {
-    let other = world.run(&["--lease", "1s", "--every", "100ms"]).spawn();
+    let other = world.run(&["--lease", "3s", "--every", "100ms"]).spawn();
     eventually("the other host is done", async || {
         (world.count("receipts WHERE status = 'pending'").await == 0).then_some(())
     })
@@ -58,7 +58,7 @@ async fn zombie_changes_nothing_by_any_settle_and_says_so() {
         std::fs::write(&file, component).unwrap();
         world.execute(REFUSE).await;
         let (receipt, _) = world.receipt("a.jpg").await;
-        let mut zombie = world.run(&["--lease", "1s", "--every", "1h", "--component"]).arg(&file).spawn();
+        let mut zombie = world.run(&["--lease", "3s", "--every", "1h", "--component"]).arg(&file).spawn();
         zombie.logged("cannot settle; trying again").await;
         stop(&world, &zombie).await;
         let token = token(&world, &receipt).await;
@@ -81,7 +81,7 @@ async fn zombie_changes_nothing_by_its_heartbeat_and_says_so() {
     let world = World::new().await;
     world.textract.faults().next(1, Fault::Delay(HOUR));
     let (receipt, _) = world.receipt("a.jpg").await;
-    let mut zombie = world.run(&["--lease", "1s", "--every", "1h", "--drain-timeout", "1s"]).spawn();
+    let mut zombie = world.run(&["--lease", "3s", "--every", "1h", "--drain-timeout", "1s"]).spawn();
     eventually("its call", async || (world.textract.requests() == 1).then_some(())).await;
     stop(&world, &zombie).await;
     let token = token(&world, &receipt).await;
@@ -96,13 +96,31 @@ async fn zombie_changes_nothing_by_its_heartbeat_and_says_so() {
     assert_eq!(everything(&world).await, before);
 }
 
+/// One process may be both: it claims a job anew whose lease has run out.
+#[tokio::test]
+async fn a_host_that_claims_its_own_job_anew_says_that_it_lost_it() {
+    let world = World::new().await;
+    world.textract.faults().next(1, Fault::Held);
+    let (receipt, _) = world.receipt("a.jpg").await;
+    let mut host = world.run(&["--lease", "1h", "--every", "1h"]).spawn();
+    eventually("its call", async || (world.textract.requests() == 1).then_some(())).await;
+    let token = token(&world, &receipt).await;
+    world.execute("UPDATE receipt_queue SET available_at = now(); NOTIFY receipt_channel").await;
+    host.logged("lease lost: it ran out, and this host has claimed the job anew").await;
+    assert!(lost(&host.log(), &receipt, &token), "{}", host.log());
+    world.becomes(&receipt, "ocr_done").await;
+    world.textract.faults().clear();
+    let finished = host.stop().await;
+    assert!(finished.stderr.contains("processed=1") && finished.stderr.contains("lost=1"), "{}", finished.stderr);
+}
+
 #[tokio::test]
 async fn zombie_changes_nothing_when_it_gives_back_and_says_so() {
     let world = World::new().await;
     // One is in hand, and one is leased and not begun.
     world.textract.faults().next(1, Fault::Delay(HOUR));
     let receipts = world.receipts(2).await;
-    let flags = ["--lease", "1s", "--every", "1h", "--concurrency", "1", "--batch-size", "1", "--drain-timeout", "1s"];
+    let flags = ["--lease", "3s", "--every", "1h", "--concurrency", "1", "--batch-size", "1", "--drain-timeout", "1s"];
     let zombie = world.run(&flags).spawn();
     let leased = "receipt_queue WHERE lease_token IS NOT NULL";
     eventually("both are leased, and one is begun", async || {

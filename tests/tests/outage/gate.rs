@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use tests::PATIENCE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -65,7 +67,7 @@ async fn keep(listener: TcpListener, service: SocketAddr, mut door: watch::Recei
         if now == Door::Shut {
             listener = None;
         } else if listener.is_none() {
-            listener = Some(TcpListener::bind(address).await.unwrap());
+            listener = Some(bind_again(address).await);
         }
         let accepted = async {
             match &listener {
@@ -85,6 +87,18 @@ async fn keep(listener: TcpListener, service: SocketAddr, mut door: watch::Recei
                 });
             }
         }
+    }
+}
+
+/// While nobody listened there, somebody's outgoing connection may have been given the port.
+async fn bind_again(address: SocketAddr) -> TcpListener {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) => assert!(Instant::now() < deadline, "{address}: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
 

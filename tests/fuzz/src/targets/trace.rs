@@ -1,5 +1,6 @@
 //! The trace reader: any bytes, and any lines under sums that are right, which no fuzzer would guess.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use host::replay::{Exact, Loose, Story, decisions_of};
@@ -90,8 +91,10 @@ fn seeds() -> Vec<Vec<u8>> {
     let job = json!({"job": 1, "id": 7, "receipt_id": "r", "attempt": 1, "max_attempts": 5, "seed": 3, "has_artifact": false});
     let image = json!({"Ok": {"image": 2, "size": 10, "content_type": "image/jpeg", "digest": digest}});
     let failure = json!({"kind": "throttled", "code": "Slow", "message": "slow down"});
-    let receipt = json!({"vendor": {"value": "SHOP", "confidence": 99.5, "place": null}, "total": {"value":
-        {"units": 635, "scale": 2, "currency": "MYR"}, "confidence": 90.0, "place": null}, "date": null, "confidence": 90.0, "pages": 1});
+    let why = json!({"line": 0, "rule": "stands on top", "score": 0.5});
+    let receipt = json!({"vendor": {"value": "SHOP", "confidence": 99.5, "place": null, "why": why}, "total": {"value":
+        {"units": 635, "scale": 2, "currency": "MYR"}, "confidence": 90.0, "place": null, "why": null}, "date": null,
+        "subtotal": null, "tax": null, "confidence": 90.0, "pages": 1});
     let header = || Event::Header(Header::new(&"c".repeat(64), "0.1.0", 1, Limits::default().settings()));
     let enter = || Event::Enter { export: "worker.run".into(), args: Json::of(&json!({"limit": 1})) };
     let call = |import: &'static str, effect, args: serde_json::Value, result: serde_json::Value| {
@@ -140,7 +143,22 @@ fn seeds() -> Vec<Vec<u8>> {
         call("queue.job.drop", Effect::Write, json!({"job": 1}), json!(null)),
         Event::Failed { how: FailedHow::Deadline, message: "too long".to_owned() },
     ];
-    [done, failed].into_iter().map(|rest| input(begin().into_iter().chain(rest))).collect()
+    [done, failed].into_iter().map(|rest| input(begin().into_iter().chain(rest))).chain(recorded()).collect()
+}
+
+/// Real runs, as `host run --record` wrote them, and in the form that is read here.
+fn recorded() -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("traces");
+    let entries = std::fs::read_dir(folder).expect("the recorded runs are there");
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.sort();
+    let inputs = |path: &std::path::PathBuf| {
+        let bytes = std::fs::read(path).expect("a recorded run");
+        let trace = Trace::parse("recorded", &bytes).expect("a recorded run is read");
+        let events = std::iter::once(Event::Header(trace.header)).chain(trace.events);
+        [input(events), bytes]
+    };
+    paths.iter().flat_map(inputs).collect()
 }
 
 /// Events in the form that is read here.
