@@ -17,10 +17,19 @@ pub(super) enum Kind {
 
 /// Says what a page is.
 pub(super) fn kind(rows: &[Row]) -> Kind {
+    const ACCOUNTS: [&str; 2] = [
+        "ACCOUNT STATEMENT, BANK STATEMENT, STATEMENT OF ACCOUNT",
+        "BEGINNING BALANCE, OPENING BALANCE, ENDING BALANCE, CLOSING BALANCE",
+    ];
     let mut kind = Kind::Other;
+    // A bill may name one of them in its small print; together they are an account's.
+    let mut said = [false; ACCOUNTS.len()];
     for cell in rows.iter().flat_map(|row| &row.cells) {
         let words = Words::new(&cell.text);
-        if words.has_any("ACCOUNT STATEMENT, BANK STATEMENT, BEGINNING BALANCE") {
+        for (said, phrases) in said.iter_mut().zip(ACCOUNTS) {
+            *said = *said || words.has_any(phrases);
+        }
+        if said.iter().all(|said| *said) {
             return Kind::Statement;
         }
         if kind == Kind::Bill {

@@ -22,7 +22,7 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
         let Some(date) = found.date(month_first) else { continue };
         let words = Words::new(&row.text());
         let mut sure: f32 = 0.85;
-        let labelled = words.has_any("DATE, DATUM, FECHA, TARIKH, DATA");
+        let labelled = words.has_any(LABELS);
         if labelled {
             sure += 0.12;
         }
@@ -140,17 +140,22 @@ fn scan(text: &str) -> Vec<Found> {
 
 /// The text with digits in dates in place of the letters that OCR takes them for: `O7/01/18`, `25-Q1-16`, `Dater11/03/18`.
 fn mended(text: &str) -> String {
-    text.split_inclusive(char::is_whitespace).map(mended_word).collect()
+    let is_labelled = Words::new(text).has_any(LABELS);
+    text.split_inclusive(char::is_whitespace).map(|word| mended_word(word, is_labelled)).collect()
 }
 
-fn mended_word(word: &str) -> String {
-    const LABELS: [&str; 4] = ["Date", "DATE", "Datum", "Tarikh"];
-    let label = LABELS.iter().find(|label| word.starts_with(**label)).map_or(0, |label| label.len());
+const LABELS: &str = "DATE, DATUM, FECHA, TARIKH, DATA";
+
+fn mended_word(word: &str, is_labelled: bool) -> String {
+    const GLUED: [&str; 4] = ["Date", "DATE", "Datum", "Tarikh"];
+    let label = GLUED.iter().find(|label| word.starts_with(**label)).map_or(0, |label| label.len());
     let (label, rest) = word.split_at_checked(label).unwrap_or(("", word));
     // One letter between label and date is the colon.
-    let colon = rest.char_indices().nth(1).filter(|(_, c)| !label.is_empty() && c.is_ascii_digit()).map(|(at, _)| at);
+    let is_glued = !label.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit());
+    let colon = rest.char_indices().nth(1).filter(|(_, c)| is_glued && c.is_ascii_digit()).map(|(at, _)| at);
     let date = colon.and_then(|at| rest.get(at..)).unwrap_or(rest);
-    let marks = date.chars().filter(|c| matches!(c, '/' | '-')).count();
+    // D1-05-12 is a door as well as a day, unless a day is what its label says.
+    let marks = date.chars().filter(|c| *c == '/' || *c == '-' && is_labelled).count();
     let digits = date.chars().filter(char::is_ascii_digit).count();
     let letters = date.chars().filter(|c| c.is_alphabetic()).count();
     let alike = date.chars().filter(|c| lookalike(*c) != *c).count();
@@ -381,6 +386,8 @@ mod tests {
             "20/04/2078",
             "NO: IO/SS-2018",
             "B-12-03",
+            "NO. D1-05-12, BLOCK D",
+            "1B-05-12",
         ] {
             assert_eq!(read(text, false), None, "{text}");
         }

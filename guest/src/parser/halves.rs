@@ -14,12 +14,16 @@ pub(super) fn are_two_receipts(lines: &[Line], context: &Context, trained: &Trai
     let Some(gutter) = gutter(lines) else { return false };
     let (left, right): (Vec<Line>, Vec<Line>) =
         lines.iter().cloned().partition(|line| line.bounds.is_some_and(|bounds| bounds.right() <= gutter));
-    let is_receipt = |half: &[Line]| {
+    if left.len() < LEAST || right.len() < LEAST {
+        return false;
+    }
+    let receipt = |half: &[Line]| {
         let rows = rows::group(half);
-        total::find(&total::amounts(&rows), context, &trained.total, quality).is_some()
-            && vendor::find(&rows, &trained.vendor, quality).is_some()
+        let total = total::find(&total::amounts(&rows), context, &trained.total, quality)?;
+        Some((total.value.micros(), vendor::find(&rows, &trained.vendor, quality)?.value))
     };
-    left.len() >= LEAST && right.len() >= LEAST && is_receipt(&left) && is_receipt(&right)
+    // The customer's copy beside the merchant's is one receipt.
+    receipt(&left).zip(receipt(&right)).is_some_and(|(left, right)| left != right)
 }
 
 /// The middle of the widest stretch, near the page's middle, that no line crosses.
@@ -61,6 +65,7 @@ mod tests {
         let (one, other) = (half(0.05, "CORNER CAFE", "TOTAL 4.00"), half(0.52, "HILL BAKERY", "TOTAL 9.00"));
         assert!(are_two(&[one.clone(), other].concat()));
         assert!(!are_two(&one));
+        assert!(!are_two(&[one.clone(), half(0.52, "CORNER CAFE", "TOTAL 4.00")].concat()));
         assert!(!are_two(&[one, half(0.52, "1", "4.00")].concat()));
     }
 }

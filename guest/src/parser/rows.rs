@@ -53,6 +53,8 @@ pub(super) fn group(lines: &[Line]) -> Vec<Row<'_>> {
     rows
 }
 
+/// Cells of a row. No table on paper has as many columns.
+const WIDEST: usize = 100;
 /// How many of the last rows a line may still belong to: a skewed photo interleaves neighbouring rows.
 const OPEN_ROWS: usize = 4;
 
@@ -63,7 +65,7 @@ fn home<'r, 'a>(rows: &'r mut [Row<'a>], line: &Line) -> Option<&'r mut Row<'a>>
     let open = rows.get_mut(start..)?;
     let mut best: Option<(f32, usize)> = None;
     for (index, row) in open.iter().enumerate() {
-        if row.page != line.page {
+        if row.page != line.page || row.cells.len() >= WIDEST {
             continue;
         }
         let boxes = row.cells.iter().filter_map(|cell| cell.bounds);

@@ -3,6 +3,8 @@
 //! A photo may be turned by quarters and a little crooked. Where Textract's polygons say which way the text runs, they are
 //! followed; where they say nothing (boxes alone), a slant shows in the lines that would then stand at one height.
 
+use std::collections::BTreeMap;
+
 use crate::receipt::{BoundingBox, Place};
 use crate::textract::{Document, Line};
 
@@ -33,51 +35,61 @@ impl Upright {
     pub(super) fn new(document: &Document) -> Self {
         let seen = document.lines.iter().map(|line| line.bounds).collect();
         let mut upright = Self { lines: document.lines.clone(), seen, turns: Vec::new() };
-        let mut pages: Vec<u32> = document.lines.iter().map(|line| line.page).collect();
-        pages.sort_unstable();
-        pages.dedup();
-        for page in pages {
-            upright.straighten(page, document);
+        let mut pages: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
+        for (at, line) in document.lines.iter().enumerate() {
+            pages.entry(line.page).or_default().push(at);
+        }
+        for (page, lines) in pages {
+            upright.straighten(page, &lines, document);
         }
         upright
     }
 
-    fn straighten(&mut self, page: u32, document: &Document) {
-        let run = document.lines.iter().zip(&document.directions).filter(|(line, _)| line.page == page);
-        let run: Vec<(usize, [f32; 2])> =
-            run.filter_map(|(line, direction)| Some((line.text.chars().count(), (*direction)?))).collect();
+    /// `lines`: which of the document's are on the page.
+    fn straighten(&mut self, page: u32, lines: &[usize], document: &Document) {
+        let run = |at: &usize| {
+            let direction = (*document.directions.get(*at)?)?;
+            Some((document.lines.get(*at)?.text.chars().count(), direction))
+        };
+        let run: Vec<(usize, [f32; 2])> = lines.iter().filter_map(run).collect();
         let quarter = quarter(&run);
         let mut turn = Turn { quarter, slope: 0.0 };
-        self.apply(page, turn);
+        self.apply(lines, turn);
         let crooked = run.iter().any(|(_, [x, y])| *x != 0.0 && *y != 0.0);
-        let slope = if crooked { slope(&run, quarter) } else { self.slope_of_rows(page) };
+        let slope = if crooked { slope(&run, quarter) } else { self.slope_of_rows(lines) };
         if (LEVEL..STEEPEST).contains(&slope.abs()) {
             turn.slope = slope;
-            self.apply(page, Turn { quarter: 0, slope });
+            self.apply(lines, Turn { quarter: 0, slope });
         }
         if turn != (Turn { quarter: 0, slope: 0.0 }) {
             self.turns.push((page, turn));
         }
     }
 
-    fn apply(&mut self, page: u32, turn: Turn) {
-        for line in self.lines.iter_mut().filter(|line| line.page == page) {
-            line.bounds = line.bounds.map(|bounds| turn.apply(bounds));
+    fn apply(&mut self, lines: &[usize], turn: Turn) {
+        for at in lines {
+            if let Some(line) = self.lines.get_mut(*at) {
+                line.bounds = line.bounds.map(|bounds| turn.apply(bounds));
+            }
         }
     }
 
     /// The slant under which the most lines stand beside another one; none where it makes no clear difference.
-    fn slope_of_rows(&self, page: u32) -> f32 {
+    fn slope_of_rows(&self, lines: &[usize]) -> f32 {
         const STEPS: i16 = 14;
         const STEP: f32 = 0.005;
         /// Lines that are compared, each with each.
         const ENOUGH: usize = 100;
-        let boxes = self.lines.iter().filter(|line| line.page == page).filter_map(|line| line.bounds);
+        let boxes = lines.iter().filter_map(|at| self.lines.get(*at)?.bounds);
         let boxes: Vec<BoundingBox> = boxes.take(ENOUGH).collect();
         let steepest = f32::from(STEPS) * STEP;
         let pairs = boxes.iter().enumerate().flat_map(|(at, a)| boxes.iter().skip(at + 1).map(move |b| (a, b)));
         let pairs: Vec<Pair> =
             pairs.filter_map(|(a, b)| Pair::new(a, b)).filter(|pair| pair.reaches(steepest)).collect();
+        // What stands level is level: under a slant it would be so by chance alone.
+        if pairs.iter().filter(|pair| pair.fit(0.0) > 0.7).count() >= 2 {
+            return 0.0;
+        }
         let fits = |slope: f32| -> f32 { pairs.iter().map(|pair| pair.fit(slope)).sum() };
         let level = fits(0.0);
         let mut best = (level, 0.0);

@@ -73,10 +73,12 @@ impl Words {
     /// Puts words together that OCR tore (T O T A L, TO TAL), and takes merged ones apart (GRANDTOTAL). `known`: what torn
     /// words may make; `pieces`: what merged ones may be made of.
     pub(super) fn pieced(self, known: &str, pieces: &str) -> Self {
+        /// Letters of the longest torn word.
+        const LONGEST: usize = 12;
         let mut words: Vec<String> = Vec::with_capacity(self.0.len());
         let mut rest = self.0.as_slice();
         while let Some((first, others)) = rest.split_first() {
-            let spread = rest.iter().take_while(|word| word.chars().count() == 1).count();
+            let spread = rest.iter().take(LONGEST).take_while(|word| word.chars().count() == 1).count();
             let torn = [spread, 2].into_iter().find_map(|count| {
                 let joined = rest.get(..count).filter(|_| count > 1)?.concat();
                 is_listed(&joined, known).then_some((joined, count))

@@ -147,7 +147,8 @@ impl Document {
             if !block.is(wanted) {
                 continue;
             }
-            let text = clean(block.text.0.as_deref().unwrap_or_default());
+            let mut text = clean(block.text.0.as_deref().unwrap_or_default());
+            text.truncate(text.floor_char_boundary(LONGEST_LINE));
             if !text.is_empty() {
                 self.directions.push(block.geometry.0.direction());
                 self.lines.push(Line {
@@ -162,6 +163,8 @@ impl Document {
     }
 }
 
+/// Bytes of a line. None on paper is as long; what is, is cut.
+const LONGEST_LINE: usize = 1_000;
 /// Textract takes 3,000 pages; a number above is a mistake.
 const MAX_PAGES: u32 = 3_000;
 

@@ -23,6 +23,12 @@ fn lines_are_read() {
 }
 
 #[test]
+fn a_line_longer_than_any_is_cut() {
+    let document = read_value(&json!({"Blocks": [line(&"é".repeat(3_000))]}));
+    assert_eq!(document.lines[0].text, "é".repeat(500));
+}
+
+#[test]
 fn words_serve_where_there_are_no_lines() {
     let document = read_value(&json!({"Blocks": [{"BlockType": "WORD", "Text": "TOTAL"}]}));
     assert_eq!(document.lines[0].text, "TOTAL");

@@ -69,7 +69,9 @@ impl Repaired {
 
     /// Whether something was mended there.
     pub(in crate::parser) fn is_mended(&self, start: usize, end: usize) -> bool {
-        self.places.iter().any(|&(from, to)| from < end && start < to)
+        // In order: those that end before it are passed over.
+        let first = self.places.partition_point(|&(_, to)| to <= start);
+        self.places.get(first).is_some_and(|&(from, _)| from < end)
     }
 }
 
@@ -107,10 +109,12 @@ fn is_clean(token: &str) -> bool {
 fn mend(token: &str) -> Option<String> {
     let body = token.trim_start_matches(['-', '*', '(', '<', '«', '_', ':', '=', '~', '"', '“', '$', '€', '£']);
     let lead = token.get(..token.len() - body.len())?;
+    let is_ringgit = body.get(..2).is_some_and(|first| first.eq_ignore_ascii_case("RM"));
+    let signed = sign(body).is_some();
     let (sign, body) = sign(body).unwrap_or(("", body));
     let head: String = body.chars().take_while(|c| digit(*c).is_some()).collect();
     let behind = body.get(head.len()..)?;
-    let marks: String = behind.chars().take_while(|c| is_mark(*c, !sign.is_empty())).collect();
+    let marks: String = behind.chars().take_while(|c| is_mark(*c, is_ringgit)).collect();
     let behind = behind.get(marks.len()..)?;
     let tail: String = behind.chars().take_while(|c| digit(*c).is_some()).take(2).collect();
     let rest = behind.get(tail.len()..)?;
@@ -120,7 +124,7 @@ fn mend(token: &str) -> Option<String> {
         && sure_marks <= 1
         && tail.chars().count() == 2
         && may_follow(rest, &tail)
-        && may_begin(&head, !sign.is_empty());
+        && may_begin(&head, signed);
     let true_digits = head.chars().chain(tail.chars()).filter(char::is_ascii_digit).count();
     let letters = head.chars().count() + 2 - true_digits;
     if !shaped || true_digits < 2 || letters > true_digits {
@@ -132,17 +136,19 @@ fn mend(token: &str) -> Option<String> {
     (mended != token && mended.replace('.', ",") != token.replace('.', ",")).then_some(mended)
 }
 
-/// The currency sign in front, as it was printed. M is OCR's hardest letter.
+/// The currency sign in front, as it was printed, where that is sure. M is OCR's hardest letter; what begins with another letter may
+/// as well be another sign (KM) or a word (PH), and says no currency.
 fn sign(body: &str) -> Option<(&'static str, &str)> {
     const MISREAD: [&str; 13] = ["RM", "RH", "RN", "RK", "RW", "RA", "PM", "PH", "KM", "FM", "HM", "BM", "BH"];
     let (first, rest) = (body.get(..2)?, body.get(2..)?);
     let amount = rest.starts_with(|c| digit(c).is_some());
-    (amount && MISREAD.iter().any(|sign| first.eq_ignore_ascii_case(sign))).then_some(("RM", rest))
+    let is_sign = amount && MISREAD.iter().any(|sign| first.eq_ignore_ascii_case(sign));
+    is_sign.then_some((if first.starts_with(['R', 'r']) { "RM" } else { "" }, rest))
 }
 
-/// Marks that are read for a point; those of times and ranges only behind a currency sign.
-fn is_mark(c: char, signed: bool) -> bool {
-    matches!(c, '.' | ',' | '·' | '•' | '‚') || signed && matches!(c, ';' | ':' | '-' | '\'' | '’')
+/// Marks that are read for a point; those of times and ranges only behind a sign that is read without doubt.
+fn is_mark(c: char, is_ringgit: bool) -> bool {
+    matches!(c, '.' | ',' | '·' | '•' | '‚') || is_ringgit && matches!(c, ';' | ':' | '-' | '\'' | '’')
 }
 
 /// Whether the amount may end there: at the token's end, at punctuation, or at a tax code.
@@ -159,8 +165,14 @@ fn may_follow(rest: &str, tail: &str) -> bool {
 }
 
 /// A letter before digits is as often a code (B12.50, S1.00 for $1.00): only signs and letters that are no codes may begin.
+///
+/// A rule of a table or a bracket in front of an amount is no digit of it.
 fn may_begin(head: &str, signed: bool) -> bool {
     let alone = head.chars().count() == 1;
+    let is_whole_without = head.chars().skip(1).filter(char::is_ascii_digit).count() >= 2;
+    if head.starts_with(['|', '[', ']', '!', '?']) || (head.starts_with(['{', '§']) && is_whole_without) {
+        return false;
+    }
     signed || alone || !head.starts_with(['S', 's', 'B', 'Z', 'z', 'G', 'D', 'Q', 'U', 'g', 'q'])
 }
 
@@ -194,7 +206,7 @@ mod tests {
             ("{2.00", "12.00"),
             ("RM1S.90 s", "RM15.90 s"),
             ("RN12.95", "RM12.95"),
-            ("PH108.S0", "RM108.50"),
+            ("PH108.S0", "108.50"),
             ("17 ,76", "17,76"),
             ("12 .50", "12.50"),
             ("RM12. 5O", "RM12.50"),

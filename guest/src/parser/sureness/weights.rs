@@ -2,5 +2,5 @@
 
 use super::Curves;
 
-pub(super) const VENDOR: Curves = Curves { choice: [0.35, 0.79], reading: [-1.59, 1.33, 0.09] };
-pub(super) const TOTAL: Curves = Curves { choice: [0.13, 1.24], reading: [0.21, 0.48, 1.15] };
+pub(super) const VENDOR: Curves = Curves { choice: [0.38, 0.75], reading: [-1.54, 1.33, 0.05] };
+pub(super) const TOTAL: Curves = Curves { choice: [0.15, 1.23], reading: [0.20, 0.48, 1.16] };

@@ -149,6 +149,8 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
 
 /// Reads a page.
 pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
+    // The total stands at the end, and each amount is compared with each.
+    let rows = rows.get(rows.len().saturating_sub(MOST)..).unwrap_or_default();
     let split: Vec<Vec<Segment>> = rows.iter().map(segments).collect();
     let mut entries = Vec::new();
     let mut taxed = Vec::new();
@@ -173,8 +175,13 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
             }
         }
     }
+    entries.drain(..entries.len().saturating_sub(MOST));
+    taxed.truncate(MOST);
     Amounts { entries, taxed }
 }
+
+/// Rows and amounts of a page that are looked at. No receipt has as many.
+const MOST: usize = 600;
 
 /// Above this, an amount named "rounding" is the rounded total itself.
 pub(super) const LARGEST_ROUNDING: i128 = 500_000;

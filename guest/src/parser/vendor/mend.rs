@@ -3,17 +3,24 @@
 
 use super::super::words::{is_listed, phrases};
 
-/// The text of a line as it was probably printed.
-pub(super) fn mend(text: &str) -> String {
+/// The text of a line as it was probably printed. `confidence`: OCR's in it, 0 to 100.
+pub(super) fn mend(text: &str, confidence: f32) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(letters).collect();
     legal_forms(&mut words);
-    for word in &mut words {
-        if let Some(meant) = shared_word(word) {
-            *word = meant;
+    if confidence < SURE {
+        for word in &mut words {
+            if let Some(meant) = shared_word(word, confidence < UNSURE) {
+                *word = meant;
+            }
         }
     }
     words.join(" ")
 }
+
+/// What OCR is as sure of is taken by its word: TAYLOR is a name, and no tailor.
+const SURE: f32 = 97.0;
+/// Below, letters that do not look alike are taken for one another, too.
+const UNSURE: f32 = 85.0;
 
 /// Signs and digits among letters, as the letters that they look like: `D.1.¥.`, `JIAWE|`, `C0.`, `BHPetro]`.
 fn letters(word: &str) -> String {
@@ -30,12 +37,10 @@ fn letters(word: &str) -> String {
         match c {
             '¥' if !before.is_ascii_digit() && !after.is_ascii_digit() => 'Y',
             '$' | '§' if digits.is_empty() && beside => 'S',
-            '|' if before.is_uppercase() => 'I',
-            '|' | ']' | '}' if before.is_lowercase() && !open => 'l',
+            '|' if before.is_uppercase() && !after.is_alphanumeric() => 'I',
+            '|' | ']' | '}' if before.is_lowercase() && !after.is_alphanumeric() && !open => 'l',
             '0' if beside && digits.bytes().all(|digit| digit == b'0') => 'O',
             '1' if (between || dotted) && digits.len() == 1 => 'I',
-            '5' if between && digits.len() == 1 => 'S',
-            '8' if between && digits.len() == 1 => 'B',
             other => other,
         }
     };
@@ -98,7 +103,9 @@ fn two_word_form(words: &[String], at: usize) -> Option<&'static str> {
         chars.as_slice(),
         ['S' | 's' | '5' | '$' | '§', '/', 'B' | 'b' | '8'] | ['S' | '5' | '$' | '§', '/', 'B', '8']
     );
-    (is_sb && ends(at)).then_some("S/B")
+    // `UNIT 5/8` is a door.
+    let is_door = words.get(at - 1).is_some_and(|word| is_listed(&bare(word), "UNIT, NO, LOT, BLOCK, SUITE, PIPE"));
+    (is_sb && !is_door && ends(at)).then_some("S/B")
 }
 
 /// Letters and digits alone, in upper case, up to a bracket.
@@ -136,7 +143,7 @@ const SHARED: &str = "\
     UNIVERSAL, VEGETARIAN, VENTURE, VENTURES, WAREHOUSE, WHOLESALE, WORKSHOP";
 
 /// The word that many companies share and that this one is a misreading of, if one is nearer than all others.
-fn shared_word(word: &str) -> Option<String> {
+fn shared_word(word: &str, unsure: bool) -> Option<String> {
     let start = word.find(char::is_alphabetic)?;
     let end = word.rfind(char::is_alphabetic).map(|at| at + 1)?;
     let (head, core, tail) = (word.get(..start)?, word.get(start..end)?, word.get(end..)?);
@@ -145,7 +152,7 @@ fn shared_word(word: &str) -> Option<String> {
         return None;
     }
     let near: Vec<(usize, &str)> = phrases(SHARED)
-        .filter(|shared| is_misread(&upper, shared))
+        .filter(|shared| is_misread(&upper, shared, unsure))
         .map(|shared| (distance(&upper, shared), shared))
         .collect();
     let (least, meant) = near.iter().copied().min()?;
@@ -156,18 +163,35 @@ fn shared_word(word: &str) -> Option<String> {
     Some(format!("{head}{meant}{tail}"))
 }
 
-/// Whether it is the shared word with one letter misread, or two of a long word. A word with another ending is a word of its own.
-fn is_misread(word: &str, shared: &str) -> bool {
+/// Whether it is the shared word with one letter misread for one that looks like it, or two of a long word. A word with another ending
+/// is a word of its own.
+fn is_misread(word: &str, shared: &str, unsure: bool) -> bool {
     let allowed = if shared.len() >= 8 { 2 } else { 1 };
-    let last = |text: &str| text.bytes().next_back();
-    // One end at least is as it should be; and it spares most comparisons.
-    let same_end = word.bytes().next() == shared.bytes().next() || last(word) == last(shared);
-    (shared.len() >= 8 || last(word) == last(shared))
-        && same_end
-        && word.len().abs_diff(shared.len()) <= 1
-        && !shared.starts_with(word)
-        && !word.starts_with(shared)
-        && distance(word, shared) <= allowed
+    let ends_alike =
+        word.bytes().next() == shared.bytes().next() || word.bytes().next_back() == shared.bytes().next_back();
+    if !ends_alike || word.len().abs_diff(shared.len()) > 1 || shared.starts_with(word) || word.starts_with(shared) {
+        return false;
+    }
+    if word.len() == shared.len() {
+        let wrong = || word.bytes().zip(shared.bytes()).filter(|(read, printed)| read != printed);
+        let alike = wrong().all(|(read, printed)| shape(read) == shape(printed));
+        return wrong().count() <= allowed && (alike || (unsure && shared.len() >= 8));
+    }
+    unsure && shared.len() >= 8 && distance(word, shared) <= allowed
+}
+
+/// What letters look like to OCR: those of one shape are taken for one another.
+fn shape(letter: u8) -> u8 {
+    match letter {
+        b'I' | b'L' | b'J' | b'T' | b'1' => b'I',
+        b'O' | b'Q' | b'D' | b'C' | b'G' | b'U' | b'0' => b'O',
+        b'H' | b'M' | b'N' | b'W' | b'R' => b'H',
+        b'E' | b'F' | b'B' | b'8' | b'P' => b'E',
+        b'S' | b'5' => b'S',
+        b'Z' | b'2' => b'Z',
+        b'V' | b'Y' => b'V',
+        other => other,
+    }
 }
 
 /// Letters changed, added and left out between the two (Levenshtein).
@@ -214,7 +238,7 @@ mod tests {
             ("North Hardwate", "North Hardware"),
             ("NORTH ENTYERPRISE", "NORTH ENTERPRISE"),
         ] {
-            assert_eq!(mend(text), meant, "{text}");
+            assert_eq!(mend(text, 80.0), meant, "{text}");
         }
     }
 
@@ -228,13 +252,32 @@ mod tests {
             "THE BAKERS",
             "MARKER PEN HOUSE",
             "PIPE 5/8 INCH",
+            "UNIT 5/8",
             "99 SHOP",
+            "GR8T SK8TE",
+            "CAFE|BAR",
             "JOHN & SON BAKERY",
             "SON BROTHERS",
             "7-ELEVEN",
+            "TAYLOR",
+            "BROOKS",
+            "HOLDEN",
+            "RENTAL",
+            "STOKES",
+            "DETAIL",
+            "EMPRESS",
+            "DESERT",
+            "GARTEN",
         ] {
-            assert_eq!(mend(text), text);
+            assert_eq!(mend(text, 80.0), text);
         }
+        for text in
+            ["CONSULTING", "PHARMACIE", "SUPERMARKT", "PAINTING", "ELEKTRONIK", "INTERNACIONAL", "SERVICIOS", "STORIES"]
+        {
+            assert_eq!(mend(text, 90.0), text);
+            assert_eq!(mend(text, 99.0), text);
+        }
+        assert_eq!(mend("NORTH BAKERLES", 98.0), "NORTH BAKERLES");
     }
 
     #[test]

@@ -53,7 +53,7 @@ struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     fn new(line: &'a Line) -> Self {
-        let text = mend::mend(&line.text);
+        let text = mend::mend(&line.text, line.confidence);
         let kind = header::classify(&text);
         Self { line, text, kind }
     }
@@ -69,7 +69,8 @@ fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
         if header::is_items_head(&Words::new(&text)) || (priced && named) || top.len() >= REACH {
             break;
         }
-        top.extend(row.cells.iter().map(|&line| Entry::new(line)));
+        // A row may have any number of cells.
+        top.extend(row.cells.iter().take(REACH).map(|&line| Entry::new(line)));
     }
     top
 }
