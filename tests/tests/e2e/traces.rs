@@ -83,7 +83,7 @@ async fn show_tells_what_became_of_each_receipt() {
         "receipt     one (job 11, attempt 2 of 5)",
         "  image     image/jpeg, 1234 bytes, sha256 abcd",
         "  stored    ocr/one/abcd.detect.json",
-        "  read      YHM AEON TEBRAU CITY; 13.10 MYR; 2018-03-11; confidence 97.51",
+        &format!("  read      YHM AEON TEBRAU CITY; 13.10 MYR; 2018-03-11; confidence {}", expected()["confidence"]),
         "  settled   complete",
         "receipt     two\u{fffd}[31m (job 12, attempt 2 of 5)",
         "  failed    queue.job.image: not-found (s3.NoSuchKey): there is no object gone.jpg",

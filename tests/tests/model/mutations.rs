@@ -6,7 +6,7 @@ use crate::sequential;
 use crate::statements::Statements;
 
 /// How many sequences may pass before one finds it.
-const SEQUENCES: u32 = 400;
+const SEQUENCES: u32 = 4000;
 
 enum Change {
     /// In the host's statements.
@@ -176,7 +176,7 @@ async fn two_at_once_find() {
     for (what, scene, change) in changes {
         let (statements, alter) = change.make();
         let mut arena = Arena::new(statements, &alter).await;
-        let found = concurrent::pairs(&mut arena, scene, Grain { snapshots: false, kills: 0 }).await;
+        let found = concurrent::pairs(&mut arena, scene, Grain { snapshots: false, kills: 0 }, 1).await;
         match found {
             Ok(tried) => panic!("not found: {what}, {tried:?}"),
             Err(why) => println!("found: {what}: {}", why.lines().next().unwrap()),
