@@ -179,20 +179,17 @@ mod tests {
         assert_eq!((iso("12 MAR 2018"), iso("2018/12/25")), (None, None));
     }
 
+    fn receipt(line: &str) -> Receipt {
+        serde_json::from_str(line).unwrap()
+    }
+
     #[test]
-    fn a_half_is_counted() {
-        let receipt = |name: &str| Receipt {
-            name: name.to_owned(),
-            vendor: "A CAFE".to_owned(),
-            total: "4.00".to_owned(),
-            date: None,
-            split: "tune".to_owned(),
-            lines: vec![
-                ("A Cafe".to_owned(), 99.0, 0.0, 0.0, 0.1, 0.1),
-                ("TOTAL 4.00".to_owned(), 99.0, 0.0, 0.2, 0.1, 0.1),
-            ],
+    fn a_set_is_counted() {
+        let labelled = |name: &str| {
+            let lines = r#"[["A Cafe",99,0,0,0.1,0.1],["TOTAL 4.00",99,0,0.2,0.1,0.1]]"#;
+            receipt(&format!(r#"{{"name":"{name}","vendor":"A CAFE","total":"4.00","date":null,"lines":{lines}}}"#))
         };
-        let receipts = [receipt("right"), receipt("wrong"), receipt("missing")];
+        let receipts = [labelled("right"), labelled("wrong"), labelled("missing")];
         let read = |vendor: &str, confidence| Reading {
             vendor: Some(vendor.to_owned()),
             total: Some("4".to_owned()),
@@ -201,10 +198,28 @@ mod tests {
         };
         let readings =
             BTreeMap::from([("right".to_owned(), read("a cafe", 95.0)), ("wrong".to_owned(), read("B", 91.0))]);
-        let (counts, error, misses) = judge(&receipts.iter().collect::<Vec<_>>(), &readings);
+        let (counts, error, misses) = judge("a set", &receipts, &readings, false);
         assert_eq!((counts.receipts, counts.vendor, counts.total, counts.both), (3, 1, 2, 1));
         assert_eq!((counts.sure, counts.sure_right, counts.bookable, counts.legible_vendors), (2, 1, 1, 3));
         assert_eq!(misses.len(), 2);
         assert!((error - (186.0 - 100.0) / 3.0).abs() < 0.01, "{error}");
+    }
+
+    #[test]
+    fn where_there_is_nothing_to_be_read_nothing_may_be() {
+        let receipts = [
+            receipt(r#"{"name":"letter","vendor":null,"total":null,"date":null}"#),
+            receipt(r#"{"name":"menu","vendor":"A Cafe","total":null,"date":null,"or_null":["vendor"]}"#),
+        ];
+        let judged = |vendor: Option<&str>, date: Option<&str>| {
+            let reading =
+                || Reading { vendor: vendor.map(str::to_owned), date: date.map(str::to_owned), ..Reading::default() };
+            let readings = BTreeMap::from([("letter".to_owned(), reading()), ("menu".to_owned(), reading())]);
+            let (counts, _, misses) = judge("hard", &receipts, &readings, true);
+            (counts.vendor, counts.date, misses.len())
+        };
+        assert_eq!(judged(None, None), (2, 2, 0));
+        assert_eq!(judged(Some("A CAFE"), None), (1, 2, 1));
+        assert_eq!(judged(Some("Dear Ms Brown"), Some("2022-01-01")), (0, 0, 2));
     }
 }
