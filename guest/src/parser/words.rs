@@ -44,8 +44,10 @@ impl Words {
 
     /// Whether one of the list's phrases stands in the text.
     pub(super) fn has_any(&self, list: &str) -> bool {
-        starting(list, |byte| self.0.iter().any(|word| word.as_bytes().first() == Some(&byte)))
-            .any(|phrase| self.has(phrase))
+        // A bit for each first letter: most phrases begin with none of them.
+        let bit = |byte: u8| 1_u32 << (byte % 32);
+        let firsts = self.iter().filter_map(|word| word.bytes().next()).fold(0, |bits, byte| bits | bit(byte));
+        starting(list, |byte| firsts & bit(byte) != 0).any(|phrase| self.has(phrase))
     }
 
     /// Whether the text begins with one of the list's phrases.

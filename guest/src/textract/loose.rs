@@ -100,7 +100,7 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Members<A> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, A::Error> {
-        visitor.visit_map(Once { object: self.0, unseen: fields.to_vec(), fields })
+        visitor.visit_map(Once { object: self.0, seen: 0, fields })
     }
 
     forward_to_deserialize_any! {
@@ -112,7 +112,8 @@ impl<'de, A: MapAccess<'de>> Deserializer<'de> for Members<A> {
 /// Shows each of the struct's fields once.
 struct Once<A> {
     object: A,
-    unseen: Vec<&'static str>,
+    /// A bit for each of the fields; no struct of ours has as many as there are bits.
+    seen: u32,
     fields: &'static [&'static str],
 }
 
@@ -124,13 +125,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Once<A> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
         while let Some(Name(name)) = self.object.next_key()? {
-            match self.unseen.iter().position(|field| *field == name) {
-                Some(place) => drop(self.unseen.swap_remove(place)),
-                None if self.fields.contains(&&*name) => {
+            if let Some(place) = self.fields.iter().position(|field| *field == name) {
+                let bit = 1 << (place % 32);
+                if self.seen & bit != 0 {
                     self.object.next_value::<IgnoredAny>()?;
                     continue;
                 }
-                None => {}
+                self.seen |= bit;
             }
             return seed.deserialize(name.into_deserializer()).map(Some);
         }
