@@ -42,3 +42,35 @@ pub(super) fn kind(rows: &[Row]) -> Kind {
     }
     kind
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parser::rows;
+    use crate::textract::Line;
+
+    fn of(texts: &[&str]) -> Kind {
+        let line = |(at, text): (usize, &&str)| Line {
+            number: at as u32,
+            text: (*text).to_owned(),
+            confidence: 99.0,
+            page: 1,
+            bounds: None,
+        };
+        let lines: Vec<Line> = texts.iter().enumerate().map(line).collect();
+        kind(&rows::group(&lines))
+    }
+
+    #[test]
+    fn bills_are_told_from_statements_and_letters() {
+        assert_eq!(of(&["CORNER CAFE", "TEA 4.00"]), Kind::Bill);
+        assert_eq!(of(&["ACCOUNT STATEMENT", "Beginning balance 1,200.00"]), Kind::Statement);
+        assert_eq!(of(&["Dear Ms Brown,", "thank you for your letter."]), Kind::Other);
+    }
+
+    #[test]
+    fn small_print_makes_no_statement_of_a_bill() {
+        assert_eq!(of(&["TOTAL 4.00", "THIS WILL APPEAR ON YOUR BANK STATEMENT AS CORNER CAFE"]), Kind::Bill);
+        assert_eq!(of(&["Beginning balance 20.00", "Amount due 45.00"]), Kind::Bill);
+    }
+}

@@ -357,10 +357,16 @@ mod tests {
             "l2/O3/2018",
             "Date: 12-Q3-18",
             "Dater12/03/18 21:30",
+            "DATE 12/03/2018",
             "12. 03-18 14:37",
         ] {
             assert_eq!(read(text, false).as_deref(), Some("2018-03-12"), "{text}");
         }
+    }
+
+    #[test]
+    fn a_label_that_is_glued_to_a_date_takes_no_digit_of_it() {
+        assert_ne!(read("DATE12/03/2018", false).as_deref(), Some("2018-03-02"));
     }
 
     #[test]

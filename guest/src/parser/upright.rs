@@ -293,6 +293,24 @@ mod tests {
         assert_eq!(Upright::new(&level).lines, level.lines);
     }
 
+    /// Names left, and each price on a row of its own at the right: no slant, though one would bring them together.
+    #[test]
+    fn prices_below_their_items_are_no_slant() {
+        let mut lines = Vec::new();
+        for row in 0..8 {
+            let top = 0.2 + 0.04 * row as f32;
+            lines.push(("ITEM", [0.1, top, 0.3, 0.016], None));
+            lines.push(("4.00", [0.8, top + 0.02, 0.1, 0.016], None));
+        }
+        for row in 0..3 {
+            let top = 0.6 + 0.02 * row as f32;
+            lines.push(("TOTAL", [0.1, top, 0.2, 0.016], None));
+            lines.push(("32.00", [0.8, top, 0.1, 0.016], None));
+        }
+        let document = document(&lines);
+        assert_eq!(Upright::new(&document).lines, document.lines);
+    }
+
     proptest! {
         #[test]
         fn any_boxes_are_survived(

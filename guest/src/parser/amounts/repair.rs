@@ -236,6 +236,12 @@ mod tests {
     }
 
     #[test]
+    fn only_what_begins_as_the_sign_says_a_currency() {
+        let mended = |text: &str| Repaired::new(text).text;
+        assert_eq!((mended("RH7.40").as_str(), mended("KM12.50").as_str()), ("RM7.40", "12.50"));
+    }
+
+    #[test]
     fn the_rest_is_left_alone() {
         for text in [
             "12.50",
@@ -258,6 +264,12 @@ mod tests {
             "GST 6. 00 %",
             "TOTAL 3 15",
             "1.25S7",
+            "|12.50",
+            "[12.50]",
+            "?12.50",
+            "§12.50",
+            "PM12:30",
+            "BM20-15",
         ] {
             assert_eq!(Repaired::new(text).text, text);
         }
