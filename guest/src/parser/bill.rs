@@ -1,6 +1,7 @@
 //! Whether a page is a bill at all.
 
 use super::amounts;
+use super::lists::{List, list};
 use super::rows::Row;
 use super::words::Words;
 
@@ -17,16 +18,16 @@ pub(super) enum Kind {
 
 /// Says what a page is.
 pub(super) fn kind(rows: &[Row]) -> Kind {
-    const ACCOUNTS: [&str; 2] = [
-        "ACCOUNT STATEMENT, BANK STATEMENT, STATEMENT OF ACCOUNT",
-        "BEGINNING BALANCE, OPENING BALANCE, ENDING BALANCE, CLOSING BALANCE",
+    const ACCOUNTS: [List; 2] = [
+        list("ACCOUNT STATEMENT, BANK STATEMENT, STATEMENT OF ACCOUNT"),
+        list("BEGINNING BALANCE, OPENING BALANCE, ENDING BALANCE, CLOSING BALANCE"),
     ];
     let mut kind = Kind::Other;
     // A bill may name one of them in its small print; together they are an account's.
     let mut said = [false; ACCOUNTS.len()];
     for cell in rows.iter().flat_map(|row| &row.cells) {
         let words = Words::new(&cell.text);
-        for (said, phrases) in said.iter_mut().zip(ACCOUNTS) {
+        for (said, phrases) in said.iter_mut().zip(&ACCOUNTS) {
             *said = *said || words.has_any(phrases);
         }
         if said.iter().all(|said| *said) {
@@ -36,7 +37,7 @@ pub(super) fn kind(rows: &[Row]) -> Kind {
             continue;
         }
         let is_priced = || amounts::scan(&cell.text).iter().any(|a| a.has_cents() || a.mark.is_some());
-        if words.has_any("RECEIPT, INVOICE, TOTAL, CASH BILL") || is_priced() {
+        if words.has_any(&const { list("RECEIPT, INVOICE, TOTAL, CASH BILL") }) || is_priced() {
             kind = Kind::Bill;
         }
     }

@@ -81,10 +81,16 @@ pub(super) fn known(code: &str) -> Option<&'static str> {
     CODES.split(' ').find(|known| *known == code)
 }
 
+/// Bytes of the longest one.
+const LONGEST_MARK: usize = 4;
+
 /// What a sign or code at an amount says; the token in upper case, with nothing around it.
 pub(super) fn mark(token: &str) -> Option<Mark> {
     if token == "$" {
         return Some(Mark::Dollar);
+    }
+    if token.len() > LONGEST_MARK {
+        return None;
     }
     let (_, code) = MARKS.iter().find(|(sign, _)| *sign == token)?;
     Some(Mark::Code(code))
@@ -133,7 +139,7 @@ pub(super) fn named(words: &str) -> Option<Mark> {
 fn marks_in(text: &str) -> impl Iterator<Item = Mark> + '_ {
     let found = text
         .split(|c: char| c.is_whitespace() || c.is_ascii_digit() || (c.is_ascii_punctuation() && c != '$'))
-        .filter(|token| !token.is_empty() && token.len() <= 8)
+        .filter(|token| !token.is_empty() && token.len() <= LONGEST_MARK)
         .filter_map(move |token| Some((token, mark(&token.to_uppercase())?)));
     found.filter(|(token, mark)| says_currency(text, token, *mark)).map(|(_, mark)| mark)
 }
@@ -182,6 +188,9 @@ mod tests {
         assert!(CODES.split(' ').all(|code| code.len() == 3));
         for (_, code) in MARKS {
             assert_eq!(known(code), Some(code));
+        }
+        for (sign, code) in MARKS {
+            assert_eq!(mark(sign), Some(Mark::Code(code)), "{sign}");
         }
         assert_eq!(known("XYZ"), None);
         assert_eq!(known("usd"), None);

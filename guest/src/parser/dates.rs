@@ -1,5 +1,8 @@
 //! The day on a receipt.
 
+use std::borrow::Cow;
+
+use super::lists::{List, list};
 use super::rows::Row;
 use super::words::Words;
 use crate::receipt::{Date, Field, Why};
@@ -22,11 +25,12 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
         let Some(date) = found.date(month_first) else { continue };
         let words = Words::new(&row.text());
         let mut sure: f32 = 0.85;
-        let labelled = words.has_any(LABELS);
+        let labelled = words.has_any(&LABELS);
         if labelled {
             sure += 0.12;
         }
-        if words.has_any("DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, DELIVERY, UNTIL, BEFORE, SINCE") {
+        if words.has_any(&const { list("DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, DELIVERY, UNTIL, BEFORE, SINCE") })
+        {
             sure -= 0.45;
         }
         if found.is_ambiguous() && !us && !(found.certainly_day_first() || found.certainly_month_first()) {
@@ -123,7 +127,7 @@ fn scan(text: &str) -> Vec<Found> {
     if text.bytes().filter(u8::is_ascii_digit).count() < 3 {
         return Vec::new();
     }
-    let pieces = pieces(&mended(text));
+    let pieces = pieces(mended(text).as_ref());
     let mut found = Vec::new();
     let mut at = 0;
     while at < pieces.len() {
@@ -139,12 +143,15 @@ fn scan(text: &str) -> Vec<Found> {
 }
 
 /// The text with digits in dates in place of the letters that OCR takes them for: `O7/01/18`, `25-Q1-16`, `Dater11/03/18`.
-fn mended(text: &str) -> String {
-    let is_labelled = Words::new(text).has_any(LABELS);
-    text.split_inclusive(char::is_whitespace).map(|word| mended_word(word, is_labelled)).collect()
+fn mended(text: &str) -> Cow<'_, str> {
+    if text.bytes().filter(|byte| matches!(byte, b'/' | b'-')).count() < 2 {
+        return Cow::Borrowed(text);
+    }
+    let is_labelled = Words::new(text).has_any(&LABELS);
+    Cow::Owned(text.split_inclusive(char::is_whitespace).map(|word| mended_word(word, is_labelled)).collect())
 }
 
-const LABELS: &str = "DATE, DATUM, FECHA, TARIKH, DATA";
+const LABELS: List = list("DATE, DATUM, FECHA, TARIKH, DATA");
 
 fn mended_word(word: &str, is_labelled: bool) -> String {
     const GLUED: [&str; 4] = ["Date", "DATE", "Datum", "Tarikh"];
@@ -186,16 +193,15 @@ fn glued(before: Option<&Piece>) -> bool {
 
 fn match_date(pieces: &[Piece]) -> Option<(Found, usize)> {
     use Piece::{Mark, Month, Number, Space};
+    if !matches!(pieces.first(), Some(Number(..) | Month(_))) {
+        return None;
+    }
     let bare: Vec<(usize, Piece)> =
         pieces.iter().copied().enumerate().filter(|(_, piece)| *piece != Space).take(6).collect();
     let piece = |at: usize| bare.get(at).map(|&(_, piece)| piece);
     let length = |last: usize| bare.get(last).map_or(pieces.len(), |&(at, _)| at + 1);
     let is_mark = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | '\'')));
     let is_soft = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | ',' | '\'')));
-    let starts = pieces.first().is_some_and(|p| *p != Space);
-    if !starts {
-        return None;
-    }
     match piece(0)? {
         // 2018-03-12, 2018/3/12
         Number(y, 4) if is_mark(1) => match (piece(2)?, piece(3), piece(4)) {

@@ -2,7 +2,8 @@
 
 use super::amounts;
 use super::dates;
-use super::words::{Words, is_listed, phrases};
+use super::lists::{List, list};
+use super::words::Words;
 
 /// What a line at the top is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,15 @@ pub(super) enum Kind {
 }
 
 /// Forms of a company's name in law. Generic words of many languages; no company's own name.
-const LEGAL: &str = "\
+const LEGAL: List = list(
+    "\
     SDN BHD, SDN, BHD, S B, SB, PLT, PTE LTD, PTE, PTY LTD, LTD, LIMITED, LLC, LLP, INC, CORP, CORPORATION, GMBH, \
-    AG, KG, OHG, EK, UG, SARL, SAS, EURL, SRL, SPA, SNC, BV, NV, LDA, LTDA, PLC, OY, AB, APS, SP Z O O, KFT, SN BHD, SDN BND, SDN BHO";
+    AG, KG, OHG, EK, UG, SARL, SAS, EURL, SRL, SPA, SNC, BV, NV, LDA, LTDA, PLC, OY, AB, APS, SP Z O O, KFT, SN BHD, SDN BND, SDN BHO",
+);
 
 /// Words that businesses call themselves by, in the languages whose receipts are common.
-const BUSINESS: &str = "\
+const BUSINESS: List = list(
+    "\
     ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO, HOLDINGS, GROUP, VENTURE, VENTURES, RESOURCES, INDUSTRIES, \
     SERVICES, SERVICE, STATION, MARKETING, DISTRIBUTION, DISTRIBUTOR, RETAIL, INTERNATIONAL, NIAGA, PERNIAGAAN, \
     RESTAURANT, RESTORAN, RESTAURANTE, RISTORANTE, CAFE, COFFEE, KOPITIAM, BISTRO, BAR, PUB, GRILL, KITCHEN, BAKERY, \
@@ -45,56 +49,67 @@ const BUSINESS: &str = "\
     GROCERY, EMPORIUM, BOUTIQUE, FASHION, SHOES, JEWELLERS, FLORIST, HANDICRAFT, GIFT, GIFTS, HARDWARE, MACHINERY, \
     ELECTRICAL, ELECTRONICS, MOTOR, MOTORS, TYRE, PETROL, PETRO, AUTO, STATIONERY, BOOK, BOOKS, BOOKSTORE, \
     BOOKSTORES, PAPER, PRINT, PRINTING, FURNITURE, FURNISHING, DECO, HOUSE, HOME, CENTRE, CENTER, BANK, PARKING, \
-    TRANSPORT, LOGISTICS, TELECOMMUNICATIONS, BAECKEREI, CASH CARRY, MAKER, BORONG";
+    TRANSPORT, LOGISTICS, TELECOMMUNICATIONS, BAECKEREI, CASH CARRY, MAKER, BORONG",
+);
 
-const TITLE: &str = "\
+const TITLE: List = list(
+    "\
     INVOICE, TAX INVOICE, SIMPLIFIED TAX INVOICE, RECEIPT, TAX RECEIPT, OFFICIAL RECEIPT, CASH RECEIPT, CASH BILL, \
     CASH SALES, CASH SALE, CASH, BILL, GUEST CHECK, CHECK, SALES RECEIPT, SALES INVOICE, COPY, CUSTOMER COPY, \
     MERCHANT COPY, DUPLICATE, REPRINT, ORIGINAL, STATEMENT, QUOTATION, DELIVERY ORDER, RECHNUNG, QUITTUNG, BELEG, \
-    FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT";
-const OTHER_STARTS: &str = "\
+    FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT",
+);
+const OTHER_STARTS: List = list(
+    "\
     WELCOME, THANK, THANKS, TQ, TERIMA KASIH, DANKE, VIELEN DANK, MERCI, GRACIAS, GRAZIE, OBRIGADO, BEDANKT, PLEASE, PLS, YOUR, GOODS, VISIT, FOR, TABLE, ORDER, CASHIER, COUNTER, SHIFT, \
     TERMINAL, SERVER, STAFF, WAITER, OPERATOR, PAX, GUEST, GUESTS, MEMBER, CUSTOMER, INVOICE, RECEIPT, BILL NO, REF, \
     REG, POS, TRANS, TRANSACTION, DATE, TIME, PAYMENT, TAKE AWAY, DINE IN, EAT IN, SHOPPING HOURS, OPENING HOURS, \
-    BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE";
-const STREET: &str = "\
+    BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE",
+);
+const STREET: List = list(
+    "\
     JALAN, JLN, JL, LORONG, LRG, PERSIARAN, LEBUH, LEBUHRAYA, TAMAN, TMN, KAMPUNG, KAWASAN, BANDAR, SEKSYEN, \
     KOMPLEKS, PLAZA, STREET, STR, ROAD, RD, AVENUE, AVE, BOULEVARD, BLVD, LANE, LN, DRIVE, HIGHWAY, HWY, SQUARE, \
     PKWY, PARKWAY, ROUTE, SUITE, STE, FLOOR, FLR, GROUND, LEVEL, BLOCK, BLK, UNIT, STRASSE, PLATZ, RUE, CALLE, \
-    AVENIDA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, IMPASSE, ZONE";
+    AVENIDA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, IMPASSE, ZONE",
+);
 /// How streets end in German and Dutch: `Hauptstrasse 12`, `Kerkstraat 8`.
 const STREET_ENDS: [&str; 9] = ["STRASSE", "STR", "STRAAT", "WEG", "GASSE", "PLATZ", "ALLEE", "LAAN", "PLEIN"];
-const ADDRESS_STARTS: &str = "\
+const ADDRESS_STARTS: List = list(
+    "\
     NO, LOT, BLK, BLOCK, LEVEL, UNIT, JALAN, JLN, LORONG, SUITE, PO BOX, P O BOX, GROUND FLOOR, NO LOT, BATU, KG, \
-    OFF";
-const CONTACT: &str = "\
+    OFF",
+);
+const CONTACT: List = list(
+    "\
     TEL, TELEPHONE, TELEFON, PHONE, FAX, FAKS, EMAIL, E MAIL, MOBILE, HP, H P, HOTLINE, CARELINE, WHATSAPP, \
-    WHATSAPPS, WWW, HTTP, HTTPS, CONTACT, FON";
+    WHATSAPPS, WWW, HTTP, HTTPS, CONTACT, FON",
+);
 
 /// Whether the words hold a legal form of a company.
 pub(super) fn is_legal(words: &Words) -> bool {
-    words.has_any(LEGAL) || phrases(DOTTED).any(|form| words.ends_with(form))
+    words.has_any(&LEGAL) || DOTTED.phrases().any(|form| words.ends_with(form))
 }
 
 /// Forms that are written with points, letter by letter, as words at the end of a name: `S.R.L.`, `B.V.`
-const DOTTED: &str = "S R L, S L, S A, S P A, S N C, B V, N V, L L C, L L P, G M B H, P L C, S A S, S A R L";
+const DOTTED: List = list("S R L, S L, S A, S P A, S N C, B V, N V, L L C, L L P, G M B H, P L C, S A S, S A R L");
 
 /// Whether the words say that this is a business.
 pub(super) fn is_business(words: &Words) -> bool {
-    words.has_any(BUSINESS)
+    words.has_any(&BUSINESS)
 }
 
 /// Whether the text is the rest of a name that began above: every word is one that any company may have, and one of them
 /// is the kind that ends a name.
 pub(super) fn is_rest_of_name(words: &Words) -> bool {
-    const ENDS: &str = "ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO";
-    (is_legal(words) || words.has_any(ENDS)) && words.len() <= 4 && own_words(words) == 0
+    const ENDS: List = list("ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO");
+    (is_legal(words) || words.has_any(&ENDS)) && words.len() <= 4 && own_words(words) == 0
 }
 
 /// Whether it begins as only the rest of a name can: `ENTERPRISE (NORTH) SDN BHD`, `(M) SDN BHD`, `& SONS`.
 pub(super) fn begins_in_the_middle(text: &str, words: &Words) -> bool {
-    const MIDDLE: &str = "ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO, M, SDN, BHD, HOLDINGS, MARKETING, AND";
-    text.starts_with(['&', '+']) || words.starts_with_any(MIDDLE)
+    const MIDDLE: List = list("ENTERPRISE, ENTERPRISES, TRADING, COMPANY, CO, M, SDN, BHD, HOLDINGS, MARKETING, AND");
+    text.starts_with(['&', '+']) || words.starts_with_any(&MIDDLE)
 }
 
 /// Whether more has to follow: `HARDWARE &`.
@@ -105,15 +120,13 @@ pub(super) fn is_cut_off(text: &str) -> bool {
 
 /// How many of the words are not ones that any company may have.
 pub(super) fn own_words(words: &Words) -> usize {
-    let generic = |word: &&str| {
-        is_listed(word, LEGAL) || is_listed(word, BUSINESS) || matches!(*word, "M" | "CO" | "KL" | "S" | "B" | "AND")
-    };
+    let generic =
+        |word: &&str| LEGAL.has(word) || BUSINESS.has(word) || matches!(*word, "M" | "CO" | "KL" | "S" | "B" | "AND");
     words.len() - words.iter().filter(generic).count()
 }
 
 /// Says what a line at the top is.
-pub(super) fn classify(text: &str) -> Kind {
-    let words = Words::new(text);
+pub(super) fn classify(text: &str, words: &Words) -> Kind {
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let joined: Vec<&str> = words.iter().collect();
@@ -121,32 +134,34 @@ pub(super) fn classify(text: &str) -> Kind {
     if let Some(kind) = party_label(&joined) {
         return kind;
     }
-    if is_listed(&joined, TITLE) || (words.len() <= 5 && words.has_any("TAX INVOICE, OFFICIAL RECEIPT, TAX RECEIPT")) {
+    if TITLE.has(&joined)
+        || (words.len() <= 5 && words.has_any(&const { list("TAX INVOICE, OFFICIAL RECEIPT, TAX RECEIPT") }))
+    {
         return Kind::Title;
     }
-    if is_items_head(&words) {
+    if is_items_head(words) {
         return Kind::Items;
     }
-    if is_tax_number(&words, digits) {
+    if is_tax_number(words, digits) {
         return Kind::TaxNumber;
     }
-    let legal = is_legal(&words);
-    if !legal && is_registration(text, &words, letters, digits) {
+    let legal = is_legal(words);
+    if !legal && is_registration(text, words, letters, digits) {
         return Kind::Registration;
     }
-    if !legal && (words.has_any(CONTACT) || is_net_address(text)) || (digits >= 7 && letters == 0) {
+    if !legal && (words.has_any(&CONTACT) || is_net_address(text)) || (digits >= 7 && letters == 0) {
         return Kind::Contact;
     }
     if letters < 2 || digits > letters || dates::parse(text, false).is_some() {
-        return if is_address(text, &words, digits) { Kind::Address } else { Kind::Other };
+        return if is_address(text, words, digits) { Kind::Address } else { Kind::Other };
     }
     if amounts::scan(text).iter().any(amounts::Amount::has_cents) {
         return Kind::Other;
     }
-    if words.starts_with_any(OTHER_STARTS) && !legal {
+    if words.starts_with_any(&OTHER_STARTS) && !legal {
         return Kind::Other;
     }
-    if !legal && is_address(text, &words, digits) {
+    if !legal && is_address(text, words, digits) {
         return Kind::Address;
     }
     // `TABLE : 7`, `OUTLET: J18`; but `OWN BY: CHEF LEE SDN BHD` names the owner.
@@ -167,21 +182,23 @@ fn party_label(words: &str) -> Option<Kind> {
 
 /// Whether it is the head of the table of items.
 pub(super) fn is_items_head(words: &Words) -> bool {
-    const HEADS: &str = "\
+    const HEADS: List = list(
+        "\
         QTY, QUANTITY, DESCRIPTION, DESC, ITEM, ITEMS, PRICE, AMOUNT, AMT, UNIT PRICE, U PRICE, TOTAL, RATE, CODE, \
-        DISC, U P";
-    let heads = phrases(HEADS).filter(|head| words.has(head)).count();
+        DISC, U P",
+    );
+    let heads = words.count(&HEADS);
     heads >= 2 || (heads == 1 && words.len() == 1)
 }
 
 fn is_tax_number(words: &Words, digits: usize) -> bool {
-    let tax = words.has_any("GST, VAT, TIN, SST, ABN, USTID, UST IDNR, TVA, BTW, NIF, CIF, EIN");
-    tax && (digits >= 6 || words.has_any("ID, NO, REG, NUMBER, NR"))
+    let tax = words.has_any(&const { list("GST, VAT, TIN, SST, ABN, USTID, UST IDNR, TVA, BTW, NIF, CIF, EIN") });
+    tax && (digits >= 6 || words.has_any(&const { list("ID, NO, REG, NUMBER, NR") }))
 }
 
 /// `(933109-X)`, `CO. REG. NO. : 795225-A`, `1202152-P`.
 fn is_registration(text: &str, words: &Words, letters: usize, digits: usize) -> bool {
-    let named = words.has_any("CO REG, COREG, CO NO, COMPANY NO, COMPANY REG, REG NO, BR NO, ROC, ROC NO, BRN, REGISTRATION NO, BUSINESS REG, REGISTRATION");
+    let named = words.has_any(&const { list("CO REG, COREG, CO NO, COMPANY NO, COMPANY REG, REG NO, BR NO, ROC, ROC NO, BRN, REGISTRATION NO, BUSINESS REG, REGISTRATION") });
     let bare = text.trim_matches(|c: char| !c.is_alphanumeric());
     let is_number = (5..=10).contains(&digits) && letters <= 4 && bare.len() <= 14 && letters > 0 && words.len() <= 4;
     let without_no = words.starts_with("NO") && words.len() <= 3 && letters <= 3 && digits >= 5;
@@ -196,14 +213,14 @@ fn is_net_address(text: &str) -> bool {
 
 fn is_address(text: &str, words: &Words, digits: usize) -> bool {
     let postcode = words.iter().any(|w| w.len() == 5 && w.bytes().all(|b| b.is_ascii_digit()));
-    let starts = words.starts_with_any(ADDRESS_STARTS);
+    let starts = words.starts_with_any(&ADDRESS_STARTS);
     let ends_as_street = |word: &str| STREET_ENDS.iter().any(|end| word.len() > end.len() && word.ends_with(end));
-    let street = words.has_any(STREET) || (digits > 0 && words.iter().any(ends_as_street));
+    let street = words.has_any(&STREET) || (digits > 0 && words.iter().any(ends_as_street));
     let commas = text.matches(',').count();
     let house_number = text.starts_with(|c: char| c.is_ascii_digit());
     postcode && words.len() >= 2
         || starts && (digits > 0 || commas > 0)
-        || street && (digits > 0 || commas > 0 || words.starts_with_any(STREET))
+        || street && (digits > 0 || commas > 0 || words.starts_with_any(&STREET))
         || house_number && commas > 0
         || commas >= 2
         || text.ends_with(',')
@@ -250,7 +267,7 @@ mod tests {
             ("From:", Kind::SellerLabel),
             ("Bill To", Kind::BuyerLabel),
         ] {
-            assert_eq!(classify(text), kind, "{text}");
+            assert_eq!(classify(text, &Words::new(text)), kind, "{text}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the words at an amount say that it is.
 
+use super::lists::{List, list};
 use super::words::Words;
 
 /// What an amount is called.
@@ -26,122 +27,150 @@ pub(super) enum Label {
 }
 
 /// Words that are known in spite of a misread letter.
-const KNOWN: &str = "\
+const KNOWN: List = list(
+    "\
     TOTAL, SUBTOTAL, CHANGE, ROUNDING, ROUNDED, AMOUNT, PAYABLE, TENDERED, DISCOUNT, JUMLAH, INCLUSIVE, EXCLUDING, \
-    RECEIVED, PAYMENT";
+    RECEIVED, PAYMENT",
+);
 /// Words of their own that are one letter from a known one.
-const NOT_MISREAD: &str = "CHARGE, CHANCE, MOUNT, SOUNDING, DISCOUNTS, CHANGES, EXCLUSIVE, PAYMENTS";
+const NOT_MISREAD: List = list("CHARGE, CHANCE, MOUNT, SOUNDING, DISCOUNTS, CHANGES, EXCLUSIVE, PAYMENTS");
 /// What merged words are taken apart into.
-const PIECES: &str = "\
+const PIECES: List = list(
+    "\
     TOTAL, SUB, GRAND, NETT, NET, SALES, AMOUNT, AMT, GST, TAX, VAT, RM, EUR, USD, CASH, QTY, DUE, ROUNDED, ROUNDING, \
-    INCL, EXCL, INCLUSIVE, EXCLUDING, PAYABLE, CHANGE, PAID, ITEMS, ITEM, FINAL, BILL, JUMLAH";
+    INCL, EXCL, INCLUSIVE, EXCLUDING, PAYABLE, CHANGE, PAID, ITEMS, ITEM, FINAL, BILL, JUMLAH",
+);
 
-const SUBTOTAL: &str = "\
+const SUBTOTAL: List = list(
+    "\
     SUBTOTAL, SUB TOTAL, SUBTTL, SUB TTL, ZWISCHENSUMME, SOUS TOTAL, TOTAL HT, TOTAL HORS, SUBTOTAAL, TUSSENTOTAAL, \
     SUBTOTALE, NETTO, NETTOBETRAG, EXCLUDING, EXCLUSIVE, EXCLUDE, EXCLUDED, EXCL, EXC, TOTAL BEFORE, BEFORE TAX, \
-    BEFORE GST, TOTAL NET OF, BASE IMPONIBLE, IMPONIBILE, SUB JUMLAH, TOTAL PARCIAL";
-const COUNT: &str = "\
+    BEFORE GST, TOTAL NET OF, BASE IMPONIBLE, IMPONIBILE, SUB JUMLAH, TOTAL PARCIAL",
+);
+const COUNT: List = list(
+    "\
     QTY, QUANTITY, ITEM, ITEMS, PCS, PIECES, UNITS, ARTICLES, ARTIKEL, ARTICULOS, ARTICOLI, ARTIGOS, POINTS, POINT, \
-    LITRE, LITRES, PAX, GUESTS, COVERS, HOURS, WEIGHT, TRANSACTION, TRANSACTIONS, NO OF, NUMBER OF, KUANTITI";
-const REDUCTION: &str = "\
+    LITRE, LITRES, PAX, GUESTS, COVERS, HOURS, WEIGHT, TRANSACTION, TRANSACTIONS, NO OF, NUMBER OF, KUANTITI",
+);
+const REDUCTION: List = list(
+    "\
     DISCOUNT, DISC, SAVING, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP, \
-    GRATUITY, SUGGESTED, DISKAUN, DESCUENTO, SCONTO, DESCONTO, KORTING, ERSPARNIS";
+    GRATUITY, SUGGESTED, DISKAUN, DESCUENTO, SCONTO, DESCONTO, KORTING, ERSPARNIS",
+);
 /// Of an account, not of this sale.
-const ACCOUNT: &str = "\
+const ACCOUNT: List = list(
+    "\
     PREVIOUS BALANCE, OPENING BALANCE, BEGINNING BALANCE, CLOSING BALANCE, ENDING BALANCE, BALANCE FORWARD, \
-    BALANCE BROUGHT, CARD BALANCE, POINTS BALANCE, BALANCE POINTS";
-const TAX: &str = "\
-    TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS, CUKAI, MEHRWERTSTEUER";
-const INCLUSIVE: &str = "INCL, INCLUSIVE, INCLUDING, INCLUDES, INCLUDED, INCLUDE, INC, WITH, TTC, INKL, PAYABLE";
-const ROUNDING: &str = "\
+    BALANCE BROUGHT, CARD BALANCE, POINTS BALANCE, BALANCE POINTS",
+);
+const TAX: List = list(
+    "\
+    TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS, CUKAI, MEHRWERTSTEUER",
+);
+const INCLUSIVE: List = list("INCL, INCLUSIVE, INCLUDING, INCLUDES, INCLUDED, INCLUDE, INC, WITH, TTC, INKL, PAYABLE");
+const ROUNDING: List = list(
+    "\
     ROUNDED, ROUNDING, ROUND, ADJ, ADJUSTMENT, RNDG, RND, RUNDUNG, PELARASAN, PENGGENAPAN, ARRONDI, REDONDEO, \
-    ARROTONDAMENTO, AFRONDING, ARREDONDAMENTO";
-const CHANGE: &str = "\
+    ARROTONDAMENTO, AFRONDING, ARREDONDAMENTO",
+);
+const CHANGE: List = list(
+    "\
     CHANGE, RUCKGELD, WECHSELGELD, RENDU, RENDU MONNAIE, CAMBIO, WISSELGELD, RESTE, BAKI, CHG DUE, RESZTA, RESTO, \
-    TROCO, VUELTO, TERUG";
-const TENDERED: &str = "\
+    TROCO, VUELTO, TERUG",
+);
+const TENDERED: List = list(
+    "\
     TENDERED, TENDER, TEND, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
     EFECTIVO, CONTANT, CONTANTI, CONTANTE, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY, DINHEIRO, NUMERARIO, PAGAMENTO, \
-    BAYARAN, RINGGIT";
-const CARD: &str = "\
+    BAYARAN, RINGGIT",
+);
+const CARD: List = list(
+    "\
     VISA, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
-    CARTE, KARTE, TARJETA, CONTACTLESS, CARTAO, MULTIBANCO, CARTA";
-const DUE: &str = "\
+    CARTE, KARTE, TARJETA, CONTACTLESS, CARTAO, MULTIBANCO, CARTA",
+);
+const DUE: List = list(
+    "\
     AMOUNT DUE, AMT DUE, BALANCE DUE, TOTAL DUE, TOTAL PAYABLE, AMOUNT PAYABLE, AMT PAYABLE, NET PAYABLE, AMOUNT TO \
     PAY, TO PAY, TO BE PAID, A PAYER, ZU ZAHLEN, ZU BEZAHLEN, ZAHLBETRAG, RECHNUNGSBETRAG, RECHNUNGSSUMME, \
     TE BETALEN, ATT BETALA, AT BETALE, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, INVOICE TOTAL, \
-    TOTAL OWING, DA PAGARE, PERLU DIBAYAR";
-const TOTAL: &str = "\
+    TOTAL OWING, DA PAGARE, PERLU DIBAYAR",
+);
+const TOTAL: List = list(
+    "\
     TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, SUMMA, RAZEM, \
-    IMPORTE, TOTALS";
+    IMPORTE, TOTALS",
+);
 
 /// Says what an amount with these words at it is; none where the words name an item or nothing.
 pub(super) fn classify(words: Words) -> Option<Label> {
-    let words = words.pieced(KNOWN, PIECES).corrected(KNOWN, NOT_MISREAD);
+    let words = words.pieced(&KNOWN, &PIECES).corrected(&KNOWN, &NOT_MISREAD);
     if words.is_empty() {
         return None;
     }
-    let total = words.has_any(TOTAL);
-    let inclusive = words.has_any(INCLUSIVE);
-    if words.has_any(SUBTOTAL) {
+    let total = words.has_any(&TOTAL);
+    let inclusive = words.has_any(&INCLUSIVE);
+    if words.has_any(&SUBTOTAL) {
         return Some(Label::Subtotal);
     }
-    if words.has_any(ROUNDING) {
+    if words.has_any(&ROUNDING) {
         let rounded = total && (words.has("AFTER") || words.has("ROUNDED") || words.has("WITH"));
         return Some(if rounded { Label::Total(100) } else { Label::Rounding });
     }
-    if words.has_any(ACCOUNT) || words.has_any(REDUCTION) && !words.has("AFTER") {
+    if words.has_any(&ACCOUNT) || words.has_any(&REDUCTION) && !words.has("AFTER") {
         return Some(Label::Other);
     }
-    if words.has_any(DUE) || words.len() == 1 && words.has("DUE") {
+    if words.has_any(&DUE) || words.len() == 1 && words.has("DUE") {
         let change = words.has("CHANGE");
         return Some(if change { Label::Change } else { Label::Total(95) });
     }
-    if words.has_any(CHANGE) {
+    if words.has_any(&CHANGE) {
         return Some(Label::Change);
     }
-    if inclusive && words.has_any("AMOUNT, AMT") {
+    if inclusive && words.has_any(&const { list("AMOUNT, AMT") }) {
         return Some(Label::Total(87));
     }
-    if words.has_any(TAX) && !(inclusive && total) && !words.has_any("NETT, GRAND") {
+    if words.has_any(&TAX) && !(inclusive && total) && !words.has_any(&const { list("NETT, GRAND") }) {
         return Some(Label::Tax);
     }
-    if words.starts_with_any(TAX) && !words.has("TOTAL INCL") {
+    if words.starts_with_any(&TAX) && !words.has("TOTAL INCL") {
         return Some(Label::Tax);
     }
     if total {
         return Some(of_total(&words, inclusive));
     }
     // Somewhere in a sentence these are an item or an entry of an account: they name an amount only at the start.
-    if words.starts_with_any(CARD) || words.has_any("CREDIT CARD, DEBIT CARD") {
+    if words.starts_with_any(&CARD) || words.has_any(&const { list("CREDIT CARD, DEBIT CARD") }) {
         return Some(Label::Card);
     }
-    if words.starts_with_any(TENDERED) || words.has_any("TENDERED, TENDER, RECEIVED, PAID") {
+    if words.starts_with_any(&TENDERED) || words.has_any(&const { list("TENDERED, TENDER, RECEIVED, PAID") }) {
         return Some(Label::Tendered);
     }
-    if words.has_any("NET AMOUNT, NETT AMOUNT, NET AMT, NETT AMT, NETT") {
+    if words.has_any(&const { list("NET AMOUNT, NETT AMOUNT, NET AMT, NETT AMT, NETT") }) {
         return Some(Label::Total(80));
     }
-    if words.has_any("AMOUNT, AMT, BETRAG, MONTANT") && words.len() <= 5 {
+    if words.has_any(&const { list("AMOUNT, AMT, BETRAG, MONTANT") }) && words.len() <= 5 {
         return Some(Label::Total(55));
     }
     if words.starts_with("BALANCE") && words.len() <= 2 {
         return Some(Label::Total(50));
     }
-    if words.has_any("SERV, SERVICE, SVC, SRV, SVR") && words.has_any("CHARGE, CHG, CHRG, CHR, CHARGES") {
+    if words.has_any(&const { list("SERV, SERVICE, SVC, SRV, SVR") })
+        && words.has_any(&const { list("CHARGE, CHG, CHRG, CHR, CHARGES") })
+    {
         return Some(Label::Service);
     }
-    words.has_any(COUNT).then_some(Label::Other)
+    words.has_any(&COUNT).then_some(Label::Other)
 }
 
 fn of_total(words: &Words, inclusive: bool) -> Label {
-    if words.has_any("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") && !inclusive {
+    if words.has_any(&const { list("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") }) && !inclusive {
         return Label::Tendered;
     }
-    if words.has_any(COUNT) && !inclusive || words.has_any("SUPPLIES, SUPPLY, TAXABLE") {
+    if words.has_any(&COUNT) && !inclusive || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") }) {
         return Label::Other;
     }
-    if words.has_any("GRAND, FINAL, NETT, NET, AFTER") {
+    if words.has_any(&const { list("GRAND, FINAL, NETT, NET, AFTER") }) {
         return Label::Total(92);
     }
     if inclusive {

@@ -12,6 +12,7 @@ mod dates;
 mod halves;
 mod header;
 mod labels;
+mod lists;
 mod page;
 mod rows;
 mod summary;

@@ -4,6 +4,7 @@ use super::amounts::{self, Amount};
 use super::currency::{self, Context};
 use super::dates;
 use super::labels::{self, Label};
+use super::lists::{List, list};
 use super::words::Words;
 use crate::receipt::{Field, Money, Receipt, Why};
 use crate::textract::SummaryField;
@@ -60,7 +61,7 @@ fn field_of<T>(value: T, field: &SummaryField) -> Field<T> {
 /// Textract calls balances, fees and charges TOTAL too; the words on the page tell.
 fn is_total(field: &SummaryField) -> bool {
     let words = Words::new(&field.label);
-    let other = words.has_any("BALANCE, FEE, CHARGES") && !words.has("DUE");
+    let other = words.has_any(&const { list("BALANCE, FEE, CHARGES") }) && !words.has("DUE");
     let named_otherwise = matches!(
         labels::classify(words),
         Some(Label::Subtotal | Label::Tax | Label::Rounding | Label::Change | Label::Other)
@@ -84,9 +85,9 @@ fn date<'f>(fields: &'f [SummaryField], context: &Context) -> Option<Field<crate
 
 /// Bills of doctors and hospitals have their date where Textract knows no name for it.
 fn is_dated_elsewhere(field: &SummaryField) -> bool {
-    const DATES: &str = "DATE OF VISIT, DATE OF SERVICE, SERVICE DATE, STATEMENT DATE, INVOICE DATE, BILL DATE";
+    const DATES: List = list("DATE OF VISIT, DATE OF SERVICE, SERVICE DATE, STATEMENT DATE, INVOICE DATE, BILL DATE");
     let label = Words::new(&field.label);
-    field.kind == "OTHER" && (label.has_any(DATES) || Words::new(&field.text).starts_with_any(DATES))
+    field.kind == "OTHER" && (label.has_any(&DATES) || Words::new(&field.text).starts_with_any(&DATES))
 }
 
 /// The value that Textract was surest of; the first of equals.

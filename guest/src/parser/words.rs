@@ -1,8 +1,22 @@
 //! Comparing printed words whatever their case, accents and punctuation, and in spite of a misread letter.
 
+use super::lists::{List, hash};
+
 /// The words of a text: upper case, without accents, split at everything that is no letter or digit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Words(Vec<String>);
+pub(super) struct Words(Vec<Word>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Word {
+    text: String,
+    hash: u16,
+}
+
+impl Word {
+    fn new(text: String) -> Self {
+        Self { hash: hash(&text), text }
+    }
+}
 
 impl Words {
     pub(super) fn new(text: &str) -> Self {
@@ -12,17 +26,17 @@ impl Words {
             if c.is_alphanumeric() {
                 fold(c, &mut word);
             } else if !is_within_word(c) && !word.is_empty() {
-                words.push(std::mem::take(&mut word));
+                words.push(Word::new(std::mem::take(&mut word)));
             }
         }
         if !word.is_empty() {
-            words.push(word);
+            words.push(Word::new(word));
         }
         Self(words)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
+        self.0.iter().map(|word| word.text.as_str())
     }
 
     pub(super) fn len(&self) -> usize {
@@ -34,7 +48,7 @@ impl Words {
     }
 
     pub(super) fn first(&self) -> Option<&str> {
-        self.0.first().map(String::as_str)
+        self.0.first().map(|word| word.text.as_str())
     }
 
     /// Whether the phrase (upper case, single spaces) stands in the text, word by word.
@@ -43,17 +57,26 @@ impl Words {
     }
 
     /// Whether one of the list's phrases stands in the text.
-    pub(super) fn has_any(&self, list: &str) -> bool {
-        // A bit for each first letter: most phrases begin with none of them.
-        let bit = |byte: u8| 1_u32 << (byte % 32);
-        let firsts = self.iter().filter_map(|word| word.bytes().next()).fold(0, |bits, byte| bits | bit(byte));
-        starting(list, |byte| firsts & bit(byte) != 0).any(|phrase| self.has(phrase))
+    pub(super) fn has_any(&self, list: &List) -> bool {
+        (0..self.0.len()).any(|at| self.one_stands_at(at, list))
     }
 
     /// Whether the text begins with one of the list's phrases.
-    pub(super) fn starts_with_any(&self, list: &str) -> bool {
-        let first = self.first().and_then(|word| word.as_bytes().first()).copied();
-        starting(list, |byte| Some(byte) == first).any(|phrase| self.starts_with(phrase))
+    pub(super) fn starts_with_any(&self, list: &List) -> bool {
+        self.one_stands_at(0, list)
+    }
+
+    /// How many of the list's phrases stand in the text.
+    pub(super) fn count(&self, list: &List) -> usize {
+        if !self.0.iter().any(|word| list.may_begin(word.hash)) {
+            return 0;
+        }
+        list.phrases().filter(|phrase| self.has(phrase)).count()
+    }
+
+    fn one_stands_at(&self, at: usize, list: &List) -> bool {
+        let Some(word) = self.0.get(at).filter(|word| list.may_begin(word.hash)) else { return false };
+        list.beginning(&word.text).any(|phrase| self.stands_at(at, phrase))
     }
 
     /// Whether the text begins with the phrase.
@@ -74,24 +97,28 @@ impl Words {
 
     /// Puts words together that OCR tore (T O T A L, TO TAL), and takes merged ones apart (GRANDTOTAL). `known`: what torn
     /// words may make; `pieces`: what merged ones may be made of.
-    pub(super) fn pieced(self, known: &str, pieces: &str) -> Self {
+    pub(super) fn pieced(self, known: &List, pieces: &List) -> Self {
         /// Letters of the longest torn word.
         const LONGEST: usize = 12;
-        let mut words: Vec<String> = Vec::with_capacity(self.0.len());
+        let mut words: Vec<Word> = Vec::with_capacity(self.0.len());
         let mut rest = self.0.as_slice();
         while let Some((first, others)) = rest.split_first() {
-            let spread = rest.iter().take(LONGEST).take_while(|word| word.chars().count() == 1).count();
+            let spread = rest.iter().take(LONGEST).take_while(|word| word.text.chars().count() == 1).count();
             let torn = [spread, 2].into_iter().find_map(|count| {
-                let joined = rest.get(..count).filter(|_| count > 1)?.concat();
-                is_listed(&joined, known).then_some((joined, count))
+                let parts = rest.get(..count).filter(|_| count > 1)?;
+                let joined: String = parts.iter().map(|word| word.text.as_str()).collect();
+                known.has(&joined).then_some((joined, count))
             });
             match torn {
                 Some((joined, count)) => {
-                    words.push(joined);
+                    words.push(Word::new(joined));
                     rest = rest.get(count..).unwrap_or_default();
                 }
                 None => {
-                    words.extend(apart(first, pieces).unwrap_or_else(|| vec![first.clone()]));
+                    match apart(&first.text, pieces) {
+                        Some(parts) => words.extend(parts.into_iter().map(|part| Word::new(part.to_owned()))),
+                        None => words.push(first.clone()),
+                    }
                     rest = others;
                 }
             }
@@ -100,46 +127,18 @@ impl Words {
     }
 
     /// Replaces each word that is one misread letter away from one of `known` by it.
-    pub(super) fn corrected(mut self, known: &str, not: &str) -> Self {
+    pub(super) fn corrected(mut self, known: &List, not: &List) -> Self {
         for word in &mut self.0 {
-            if is_listed(word, not) {
+            if not.has(&word.text) {
                 continue;
             }
-            if let Some(meant) = phrases(known).find(|known| is_near(word, known) || looks_like(word, known)) {
-                word.clear();
-                word.push_str(meant);
+            let is_meant = |known: &&str| is_near(&word.text, known) || looks_like(&word.text, known);
+            if let Some(meant) = known.phrases().find(is_meant) {
+                *word = Word::new(meant.to_owned());
             }
         }
         self
     }
-}
-
-/// The phrases of a list.
-pub(super) fn phrases(list: &str) -> impl Iterator<Item = &str> + Clone {
-    starting(list, |_| true)
-}
-
-/// The phrases of a list whose first byte is a wanted one. Reading a receipt is mostly looking for its words in lists, so the others
-/// are stepped over byte by byte, which is several times as fast as splitting the list.
-fn starting(list: &str, wanted: impl Fn(u8) -> bool + Clone) -> impl Iterator<Item = &str> + Clone {
-    let mut rest = list;
-    std::iter::from_fn(move || {
-        while let Some(&first) = rest.as_bytes().first() {
-            let end = rest.bytes().position(|byte| byte == b',').unwrap_or(rest.len());
-            let phrase = rest.get(..end).unwrap_or_default();
-            rest = rest.get(end + 2..).unwrap_or_default();
-            if wanted(first) {
-                return Some(phrase);
-            }
-        }
-        None
-    })
-}
-
-/// Whether the phrase is one of a list. Lists are written as one text, phrases upper case with a comma and a space between.
-pub(super) fn is_listed(phrase: &str, list: &str) -> bool {
-    let first = phrase.as_bytes().first().copied();
-    starting(list, |byte| Some(byte) == first).any(|listed| listed == phrase)
 }
 
 /// An apostrophe does not end a word: WATSON'S is one.
@@ -179,12 +178,12 @@ fn is_near(word: &str, known: &str) -> bool {
 }
 
 /// The listed words that a word is made of, if it is more than one.
-fn apart(word: &str, pieces: &str) -> Option<Vec<String>> {
+fn apart(word: &str, pieces: &List) -> Option<Vec<&'static str>> {
     let mut found = Vec::new();
     let mut rest = word;
     while !rest.is_empty() {
-        let piece = phrases(pieces).filter(|piece| rest.starts_with(piece)).max_by_key(|piece| piece.len())?;
-        found.push(piece.to_owned());
+        let piece = pieces.beginning(rest).filter(|piece| rest.starts_with(piece)).max_by_key(|piece| piece.len())?;
+        found.push(piece);
         rest = rest.get(piece.len()..)?;
     }
     (found.len() > 1).then_some(found)
@@ -204,6 +203,7 @@ fn looks_like(word: &str, known: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lists::list;
     use super::*;
 
     #[test]
@@ -228,12 +228,15 @@ mod tests {
         for far in ["TOT", "PORTAL", "TAXES", ""] {
             assert!(!is_near(far, "TOTAL"), "{far}");
         }
-        assert!(Words::new("CHARGE").corrected("CHANGE", "CHARGE").has("CHARGE"));
+        assert!(Words::new("CHARGE").corrected(&list("CHANGE"), &list("CHARGE")).has("CHARGE"));
     }
 
     #[test]
     fn torn_and_merged_words_are_set_right() {
-        let pieced = |text: &str| Words::new(text).pieced("TOTAL, CHANGE", "TOTAL, GRAND, RM, NET, NETT").0;
+        let pieced = |text: &str| -> Vec<String> {
+            let words = Words::new(text).pieced(&list("TOTAL, CHANGE"), &list("TOTAL, GRAND, RM, NET, NETT"));
+            words.iter().map(str::to_owned).collect()
+        };
         assert_eq!(pieced("T O T A L (RM)"), ["TOTAL", "RM"]);
         assert_eq!(pieced("TO TAL"), ["TOTAL"]);
         assert_eq!(pieced("GrandTotal"), ["GRAND", "TOTAL"]);

@@ -3,6 +3,7 @@
 //! Textract's responses reach us through SDKs, logs and people's scripts, which write null, strings for numbers, or leave
 //! things out. One odd block must not cost the receipt.
 
+use super::wire::Kind;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 use std::borrow::Cow;
@@ -195,7 +196,18 @@ macro_rules! deserialize_loosely {
     )+};
 }
 
-deserialize_loosely!([] Text, [] Number, [T] List<T>, [T: Default] Object<T>);
+impl Loose<'_> for Kind {
+    fn from_text(text: &str) -> Self {
+        match text {
+            "PAGE" => Self::Page,
+            "LINE" => Self::Line,
+            "WORD" => Self::Word,
+            _ => Self::Other,
+        }
+    }
+}
+
+deserialize_loosely!([] Kind, [] Text, [] Number, [T] List<T>, [T: Default] Object<T>);
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@
 mod loose;
 mod wire;
 
+use self::wire::{Kind, Wanted};
 use crate::receipt::{BoundingBox, Place};
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -80,20 +81,34 @@ impl std::error::Error for ReadError {}
 pub fn read(json: &str) -> Result<Document, ReadError> {
     // Files saved on Windows start with a byte order mark.
     let json = json.trim_start_matches('\u{feff}');
-    let responses: Vec<loose::Object<wire::Response>> = if json.trim_start().starts_with('[') {
+    match document(responses::<wire::Lines>(json)?) {
+        Ok(document) => Ok(document),
+        Err(WordsNeeded) => Ok(document(responses::<wire::LinesAndWords>(json)?).unwrap_or_default()),
+    }
+}
+
+/// There are words without lines, and words were not read.
+struct WordsNeeded;
+
+fn responses<W: Wanted>(json: &str) -> Result<Vec<wire::Response<W>>, ReadError> {
+    let responses: Vec<loose::Object<wire::Response<W>>> = if json.trim_start().starts_with('[') {
         serde_json::from_str(json)
     } else {
         serde_json::from_str(json).map(|one| vec![one])
     }
     .map_err(|error| ReadError::NotJson(error.to_string()))?;
 
-    let is_textract = |r: &wire::Response| r.blocks.0.is_some() || r.expense_documents.0.is_some();
+    let is_textract = |r: &wire::Response<W>| r.blocks.0.is_some() || r.expense_documents.0.is_some();
     if !responses.iter().any(|response| is_textract(&response.0)) {
         return Err(ReadError::NotTextract(outline(json)));
     }
+    Ok(responses.into_iter().map(|response| response.0).collect())
+}
+
+fn document<W: Wanted>(responses: Vec<wire::Response<W>>) -> Result<Document, WordsNeeded> {
     let mut document = Document::default();
     for response in responses {
-        document.add(response.0);
+        document.add(response)?;
     }
     Ok(document)
 }
@@ -112,39 +127,43 @@ fn outline(json: &str) -> String {
 }
 
 impl Document {
-    fn add(&mut self, response: wire::Response) {
+    fn add<W: Wanted>(&mut self, response: wire::Response<W>) -> Result<(), WordsNeeded> {
         // As a float: a page count of 1e30 saturates rather than wraps.
         let declared = response.document_metadata.0.pages.0.unwrap_or(0.0) as u32;
         let expenses = response.expense_documents.0.unwrap_or_default();
         let expense_blocks = expenses.iter().any(|e| e.0.blocks.0.as_ref().is_some_and(|b| !b.is_empty()));
         for expense in expenses {
-            self.add_blocks(expense.0.blocks.0.unwrap_or_default());
+            self.add_blocks(expense.0.blocks.0.unwrap_or_default())?;
             let fields = expense.0.summary_fields.0.unwrap_or_default();
             self.summary.extend(fields.into_iter().filter_map(|f| summary_field(f.0)));
         }
         // Saved AnalyzeExpense results carry the same blocks again at the top.
         if !expense_blocks {
-            self.add_blocks(response.blocks.0.unwrap_or_default());
+            self.add_blocks(response.blocks.0.unwrap_or_default())?;
         }
         self.pages = self.pages.max(declared.min(MAX_PAGES));
+        Ok(())
     }
 
-    fn add_blocks(&mut self, blocks: Vec<loose::Object<wire::Block>>) {
-        let has_lines = blocks.iter().any(|block| block.0.is("LINE"));
+    fn add_blocks<W: Wanted>(&mut self, blocks: Vec<loose::Object<wire::Block<W>>>) -> Result<(), WordsNeeded> {
+        let has = |kind: Kind| blocks.iter().any(|block| block.0.kind == kind);
         // A response without lines may still have words; they make lines by where they stand.
-        let wanted = if has_lines { "LINE" } else { "WORD" };
+        let wanted = if has(Kind::Line) { Kind::Line } else { Kind::Word };
+        if wanted == Kind::Word && !W::WORDS && has(Kind::Word) {
+            return Err(WordsNeeded);
+        }
         let mut page_blocks = 0;
         for block in blocks {
             let block = block.0;
-            if block.is("PAGE") {
+            if block.kind == Kind::Page {
                 page_blocks += 1;
             }
             // Synchronous calls leave the number out; their blocks follow their page.
             let page = block.page.0.map_or(page_blocks, |page| page as u32).clamp(1, MAX_PAGES);
-            if block.is("PAGE") || block.is(wanted) {
+            if block.kind == Kind::Page || block.kind == wanted {
                 self.pages = self.pages.max(page);
             }
-            if !block.is(wanted) {
+            if block.kind != wanted {
                 continue;
             }
             let mut text = clean(block.text.0.as_deref().unwrap_or_default());
@@ -160,6 +179,7 @@ impl Document {
                 });
             }
         }
+        Ok(())
     }
 }
 
@@ -167,12 +187,6 @@ impl Document {
 const LONGEST_LINE: usize = 1_000;
 /// Textract takes 3,000 pages; a number above is a mistake.
 const MAX_PAGES: u32 = 3_000;
-
-impl wire::Block {
-    fn is(&self, kind: &str) -> bool {
-        self.block_type.0.as_deref() == Some(kind)
-    }
-}
 
 fn summary_field(field: wire::SummaryField) -> Option<SummaryField> {
     let value = field.value_detection.0;

@@ -34,6 +34,23 @@ fn words_serve_where_there_are_no_lines() {
     assert_eq!(document.lines[0].text, "TOTAL");
 }
 
+/// What a block is may be said before or behind what it says.
+#[test]
+fn the_order_of_members_does_not_matter() {
+    for json in [
+        r#"{"Blocks":[{"BlockType":"WORD","Text":"a","Geometry":{}},{"BlockType":"LINE","Text":"a b","Confidence":90}]}"#,
+        r#"{"Blocks":[{"Confidence":90,"Text":"a b","BlockType":"LINE"},{"Text":"a","BlockType":"WORD"}]}"#,
+        r#"{"Blocks":[{"BlockType":"WORD","BlockType":"LINE","Text":"a"},{"Text":"a b","BlockType":"LINE","Confidence":90}]}"#,
+    ] {
+        let document = read(json).unwrap();
+        assert_eq!(document.lines.len(), 1, "{json}");
+        assert_eq!((document.lines[0].text.as_str(), document.lines[0].confidence), ("a b", 90.0), "{json}");
+    }
+    let both = json!([{"Blocks": [line("a b")]}, {"Blocks": [{"BlockType": "WORD", "Text": "c", "Page": 2}]}]);
+    let texts: Vec<String> = read_value(&both).lines.into_iter().map(|line| line.text).collect();
+    assert_eq!(texts, ["a b", "c"]);
+}
+
 #[test]
 fn pages_are_counted_and_numbered() {
     let two = json!({"Blocks": [{"BlockType": "PAGE"}, line("a"), {"BlockType": "PAGE"}, line("b")]});

@@ -2,13 +2,36 @@
 
 use super::loose::{List, Number, Object, Text};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use std::fmt;
+use std::marker::PhantomData;
+
+/// Which blocks are read. Those of single words are three quarters of a response, and for nothing where there are lines.
+pub(super) trait Wanted: Default {
+    /// Whether words are read, too.
+    const WORDS: bool;
+}
+
+#[derive(Default)]
+pub(super) struct Lines;
+
+#[derive(Default)]
+pub(super) struct LinesAndWords;
+
+impl Wanted for Lines {
+    const WORDS: bool = false;
+}
+
+impl Wanted for LinesAndWords {
+    const WORDS: bool = true;
+}
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Response {
+#[serde(rename_all = "PascalCase", default, bound = "")]
+pub(super) struct Response<W: Wanted> {
     pub(super) document_metadata: Object<DocumentMetadata>,
-    pub(super) blocks: List<Object<Block>>,
-    pub(super) expense_documents: List<Object<ExpenseDocument>>,
+    pub(super) blocks: List<Object<Block<W>>>,
+    pub(super) expense_documents: List<Object<ExpenseDocument<W>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -17,14 +40,25 @@ pub(super) struct DocumentMetadata {
     pub(super) pages: Number,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct Block {
-    pub(super) block_type: Text,
+/// What a block is, where it says so before anything else, decides whether the rest of it is read.
+#[derive(Default)]
+pub(super) struct Block<W: Wanted> {
+    pub(super) kind: Kind,
     pub(super) text: Text,
     pub(super) confidence: Number,
     pub(super) page: Number,
     pub(super) geometry: Object<Geometry>,
+    wanted: PhantomData<W>,
+}
+
+/// The kinds of blocks that matter here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    Page,
+    Line,
+    Word,
+    #[default]
+    Other,
 }
 
 #[derive(Default, Deserialize)]
@@ -51,10 +85,10 @@ pub(super) struct BoundingBox {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub(super) struct ExpenseDocument {
+#[serde(rename_all = "PascalCase", default, bound = "")]
+pub(super) struct ExpenseDocument<W: Wanted> {
     pub(super) summary_fields: List<Object<SummaryField>>,
-    pub(super) blocks: List<Object<Block>>,
+    pub(super) blocks: List<Object<Block<W>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -87,6 +121,58 @@ pub(super) struct Currency {
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct Group {
     pub(super) types: List<Text>,
+}
+
+impl<'de, W: Wanted> Deserialize<'de> for Block<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const MEMBERS: &[&str] = &["BlockType", "Text", "Confidence", "Page", "Geometry"];
+        deserializer.deserialize_struct("Block", MEMBERS, Members(PhantomData))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier)]
+enum Member {
+    BlockType,
+    Text,
+    Confidence,
+    Page,
+    Geometry,
+    #[serde(other)]
+    Other,
+}
+
+struct Members<W>(PhantomData<W>);
+
+impl<'de, W: Wanted> Visitor<'de> for Members<W> {
+    type Value = Block<W>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a block")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Block<W>, A::Error> {
+        let mut block = Block::default();
+        while let Some(member) = members.next_key()? {
+            match member {
+                Member::BlockType => {
+                    block.kind = members.next_value()?;
+                    if block.kind == Kind::Other || block.kind == Kind::Word && !W::WORDS {
+                        while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                        break;
+                    }
+                }
+                Member::Text => block.text = members.next_value()?,
+                Member::Confidence => block.confidence = members.next_value()?,
+                Member::Page => block.page = members.next_value()?,
+                Member::Geometry => block.geometry = members.next_value()?,
+                Member::Other => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(block)
+    }
 }
 
 impl Geometry {

@@ -3,6 +3,7 @@
 use super::super::amounts::{self, Amount, Repaired};
 use super::super::currency::{self, Context};
 use super::super::labels::{self, Label};
+use super::super::lists::list;
 use super::super::rows::Row;
 use super::super::words::Words;
 use crate::receipt::{Field, Money, Place, Why};
@@ -220,6 +221,8 @@ fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<Read> {
 
 fn heads_tax_table(row: &Row) -> bool {
     let words = Words::new(&row.text());
-    let tax = words.has_any("GST, TAX, VAT, SST, MWST, TVA");
-    tax && (words.has_any("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") || words.has("TAX CODE") || words.has("GST CODE"))
+    let tax = words.has_any(&const { list("GST, TAX, VAT, SST, MWST, TVA") });
+    tax && (words.has_any(&const { list("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") })
+        || words.has("TAX CODE")
+        || words.has("GST CODE"))
 }

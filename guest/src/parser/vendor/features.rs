@@ -112,9 +112,10 @@ impl<'a> Span<'a> {
         let next = self.top.get(self.last + 1);
         let follows = |kind: Kind| flag(next.is_some_and(|next| next.kind == kind));
         let lines = self.last - self.at + 1;
-        let begun = Words::new(self.lines().first().map_or("", |entry| entry.text.as_str()));
+        let none = Words::default();
+        let begun = self.lines().first().map_or(&none, |entry| &entry.words);
         let ended = self.lines().last().map_or("", |entry| entry.text.as_str());
-        let end = Words::new(ended);
+        let end = self.lines().last().map_or(&none, |entry| &entry.words);
         let names_above = above.iter().filter(|entry| entry.kind == Kind::Name).count();
         let heights = || self.lines().iter().filter_map(|entry| entry.line.bounds).map(|bounds| bounds.height);
         let (low, high) = (heights().fold(f32::MAX, f32::min), heights().fold(0.0, f32::max));
@@ -122,20 +123,20 @@ impl<'a> Span<'a> {
         let digits = self.name.chars().filter(char::is_ascii_digit).count();
         let joined = flag(lines > 1);
         let goes_on = lines == 1 && next.is_some_and(|next| next.kind == Kind::Name);
-        let next_words = next.map(|next| Words::new(&next.text)).unwrap_or_default();
+        let next_words = next.map_or(&none, |next| &next.words);
         let sought = plain(&self.name);
         [
             rules / 20.0,
             flag(header::is_business(&self.words)),
             flag(header::is_legal(&self.words)),
-            flag(header::is_legal(&end)),
+            flag(header::is_legal(end)),
             flag(self.at == 0),
             (names_above.min(4) as f32) / 4.0,
             joined,
             flag(lines > 2),
-            joined * flag(header::is_rest_of_name(&end)),
-            joined * flag(header::is_legal(&begun)),
-            joined * flag(header::is_legal(&end)),
+            joined * flag(header::is_rest_of_name(end)),
+            joined * flag(header::is_legal(begun)),
+            joined * flag(header::is_legal(end)),
             joined * flag(ended.starts_with(['(', '['])),
             joined * if high > 0.0 { 1.0 - low / high } else { 0.0 },
             flag(self.text.starts_with(['(', '['])),
@@ -145,8 +146,8 @@ impl<'a> Span<'a> {
             follows(Kind::Address),
             follows(Kind::Contact),
             follows(Kind::Name),
-            flag(goes_on && header::is_rest_of_name(&next_words)),
-            flag(goes_on && header::is_legal(&next_words) && !header::is_legal(&self.words)),
+            flag(goes_on && header::is_rest_of_name(next_words)),
+            flag(goes_on && header::is_legal(next_words) && !header::is_legal(&self.words)),
             stands_above(Kind::Address),
             stands_above(Kind::Registration),
             stands_above(Kind::Contact),
@@ -166,10 +167,10 @@ impl<'a> Span<'a> {
                     && header::is_rest_of_name(&self.words),
             ),
             // The last line is a company by itself: what stands above it is its brand, or its branch.
-            joined * flag(header::is_legal(&end) && header::own_words(&end) >= 2),
-            joined * flag(header::own_words(&end) == 0),
+            joined * flag(header::is_legal(end) && header::own_words(end) >= 2),
+            joined * flag(header::own_words(end) == 0),
             flag(header::begins_in_the_middle(&self.text, &self.words)),
-            joined * flag(header::begins_in_the_middle(ended, &end)),
+            joined * flag(header::begins_in_the_middle(ended, end)),
             flag(header::is_cut_off(&self.text)),
             joined * flag(self.lines().first().is_some_and(|entry| header::is_cut_off(&entry.text))),
             flag(sought.len() > 4 && body.iter().any(|row| row.contains(&sought))),
@@ -251,13 +252,13 @@ impl<'a> Span<'a> {
         }
         for pair in self.lines().windows(2) {
             let [first, next] = pair else { continue };
-            let words = Words::new(&next.text);
-            let begun = header::is_cut_off(&first.text) || header::begins_in_the_middle(&next.text, &words);
+            let words = &next.words;
+            let begun = header::is_cut_off(&first.text) || header::begins_in_the_middle(&next.text, words);
             score -= match () {
-                () if header::is_legal(&Words::new(&first.text)) => 30.0,
-                () if begun || header::is_rest_of_name(&words) => 0.0,
+                () if header::is_legal(&first.words) => 30.0,
+                () if begun || header::is_rest_of_name(words) => 0.0,
                 // A company by itself: what stands above it is its brand, or its branch.
-                () if header::is_legal(&words) && header::own_words(&words) >= 2 => 30.0,
+                () if header::is_legal(words) && header::own_words(words) >= 2 => 30.0,
                 () => 15.0,
             };
         }

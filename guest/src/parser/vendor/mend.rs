@@ -1,7 +1,7 @@
 //! OCR's misreadings in a name: a sign in place of a letter, and a wrong letter in a word that many companies share. What makes a
 //! name its own is left as it was read: nothing on the page tells what else it might be.
 
-use super::super::words::{is_listed, phrases};
+use super::super::lists::{List, list};
 
 /// The text of a line as it was probably printed. `confidence`: OCR's in it, 0 to 100.
 pub(super) fn mend(text: &str, confidence: f32) -> String {
@@ -71,7 +71,8 @@ fn legal_forms(words: &mut Vec<String>) {
             let glued = word.find(['(', '[', '<']).and_then(|open| word.get(open..)).unwrap_or_default();
             *word = format!("{second}{glued}");
         }
-        if let Some(country) = words.get_mut(at - 1).filter(|word| is_listed(word, "(H), (MH), (M, (M}, (W)")) {
+        if let Some(country) = words.get_mut(at - 1).filter(|word| const { list("(H), (MH), (M, (M}, (W)") }.has(word))
+        {
             "(M)".clone_into(country);
         }
         return;
@@ -87,14 +88,16 @@ fn two_word_form(words: &[String], at: usize) -> Option<&'static str> {
     match word.as_str() {
         // Nothing else ever follows it.
         "SDN" if ends(at + 1) && (next_letters || distance(&next, "BHD") <= 1) => return Some("SDN BHD"),
-        "BHD" => return words.get(at - 1).is_some_and(|word| is_listed(word, "(H), (MH), (M")).then_some("BHD"),
+        "BHD" => {
+            return words.get(at - 1).is_some_and(|word| const { list("(H), (MH), (M") }.has(word)).then_some("BHD");
+        }
         "SUN" => return None,
         _ => {}
     }
     if distance(&word, "SDN") <= 1 && distance(&next, "BHD") <= 1 && ends(at + 1) {
         return Some("SDN BHD");
     }
-    let after_country = words.get(at - 1).is_some_and(|word| is_listed(word, "(M), (H), (MALAYSIA)"));
+    let after_country = words.get(at - 1).is_some_and(|word| const { list("(M), (H), (MALAYSIA)") }.has(word));
     if after_country && word.len() == 3 && distance(&word, "BHD") == 1 && ends(at) {
         return Some("BHD");
     }
@@ -104,7 +107,8 @@ fn two_word_form(words: &[String], at: usize) -> Option<&'static str> {
         ['S' | 's' | '5' | '$' | '§', '/', 'B' | 'b' | '8'] | ['S' | '5' | '$' | '§', '/', 'B', '8']
     );
     // `UNIT 5/8` is a door.
-    let is_door = words.get(at - 1).is_some_and(|word| is_listed(&bare(word), "UNIT, NO, LOT, BLOCK, SUITE, PIPE"));
+    let is_door =
+        words.get(at - 1).is_some_and(|word| const { list("UNIT, NO, LOT, BLOCK, SUITE, PIPE") }.has(&bare(word)));
     (is_sb && !is_door && ends(at)).then_some("S/B")
 }
 
@@ -122,7 +126,8 @@ fn capitalized(form: &str) -> String {
 }
 
 /// Words that many companies have in their names, and that are long enough not to be taken for one another.
-const SHARED: &str = "\
+const SHARED: List = list(
+    "\
     ACCESSORIES, ADVERTISING, AGENCIES, AGENCY, AUTOMOBILE, BAKERIES, BAKERY, BAKERS, BALLOON, BEAUTY, BEVERAGE, \
     BEVERAGES, BOOKCENTRE, BOOKS, BOOKSHOP, BOOKSTORE, BOOKSTORES, BOUTIQUE, BROTHERS, BUILDING, BUTCHER, CAFETERIA, \
     CAFETIERE, CENTER, CENTRAL, CENTRE, CHICKEN, CLINIC, CLOTHING, COFFEE, COLLECTION, COMPANY, COMPUTER, COMPUTERS, \
@@ -140,7 +145,8 @@ const SHARED: &str = "\
     SECURITY, SELECTION, SERVICE, SERVICES, SOLUTION, SOLUTIONS, STATION, STATIONER, STATIONERS, STATIONERY, STEAMBOAT, \
     STORES, STUDIO, SUPERMARKET, SUPERSTORE, SUPPLIES, SUPPLY, SYSTEMS, TAILOR, TAILORING, TECHNOLOGIES, TECHNOLOGY, \
     TELECOMMUNICATION, TELECOMMUNICATIONS, TEXTILE, TEXTILES, TIMBER, TRADING, TRADITIONAL, TRANSPORT, TRAVEL, \
-    UNIVERSAL, VEGETARIAN, VENTURE, VENTURES, WAREHOUSE, WHOLESALE, WORKSHOP";
+    UNIVERSAL, VEGETARIAN, VENTURE, VENTURES, WAREHOUSE, WHOLESALE, WORKSHOP",
+);
 
 /// The word that many companies share and that this one is a misreading of, if one is nearer than all others.
 fn shared_word(word: &str, unsure: bool) -> Option<String> {
@@ -148,10 +154,11 @@ fn shared_word(word: &str, unsure: bool) -> Option<String> {
     let end = word.rfind(char::is_alphabetic).map(|at| at + 1)?;
     let (head, core, tail) = (word.get(..start)?, word.get(start..end)?, word.get(end..)?);
     let upper = core.to_uppercase();
-    if upper.len() < 6 || !upper.bytes().all(|b| b.is_ascii_alphanumeric()) || is_listed(&upper, SHARED) {
+    if upper.len() < 6 || !upper.bytes().all(|b| b.is_ascii_alphanumeric()) || SHARED.has(&upper) {
         return None;
     }
-    let near: Vec<(usize, &str)> = phrases(SHARED)
+    let near: Vec<(usize, &str)> = SHARED
+        .phrases()
         .filter(|shared| is_misread(&upper, shared, unsure))
         .map(|shared| (distance(&upper, shared), shared))
         .collect();

@@ -48,14 +48,16 @@ struct Entry<'a> {
     line: &'a Line,
     /// As it was probably printed.
     text: String,
+    words: Words,
     kind: Kind,
 }
 
 impl<'a> Entry<'a> {
     fn new(line: &'a Line) -> Self {
         let text = mend::mend(&line.text, line.confidence);
-        let kind = header::classify(&text);
-        Self { line, text, kind }
+        let words = Words::new(&text);
+        let kind = header::classify(&text, &words);
+        Self { line, text, words, kind }
     }
 }
 
