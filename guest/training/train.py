@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Learns the weights of guest/src/parser/{total,vendor,sureness}/weights.rs, and those of the folds in tests/score/folds.json.
+"""Learns guest/src/parser/{total,vendor,sureness}/weights.rs and total/trees.rs, and those of the folds in tests/score/folds.json.
 
 usage: train.py EVIDENCE.jsonl LABELS.jsonl [EVIDENCE.jsonl LABELS.jsonl ...] [--write]
 
 EVIDENCE is what `cargo run --release --package worker --example evidence -- FILES` prints. Vendor and total: a softmax over the names
 (or amounts) of each receipt, pulled towards the rules alone; full-batch gradient descent from a fixed start, so that the same data
-give the same weights. Sureness: curves that say how often such a choice is right. Prints how often the right one wins,
+give the same weights. Totals are also scored by small decision trees (gradient boosting of the same softmax), which see what only counts
+together; for vendors they cost more than they bring. Sureness: curves that say how often such a choice is right. Prints how often the right one wins,
 cross-validated over companies: no receipt is judged by weights that have seen another one of its company. `make score` judges the
 whole parser so, with the weights of the folds. Needs numpy.
 """
@@ -17,6 +18,11 @@ RULES, FOLDS, STEPS, RATE = 3.0, 5, 1500, 0.05
 # How strongly weights are pulled towards the rules alone: chosen by cross-validation, of 0.0002 to 0.1.
 PULL = {"total": 0.004, "vendor": 0.03}
 SHRINK = 0.0005
+# Chosen by cross-validation, too: trees and their leaves, how far each goes, what a leaf must rest on, and what the weights count for
+# beside the trees.
+TREES = {"total": 80, "vendor": 0}
+LEAVES, PACE, RIDGE, LEAST_ROWS, LEAST_SLOPE = 6, 0.05, 3.0, 20, 0.5
+BESIDE_TREES = {"total": 0.3, "vendor": 1.0}
 # Offsets are free; a surer choice and a surer OCR never make a reading less sure.
 MORE_IS_MORE = np.array([-np.inf, 0.05, -np.inf, 0.05, 0.05])
 
@@ -51,23 +57,101 @@ def load(kind, evidence, labels):
         if label and found[key]:
             yield Row(kind, found, label)
 
-def learn(rows, pull):
-    rows = [row for row in rows if row.right is not None]
-    # A company with forty receipts says less than forty companies.
-    often = Counter(row.company for row in rows)
-    worth = np.array([often[row.company] ** -0.5 for row in rows])
-    x = np.concatenate([row.features for row in rows])
-    sizes = [len(row.features) for row in rows]
-    owner = np.repeat(np.arange(len(rows)), sizes)
-    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    right = np.zeros(len(x)); right[starts + np.array([row.right for row in rows])] = 1
-    prior = rules_alone(x)
+class Choices:
+    """The candidates of all receipts that have a right one."""
+    def __init__(self, rows):
+        rows = [row for row in rows if row.right is not None]
+        sizes = [len(row.features) for row in rows]
+        self.x = np.concatenate([row.features for row in rows])
+        self.owner = np.repeat(np.arange(len(rows)), sizes)
+        self.starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self.right = np.zeros(len(self.x))
+        self.right[self.starts + np.array([row.right for row in rows])] = 1
+        # A company with forty receipts says less than forty companies.
+        often = Counter(row.company for row in rows)
+        self.worth = np.array([often[row.company] ** -0.5 for row in rows])[self.owner]
+
+    def shares(self, scores):
+        s = np.exp(scores - np.maximum.reduceat(scores, self.starts)[self.owner])
+        return s / np.add.reduceat(s, self.starts)[self.owner]
+
+class Model:
+    """Weights and trees, as the parser adds them up."""
+    def __init__(self, kind, rows):
+        choices = Choices(rows)
+        self.weights = learn(choices, PULL[kind]) * BESIDE_TREES[kind]
+        self.trees = grow(choices, TREES[kind])
+
+    def scores(self, x):
+        return x @ self.weights + sum((tree.values(x) for tree in self.trees), np.zeros(len(x)))
+
+def learn(choices, pull):
+    prior = rules_alone(choices.x)
+    worth = choices.worth / choices.worth[choices.starts].sum()
     def slope(w):
-        s = x @ w
-        s = np.exp(s - np.maximum.reduceat(s, starts)[owner])
-        p = s / np.add.reduceat(s, starts)[owner]
-        return x.T @ ((p - right) * worth[owner]) / worth.sum() + pull * (w - prior)
+        return choices.x.T @ ((choices.shares(choices.x @ w) - choices.right) * worth) + pull * (w - prior)
     return descend(prior, slope, STEPS, RATE)
+
+class Tree:
+    """Splits (feature, threshold, child below, child above) and leaves; child n >= 0 is a split, -1 - n a leaf."""
+    def __init__(self):
+        self.splits, self.leaves = [], []
+
+    def values(self, x):
+        return np.array(self.leaves)[[self.leaf(row) for row in x]] if self.splits else np.zeros(len(x))
+
+    def leaf(self, row):
+        at = 0
+        while at >= 0:
+            feature, threshold, below, above = self.splits[at]
+            at = above if np.float32(row[feature]) > np.float32(threshold) else below
+        return -1 - at
+
+def grow(choices, count):
+    """Trees, each of which goes a step towards the right choices from where those before it ended; best leaf first."""
+    splits = [(f, t) for f in range(choices.x.shape[1]) for t in thresholds(choices.x[:, f])]
+    above = np.stack([choices.x[:, f].astype(np.float32) > np.float32(t) for f, t in splits], 1)
+    numbers = above.astype(np.float64)
+    scores, trees = np.zeros(len(above)), []
+    for _ in range(count):
+        share = choices.shares(scores)
+        g, h = (share - choices.right) * choices.worth, np.maximum(share * (1 - share), 1e-3) * choices.worth
+        def best(rows):
+            b = numbers[rows]
+            n, G, H = b.sum(0), g[rows] @ b, h[rows] @ b
+            m, I, J = len(rows) - n, g[rows].sum() - G, h[rows].sum() - H
+            gain = G**2 / (H + RIDGE) + I**2 / (J + RIDGE) - (G + I) ** 2 / (H + J + RIDGE)
+            gain[(np.minimum(n, m) < LEAST_ROWS) | (np.minimum(H, J) < LEAST_SLOPE)] = 0
+            return round(float(gain.max()), 9), int(gain.argmax())
+        tree = Tree()
+        # Each open leaf: what its best split gains, which, its rows, and where it hangs.
+        open_leaves = [(*best(np.arange(len(above))), np.arange(len(above)), None)]
+        while len(open_leaves) < LEAVES:
+            at = max(range(len(open_leaves)), key=lambda k: open_leaves[k][0])
+            gain, split, rows, hangs = open_leaves[at]
+            if gain <= 0:
+                break
+            number = len(tree.splits)
+            tree.splits.append([*splits[split], None, None])
+            if hangs:
+                tree.splits[hangs[0]][hangs[1]] = number
+            parts = [(rows[~above[rows, split]], 2), (rows[above[rows, split]], 3)]
+            open_leaves[at:at + 1] = [(*best(part), part, (number, side)) for part, side in parts]
+        for _, _, rows, hangs in open_leaves:
+            value = round(float(-PACE * g[rows].sum() / (h[rows].sum() + RIDGE)), 4)
+            scores[rows] += value
+            if hangs:
+                tree.splits[hangs[0]][hangs[1]] = -1 - len(tree.leaves)
+                tree.leaves.append(value)
+        trees.append(tree)
+    return trees
+
+def thresholds(values, most=12):
+    """Between the values that there are; of many, between equal parts."""
+    values = np.unique(values)
+    if len(values) > most:
+        values = np.unique(np.quantile(values, np.linspace(0, 1, most + 2)))
+    return sorted({round(float(t), 4) for t in (values[:-1] + values[1:]) / 2})
 
 def rules_alone(x):
     prior = np.zeros(x.shape[1]); prior[0] = RULES
@@ -82,25 +166,25 @@ def descend(start, slope, steps, rate, least=-np.inf):
         w = np.maximum(w - rate * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8), least)
     return w
 
-def wins(rows, w):
-    return sum(row.right is not None and row.is_right[int(np.argmax(row.features @ w))] for row in rows)
+def wins(rows, scores):
+    return sum(row.right is not None and row.is_right[int(np.argmax(scores(row.features)))] for row in rows)
 
 def unseen(everything, kind):
-    """For each fold: weights that have seen none of its companies."""
-    return [learn([row for row in everything if row.fold != fold], PULL[kind]) for fold in range(FOLDS)]
+    """For each fold: what is learnt without its companies."""
+    return [Model(kind, [row for row in everything if row.fold != fold]) for fold in range(FOLDS)]
 
-def weights(kind, sets, names):
-    """Weights learnt from everything, and those of each fold."""
+def models(kind, sets, names):
+    """What is learnt from everything, and for each fold."""
     everything = [row for rows in sets for row in rows]
     folds = unseen(everything, kind)
-    w = learn(everything, PULL[kind])
+    model = Model(kind, everything)
     for name, rows in zip(names, sets):
         reachable = sum(row.right is not None for row in rows)
-        alone = wins(rows, rules_alone(rows[0].features))
-        right = sum(wins([row for row in rows if row.fold == fold], w) for fold, w in enumerate(folds))
+        alone = wins(rows, lambda x: x @ rules_alone(x))
+        right = sum(wins([row for row in rows if row.fold == fold], folds[fold].scores) for fold in range(FOLDS))
         print(f"{kind}, {name}: {len(rows)} receipts, {reachable} with the right one among them; "
-              f"rules alone {alone}, seen companies {wins(rows, w)}, unseen {right}")
-    return w, folds
+              f"rules alone {alone}, seen companies {wins(rows, model.scores)}, unseen {right}")
+    return model, folds
 
 def log_odds(share, best):
     share = np.clip(share, 0.02, best)
@@ -115,7 +199,7 @@ def curves(kind, sets, folds):
     everything = [row for rows in sets for row in rows]
     chosen = []
     for row in everything:
-        s = row.features @ folds[row.fold]
+        s = folds[row.fold].scores(row.features)
         best = int(np.argmax(s))
         chosen.append((1 / np.exp(s - s[best]).sum(), row.ocr[best] / 100, row.quality / 100, row.is_right[best]))
     share, ocr, quality, right = map(np.array, zip(*chosen))
@@ -144,28 +228,44 @@ def curves(kind, sets, folds):
 HEAD = "//! Written by guest/training/train.py; not by hand.\n\n"
 
 def write(folder, learnt):
-    """The component's weights, and in tests/score those of the folds."""
+    """What the component ships with, and in tests/score that of the folds."""
+    parser = os.path.join(folder, "guest/src/parser")
     lines = "use super::Curves;\n\n"
-    for kind, ((w, _), (c, _)) in learnt.items():
-        numbers = ",\n    ".join(f"{x:.3f}" for x in w)
+    for kind, ((model, _), (c, _)) in learnt.items():
+        numbers = ",\n    ".join(f"{x:.3f}" for x in model.weights)
         text = f"use super::features::COUNT;\n\npub(in crate::parser) const WEIGHTS: [f32; COUNT] = [\n    {numbers},\n];\n"
-        open(os.path.join(folder, "guest/src/parser", kind, "weights.rs"), "w").write(HEAD + text)
+        put(os.path.join(parser, kind, "weights.rs"), HEAD + text)
+        if model.trees:
+            put(os.path.join(parser, kind, "trees.rs"), HEAD + trees(model))
         c = [f"{x:.2f}" for x in c]
         lines += f"pub(super) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(c[:2])}], reading: [{', '.join(c[2:])}] }};\n"
-    open(os.path.join(folder, "guest/src/parser/sureness/weights.rs"), "w").write(HEAD + lines)
+    put(os.path.join(parser, "sureness/weights.rs"), HEAD + lines)
     def fold(k):
-        return {kind: {"weights": [round(x, 3) for x in w[k]], "choice": [round(x, 2) for x in c[k][:2]],
-                       "reading": [round(x, 2) for x in c[k][2:]]} for kind, ((_, w), (_, c)) in learnt.items()}
-    with open(os.path.join(folder, "tests/score/folds.json"), "w") as out:
-        out.write("[\n" + ",\n".join(json.dumps(fold(k)) for k in range(FOLDS)) + "\n]\n")
+        return {kind: {"weights": [round(x, 3) for x in models[k].weights],
+                       "trees": [{"splits": tree.splits, "leaves": tree.leaves} for tree in models[k].trees],
+                       "choice": [round(x, 2) for x in c[k][:2]], "reading": [round(x, 2) for x in c[k][2:]]}
+                for kind, ((_, models), (_, c)) in learnt.items()}
+    put(os.path.join(folder, "tests/score/folds.json"), "[\n" + ",\n".join(json.dumps(fold(k)) for k in range(FOLDS)) + "\n]\n")
+
+def trees(model):
+    def tree(tree):
+        splits = ", ".join(f"({f}, {t}, {below}, {above})" for f, t, below, above in tree.splits)
+        leaves = ", ".join(map(str, tree.leaves))
+        return f"    (&[{splits}], &[{leaves}]),\n"
+    text = "use super::super::trained::Split;\n\n#[rustfmt::skip]\npub(in crate::parser) const TREES: &[(&[Split], &[f32])] = &[\n"
+    return text + "".join(map(tree, model.trees)) + "];\n"
+
+def put(path, text):
+    with open(path, "w") as out:
+        out.write(text)
 
 def main():
     args = [arg for arg in sys.argv[1:] if arg != "--write"]
     learnt = {}
     for kind in ("vendor", "total"):
         sets = [list(load(kind, args[i], args[i + 1])) for i in range(0, len(args), 2)]
-        w, folds = weights(kind, sets, args[::2])
-        learnt[kind] = ((w, folds), curves(kind, sets, folds))
+        model, folds = models(kind, sets, args[::2])
+        learnt[kind] = ((model, folds), curves(kind, sets, folds))
     if "--write" in sys.argv:
         write(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../.."), learnt)
 

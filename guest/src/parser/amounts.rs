@@ -136,12 +136,16 @@ impl Scanner<'_> {
             && body.bytes().all(|b| b.is_ascii_digit())
             && self.digits_from(at + 2) == 2
             && !self.char(at + 4).is_alphanumeric()
+            && !(self.char(at + 4) == ' ' && self.char(at + 5) == '&')
             && !(matches!(self.char(at + 4), '.' | ',' | '/' | '-' | ':') && self.char(at + 5).is_ascii_digit())
     }
 
     fn amount(&self, start: usize, number: &Number) -> Option<Amount> {
         let (digits, scale) = interpret(&number.body)?;
         let (sign_at, mark, each, minus) = self.look_left(start)?;
+        if self.is_percentage(number.end) && mark.is_none() && !is_no_rate(&digits, scale) {
+            return None;
+        }
         let (end, right_mark, right_minus) = self.look_right(number.end, scale)?;
         let each = each || self.is_unit_price(end);
         let bracketed = self.before(sign_at, 1) == '(' && self.char(end) == ')' && scale > 0;
@@ -172,7 +176,7 @@ impl Scanner<'_> {
             }
         }
         let mut sign_at = at;
-        while sign_at > 0 && at - sign_at < 2 && matches!(self.before(sign_at, 1), ' ' | '.' | ':') {
+        while sign_at > 0 && at - sign_at < 2 && matches!(self.before(sign_at, 1), ' ' | '.' | ':' | '_') {
             sign_at -= 1;
         }
         let word_start = (0..sign_at).rev().take_while(|&i| is_sign(self.char(i))).last().unwrap_or(sign_at);
@@ -199,8 +203,6 @@ impl Scanner<'_> {
         let c = self.char(end);
         let next = self.char(end + 1);
         match c {
-            '%' => return None,
-            ' ' if next == '%' => return None,
             '/' | ':' | '-' | '.' | ',' if next.is_ascii_digit() => return None,
             '-' if !next.is_alphanumeric() => return Some((end + 1, None, true)),
             '-' if scale == 0 => return None,
@@ -224,6 +226,10 @@ impl Scanner<'_> {
         Some((end, None, false))
     }
 
+    fn is_percentage(&self, end: usize) -> bool {
+        self.char(end) == '%' || self.char(end) == ' ' && self.char(end + 1) == '%'
+    }
+
     /// `4.50 x 2`, `4.50 @`, `21.50/Unit`.
     fn is_unit_price(&self, end: usize) -> bool {
         let at = if self.char(end) == ' ' { end + 1 } else { end };
@@ -235,6 +241,11 @@ impl Scanner<'_> {
             _ => false,
         }
     }
+}
+
+/// Whether it is no percentage in spite of the sign behind it, which is a stroke then: those above 30 are not given to the hundredth.
+fn is_no_rate(digits: &str, scale: u8) -> bool {
+    scale == 2 && !digits.ends_with("00") && digits.parse().is_ok_and(|units: i64| units > 3_000)
 }
 
 /// Letters and signs that a currency may be written with.
@@ -317,6 +328,9 @@ mod tests {
             ("45", "45"),
             ("10311.2", "10311.2"),
             ("1234.50", "1234.50"),
+            ("RM_34.80", "34.80"),
+            ("RM 6.35%", "6.35"),
+            ("TOTAL 63.35%", "63.35"),
         ] {
             assert_eq!(read(text), [amount], "{text}");
         }
@@ -334,6 +348,8 @@ mod tests {
             "35.5x25",
             "6%",
             "6.00 %",
+            "12.50%",
+            "100.00 %",
             "A4",
             "9555221301081",
             "2.590",
@@ -354,6 +370,7 @@ mod tests {
     fn amounts_stand_beside_each_other() {
         assert_eq!(read("2 X 4.50 9.00"), ["2", "4.50", "9.00"]);
         assert_eq!(read("1 200.00"), ["1", "200.00"]);
+        assert_eq!(read("NO.17, 18 & 41"), ["17", "18", "41"]);
         assert_eq!(read("S@6% 35.00 2.10"), ["35.00", "2.10"]);
         assert!(scan("P21.50/Unit").is_empty());
         assert!(scan("$21.50/Unit")[0].each && scan("@4.50")[0].each && scan("2 X 4.50")[1].each);

@@ -80,13 +80,13 @@ const CHANGE: List = list(
 );
 const TENDERED: List = list(
     "\
-    TENDERED, TENDER, TEND, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
+    TENDERED, TENDER, TEND, PAY, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
     EFECTIVO, CONTANT, CONTANTI, CONTANTE, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY, DINHEIRO, NUMERARIO, PAGAMENTO, \
     BAYARAN, RINGGIT",
 );
 const CARD: List = list(
     "\
-    VISA, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
+    VISA, EDC, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
     CARTE, KARTE, TARJETA, CONTACTLESS, CARTAO, MULTIBANCO, CARTA",
 );
 const DUE: List = list(
@@ -130,6 +130,10 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if inclusive && words.has_any(&const { list("AMOUNT, AMT") }) {
         return Some(Label::Total(87));
     }
+    // The end of a label that goes over two lines.
+    if words.starts_with("INCLUSIVE OF") && words.len() <= 4 {
+        return Some(Label::Total(60));
+    }
     if words.has_any(&TAX) && !(inclusive && total) && !words.has_any(&const { list("NETT, GRAND") }) {
         return Some(Label::Tax);
     }
@@ -167,7 +171,8 @@ fn of_total(words: &Words, inclusive: bool) -> Label {
     if words.has_any(&const { list("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") }) && !inclusive {
         return Label::Tendered;
     }
-    if words.has_any(&COUNT) && !inclusive || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") }) {
+    let is_net = words.has_any(&const { list("NET TOTAL, NETT TOTAL, GRAND TOTAL") });
+    if words.has_any(&COUNT) && !inclusive && !is_net || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") }) {
         return Label::Other;
     }
     if words.has_any(&const { list("GRAND, FINAL, NETT, NET, AFTER") }) {
@@ -228,6 +233,10 @@ mod tests {
             "Rechnungsbetrag",
             "Net à payer",
             "Totale complessivo",
+            "JGTAL SALES",
+            "Tote l",
+            "2 Item(s) Net Total (MYR)",
+            "(Inclusive of GST):",
         ] {
             strength(text);
         }
@@ -245,6 +254,9 @@ mod tests {
             ("ROUNDING ADJUSTMENT", Label::Rounding),
             ("TOTAL ROUNDING", Label::Rounding),
             ("CASH", Label::Tendered),
+            ("Pay", Label::Tendered),
+            ("EDC MASTER", Label::Card),
+            ("INCL. GST 6%", Label::Tax),
             ("AMOUNT TENDERED", Label::Tendered),
             ("VISA ****1234", Label::Card),
             ("CHANGE DUE", Label::Change),

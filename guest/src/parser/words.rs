@@ -107,7 +107,12 @@ impl Words {
             let torn = [spread, 2].into_iter().find_map(|count| {
                 let parts = rest.get(..count).filter(|_| count > 1)?;
                 let joined: String = parts.iter().map(|word| word.text.as_str()).collect();
-                known.has(&joined).then_some((joined, count))
+                // A letter alone is a part of something: then it may be misread, too.
+                let is_torn_off =
+                    count == 2 && first.text.len() >= 4 && parts.last().is_some_and(|word| word.text.len() == 1);
+                let mut alike = known.phrases().filter(|known| joined.len() == known.len());
+                let is_known = known.has(&joined) || is_torn_off && alike.any(|known| is_near(&joined, known));
+                is_known.then_some((joined, count))
             });
             match torn {
                 Some((joined, count)) => {
@@ -193,7 +198,7 @@ fn apart(word: &str, pieces: &List) -> Option<Vec<&'static str>> {
 fn looks_like(word: &str, known: &str) -> bool {
     let shape = |c: u8| match c {
         b'T' | b'I' | b'J' | b'L' | b'F' | b'1' => b'I',
-        b'O' | b'U' | b'D' | b'Q' | b'0' => b'O',
+        b'O' | b'U' | b'D' | b'Q' | b'C' | b'G' | b'0' => b'O',
         b'S' | b'5' => b'S',
         b'B' | b'8' => b'B',
         other => other,

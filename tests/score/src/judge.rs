@@ -99,8 +99,18 @@ fn legible(receipt: &Receipt) -> (bool, bool) {
     let text: String = lines.iter().map(|line| plain(&line.0)).collect();
     let vendor = receipt.vendor.as_deref().is_some_and(|vendor| text.contains(&plain(vendor)));
     let amount = receipt.total.as_deref().and_then(cents).map(|cents| format!("{}.{:02}", cents / 100, cents % 100));
-    let total = amount.is_some_and(|amount| lines.iter().any(|line| line.0.replace(',', "").contains(&amount)));
+    let total = amount.is_some_and(|amount| lines.iter().any(|line| stands_in(&amount, &line.0.replace(',', ""))));
     (vendor, total)
+}
+
+/// Whether the amount stands in the text, and not as a part of another: 3.70 is not in 93.70.
+fn stands_in(amount: &str, text: &str) -> bool {
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    text.match_indices(amount).any(|(at, _)| {
+        let (before, after) = (text.get(..at), text.get(at + amount.len()..));
+        !is_digit(before.and_then(|text| text.chars().next_back()))
+            && !is_digit(after.and_then(|text| text.chars().next()))
+    })
 }
 
 fn is_right(label: &Option<String>, read: &Option<String>, or_null: bool, same: fn(&str, &str) -> bool) -> bool {
@@ -170,6 +180,12 @@ mod tests {
         assert!(same_vendor("Book Tak (Taman Daya) Sdn. Bhd.", "BOOK TAK(TAMAN DAYA)SDN BHD") && !same_vendor("", ""));
         assert_eq!((cents("RM 1,234.5"), cents("1234.50"), cents("-0.02")), (Some(123_450), Some(123_450), Some(-2)));
         assert_eq!((cents(""), cents("none")), (None, None));
+    }
+
+    #[test]
+    fn an_amount_that_is_a_part_of_another_is_not_legible() {
+        assert!(stands_in("3.70", "TOTAL RM3.70") && stands_in("3.70", "93.70 3.70"));
+        assert!(!stands_in("3.70", "93.70") && !stands_in("3.70", "3.705"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use worker::parser::sureness::Curves;
-use worker::parser::trained::{Scorer, Trained};
+use worker::parser::trained::{Scorer, Split, Trained, Tree};
 
 /// A receipt with what is to be read from it; nothing, where a label is none.
 #[derive(Debug, Deserialize)]
@@ -100,8 +100,14 @@ pub fn read(host: &Path, responses: &BTreeMap<String, String>) -> anyhow::Result
 /// Weights that have not seen a fold's companies, for each fold.
 pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
     #[derive(Deserialize)]
+    struct Branches {
+        splits: Vec<Split>,
+        leaves: Vec<f32>,
+    }
+    #[derive(Deserialize)]
     struct Field {
         weights: Vec<f32>,
+        trees: Vec<Branches>,
         choice: [f32; 2],
         reading: [f32; 3],
     }
@@ -112,8 +118,10 @@ pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let folds: Vec<Fold> = serde_json::from_str(&text).with_context(|| format!("{} has no folds", file.display()))?;
+    let tree = |Branches { splits, leaves }| Tree { splits, leaves };
     let scorer = |field: Field| Scorer {
         weights: field.weights,
+        trees: field.trees.into_iter().map(tree).collect(),
         sureness: Curves { choice: field.choice, reading: field.reading },
     };
     Ok(folds.into_iter().map(|fold| Trained { vendor: scorer(fold.vendor), total: scorer(fold.total) }).collect())

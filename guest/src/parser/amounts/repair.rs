@@ -29,7 +29,8 @@ impl Repaired {
                 Some((mended, token.len() + len))
             });
             let start = repaired.text.len();
-            let len = match torn.or_else(|| Some((mend(token)?, token.len()))) {
+            let whole = || Some((mend(token).or_else(|| lone_sign(token, after))?, token.len()));
+            let len = match torn.or_else(whole) {
                 Some((mended, len)) => {
                     repaired.text.push_str(&mended);
                     repaired.places.push((start, repaired.text.len()));
@@ -146,6 +147,13 @@ fn sign(body: &str) -> Option<(&'static str, &str)> {
     is_sign.then_some((if first.starts_with(['R', 'r']) { "RM" } else { "" }, rest))
 }
 
+/// `RN 41.95`: ringgit, a blank away from its amount.
+fn lone_sign(token: &str, after: &str) -> Option<String> {
+    const MISREAD: [&str; 4] = ["RN", "RH", "RK", "RW"];
+    let amount = after.strip_prefix(' ')?.starts_with(|c: char| c.is_ascii_digit());
+    (amount && MISREAD.contains(&token)).then(|| "RM".to_owned())
+}
+
 /// Marks that are read for a point; those of times and ranges only behind a sign that is read without doubt.
 fn is_mark(c: char, is_ringgit: bool) -> bool {
     matches!(c, '.' | ',' | '·' | '•' | '‚') || is_ringgit && matches!(c, ';' | ':' | '-' | '\'' | '’')
@@ -217,6 +225,7 @@ mod tests {
             ("RM7..0O", "RM7.00"),
             ("5.S0SR", "5.S0SR"),
             ("RMB.20", "RM8.20"),
+            ("RN 41.95", "RM 41.95"),
         ] {
             assert_eq!(Repaired::new(text).text, mended, "{text}");
         }
@@ -270,6 +279,7 @@ mod tests {
             "§12.50",
             "PM12:30",
             "BM20-15",
+            "RN NURSE",
         ] {
             assert_eq!(Repaired::new(text).text, text);
         }

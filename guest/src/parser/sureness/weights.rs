@@ -2,5 +2,5 @@
 
 use super::Curves;
 
-pub(super) const VENDOR: Curves = Curves { choice: [0.38, 0.75], reading: [-1.54, 1.33, 0.05] };
-pub(super) const TOTAL: Curves = Curves { choice: [0.15, 1.23], reading: [0.20, 0.48, 1.16] };
+pub(super) const VENDOR: Curves = Curves { choice: [0.37, 0.75], reading: [-1.52, 1.31, 0.10] };
+pub(super) const TOTAL: Curves = Curves { choice: [0.17, 0.95], reading: [0.19, 0.47, 1.39] };

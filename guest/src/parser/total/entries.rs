@@ -1,7 +1,10 @@
 //! The named amounts of a page.
 
+use std::collections::BTreeMap;
+
 use super::super::amounts::{self, Amount, Repaired};
 use super::super::currency::{self, Context};
+use super::super::header;
 use super::super::labels::{self, Label};
 use super::super::lists::list;
 use super::super::rows::Row;
@@ -15,6 +18,14 @@ pub(in crate::parser) struct Amounts {
     pub(super) entries: Vec<Entry>,
     /// Base and tax of the rows where the one is a usual part of the other, in millionths.
     pub(super) taxed: Vec<(i128, i128)>,
+    /// The percentages that are printed, in hundredths of one.
+    pub(super) rates: Vec<i128>,
+    /// The price of the only item, where it is printed as such.
+    pub(super) only: Option<i128>,
+    /// How often each price is printed, in millionths; also those that no words name.
+    pub(super) prices: BTreeMap<i128, usize>,
+    /// Whether it calls something a total that no legible amount stands at.
+    pub(super) has_lost_total: bool,
 }
 
 /// An amount with the words that name it.
@@ -120,7 +131,8 @@ impl Segment {
     }
 
     fn label(&self) -> Option<Label> {
-        labels::classify(Words::new(&self.words))
+        // `TOTA!`: an exclamation mark in a label is an L.
+        labels::classify(Words::new(&self.words.replace('!', "l")))
     }
 
     /// The amount that the words name: the last one with cents, for quantities and rates come before it.
@@ -156,6 +168,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
     let mut entries = Vec::new();
     let mut taxed = Vec::new();
     let mut in_tax_table = false;
+    let mut has_lost_total = false;
     for (index, segments) in split.iter().enumerate() {
         in_tax_table |= rows.get(index).is_some_and(heads_tax_table);
         taxed.extend(base_and_tax(segments));
@@ -166,6 +179,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
                 None if label.is_some() && segments.len() == 1 => beside(rows, &split, index),
                 None => None,
             };
+            has_lost_total |= read.is_none() && names_total(label, segment);
             if let Some(mut read) = read {
                 read.confidence = read.confidence.min(segment.confidence);
                 // A sign makes an amount of a whole number only where it stands at it.
@@ -178,7 +192,12 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
     }
     entries.drain(..entries.len().saturating_sub(MOST));
     taxed.truncate(MOST);
-    Amounts { entries, taxed }
+    let mut prices = BTreeMap::new();
+    let reads = split.iter().flatten().flat_map(|segment| &segment.amounts);
+    for read in reads.filter(|read| read.amount.has_cents()) {
+        *prices.entry(read.micros()).or_default() += 1;
+    }
+    Amounts { only: only_price(&split, &entries), entries, taxed, rates: rates(rows), prices, has_lost_total }
 }
 
 /// Rows and amounts of a page that are looked at. No receipt has as many.
@@ -193,13 +212,39 @@ fn is_rounded_total(label: Option<Label>, read: &Read) -> bool {
     label == Some(Label::Rounding) && read.micros() > LARGEST_ROUNDING
 }
 
+/// Whether it calls something a total, and not a column.
+fn names_total(label: Option<Label>, segment: &Segment) -> bool {
+    let Some(Label::Total(strength)) = label else { return false };
+    strength > 84 || !header::is_items_head(&Words::new(&segment.words))
+}
+
+/// The price of all there is: the only row that names an item has it twice, for one and in sum, and nothing is added or taken off.
+fn only_price(split: &[Vec<Segment>], entries: &[Entry]) -> Option<i128> {
+    let is_priced = |entry: &&Entry| entry.read.amount.has_cents() && entry.read.micros() > 0;
+    let mut items = entries.iter().filter(|entry| entry.label.is_none() && !entry.in_tax_table).filter(is_priced);
+    let (item, None) = (items.next()?, items.next()) else { return None };
+    let changes_it = |entry: &Entry| matches!(entry.label, Some(Label::Tax | Label::Other | Label::Service));
+    if entries.iter().filter(is_priced).any(changes_it) {
+        return None;
+    }
+    let row = split.get(item.row)?.iter().flat_map(|segment| &segment.amounts);
+    let times = row.filter(|read| read.micros() == item.read.micros() && read.amount.has_cents()).count();
+    (times > 1).then(|| item.read.micros())
+}
+
 /// A row of a table of taxes: a base and, behind it, what is a whole percentage of it.
 fn base_and_tax(segments: &[Segment]) -> Option<(i128, i128)> {
     let reads = segments.iter().flat_map(|segment| &segment.amounts).filter(|read| read.amount.has_cents());
     let values: Vec<i128> = reads.map(Read::micros).collect();
-    let &[.., base, tax] = values.as_slice() else { return None };
-    let is_part = (2..=27).any(|rate| (tax * 100 - base * rate).abs() <= 100 * 10_000);
-    (base > 0 && tax > 0 && is_part).then_some((base, tax))
+    let is_part = |base: i128, tax: i128| {
+        base > 0 && tax > 0 && (2..=27).any(|rate| (tax * 100 - base * rate).abs() <= 100 * 10_000)
+    };
+    match *values.as_slice() {
+        // The sum of the two follows.
+        [.., base, tax, sum] if base + tax == sum && is_part(base, tax) => Some((base, tax)),
+        [.., base, tax] if is_part(base, tax) => Some((base, tax)),
+        _ => None,
+    }
 }
 
 /// The amount of a label that stands alone on its row: on the row below, or on the one above where a skewed photo put it.
@@ -217,6 +262,33 @@ fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<Read> {
         }
     };
     near(index + 1, 2.5).or_else(|| near(index.checked_sub(1)?, 0.9))
+}
+
+/// The rates of tax that the page names, without repetition.
+fn rates(rows: &[Row]) -> Vec<i128> {
+    let texts = rows.iter().flat_map(|row| &row.cells).map(|cell| cell.text.as_str());
+    let mut rates: Vec<i128> =
+        texts.flat_map(percentages).filter(|rate| (LEAST_RATE..=LARGEST_RATE).contains(rate)).collect();
+    rates.sort_unstable();
+    rates.dedup();
+    rates
+}
+
+/// Taxes on sales are between these, in hundredths of a percent.
+const LEAST_RATE: i128 = 100;
+const LARGEST_RATE: i128 = 2_700;
+
+/// `6%`, `6.00 %`, `7,7%`: in hundredths of a percent.
+fn percentages(text: &str) -> impl Iterator<Item = i128> + '_ {
+    text.match_indices('%').filter_map(|(at, _)| {
+        let before = text.get(..at)?.trim_end();
+        let start = before.rfind(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',')).map_or(0, |last| last + 1);
+        let number = before.get(start..).or_else(|| before.get(start + 1..))?;
+        let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, ""));
+        let hundredths: i128 = format!("{part:0<2}").parse().ok().filter(|_| part.len() <= 2)?;
+        let whole: i128 = whole.parse().ok().filter(|_| whole.len() <= 2)?;
+        Some(whole * 100 + hundredths)
+    })
 }
 
 fn heads_tax_table(row: &Row) -> bool {

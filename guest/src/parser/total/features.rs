@@ -11,7 +11,7 @@ use super::proofs::{Proofs, digits, is_near, is_rounding};
 use crate::receipt::Money;
 
 /// How many there are of each.
-pub(super) const COUNT: usize = 48;
+pub(super) const COUNT: usize = 53;
 
 /// A value that is printed on the page, or that its sums prove, and what speaks for it.
 pub(super) struct Candidate {
@@ -34,7 +34,7 @@ pub(super) fn of(page: &Amounts, facts: &Facts, proofs: &Proofs) -> Vec<Candidat
     for value in unprinted.iter().filter(|_| anchor.is_some()) {
         values.insert(*value, Vec::new());
     }
-    let survey = Survey::new(&weighed, facts, proofs, &values);
+    let survey = Survey::new(&weighed, facts, proofs, &values, &page.prices);
     values.iter().filter_map(|(value, places)| survey.candidate(*value, places, anchor)).collect()
 }
 
@@ -66,10 +66,17 @@ struct Survey<'f> {
     /// Whether the smallest coin may be 5 cents: not where another currency is shown, or smaller change was given. OCR sees a
     /// dollar here and there.
     has_coins: bool,
+    prices: &'f BTreeMap<i128, usize>,
 }
 
 impl<'f> Survey<'f> {
-    fn new(entries: &[&Entry], facts: &'f Facts, proofs: &'f Proofs, values: &BTreeMap<i128, Vec<&Entry>>) -> Self {
+    fn new(
+        entries: &[&Entry],
+        facts: &'f Facts,
+        proofs: &'f Proofs,
+        values: &BTreeMap<i128, Vec<&Entry>>,
+        prices: &'f BTreeMap<i128, usize>,
+    ) -> Self {
         let change = facts.change.map(i128::abs);
         let items =
             entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
@@ -88,6 +95,7 @@ impl<'f> Survey<'f> {
             items: items.map(|entry| entry.read.micros()).sum(),
             printed: values.iter().map(weight).collect(),
             has_coins: ringgit.len() >= foreign.len() && facts.change.is_none_or(|change| change % COIN == 0),
+            prices,
         }
     }
 
@@ -159,6 +167,11 @@ impl<'f> Survey<'f> {
             flag(!is_printed && proofs.is_misprinted(value)),
             flag(self.is_rounded_elsewhere(value)),
             flag(!is_printed && facts.totals.iter().any(|total| self.is_consistent(*total))),
+            flag(family.iter().any(|value| proofs.has_tax_within(*value))),
+            flag(family.iter().any(|value| proofs.is_base_and_rate(*value))),
+            (self.prices(value).clamp(1, 4) as f32 - 1.0) / 3.0,
+            flag(self.prices(value) > places.len().max(1)),
+            flag(proofs.is_usual_tax_within(value, self.largest)),
         ];
         Some(Candidate { read, is_printed, features })
     }
@@ -208,6 +221,11 @@ impl<'f> Survey<'f> {
         let by_tendered = self.facts.tendered.iter().any(|t| *t > value && self.is_printed(t - value));
         let change = self.facts.change.map(i128::abs).filter(|change| *change > 0);
         value > 0 && (by_tendered || change.is_some_and(|change| self.is_printed(value + change)))
+    }
+
+    /// How often it is printed, with words at it or without.
+    fn prices(&self, value: i128) -> usize {
+        self.prices.get(&value).copied().unwrap_or(0)
     }
 
     fn is_printed(&self, value: i128) -> bool {

@@ -5,9 +5,11 @@ mod facts;
 mod features;
 mod parts;
 mod proofs;
+mod trees;
 mod weights;
 
 pub(super) use self::entries::{Amounts, read as amounts};
+pub(super) use self::trees::TREES;
 pub(super) use self::weights::WEIGHTS;
 
 use self::entries::Read;
@@ -28,7 +30,7 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
     let facts = Facts::new(&page.entries);
     // Without an amount that is named as one, there is a total where something is named that belongs to it.
     let is_named = page.entries.iter().any(|entry| facts.judge(entry).is_some());
-    let unlabelled = if is_named { None } else { Some(facts.unlabelled(&page.entries)?) };
+    let unlabelled = if is_named { None } else { facts.unlabelled(&page.entries) };
     let proofs = Proofs::new(page, &facts);
     let candidates = features::of(page, &facts, &proofs);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
@@ -42,6 +44,18 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
         && proofs.support(value) == 0
     {
         return Some(field(read, share, rule.to_owned()));
+    }
+    if !is_named && unlabelled.is_none() {
+        let is_only = page.has_lost_total && page.only == Some(value);
+        let is_proven = proofs.is_table(value) || page.has_lost_total && proofs.is_sum(value);
+        let rule = if is_proven {
+            format!("beside a total that is not legible; {}", proofs.say(value).join("; "))
+        } else if is_only {
+            "the price of the only item, beside a total that is not legible".to_owned()
+        } else {
+            return None;
+        };
+        return (1.0 / all >= 0.5).then(|| field(&found.read, 0.5 / all, rule));
     }
     let rule = if found.is_printed {
         facts.say(&page.entries, value)
@@ -189,6 +203,27 @@ mod tests {
         is(&["Tea|4.00", "Rice|9.00", "TOTAL|27.50"], "27.50");
         is(&["Tea|12.37", "TOTAL|12.37", "CASH|12.37"], "12.37");
         is(&["Socks|6.35-", "TOTAL|6.35-", "CASH|6.35-"], "-6.35");
+    }
+
+    #[test]
+    fn the_tax_tells_which_of_two_totals_was_misread() {
+        is(&["Rice|7.10", "Total Amount|7.40", "GST @6%|0.40", "Nett Total|7.10"], "7.10");
+        let texts = ["Rice|16.98", "SUB-TOTAL|16.98", "TOTAL|48.00", "CASH|18.00", "CHANGE|0.00"];
+        is(&[texts.as_slice(), &["GST SUMMARY|AMOUNT|TAX", "SR 6%|16.98|1.02"]].concat(), "18.00");
+    }
+
+    #[test]
+    fn beside_a_lost_total_only_what_tells_it_is_taken() {
+        is(&["2 x Shirts 7,395.09", "Total RM|??", "GST SUMMARY", "SR 6|7,395.09|443.71|7,838.80"], "7838.80");
+        is(&["Tea|1|12.00|12.00", "Total Inclusive GST|??", "Cash|??"], "12.00");
+        for texts in [
+            ["Tea|1|12.00|12.00", "Rice|1|9.00|9.00", "Total Payable|??"],
+            ["Tea|1|12.00|12.00", "GST 6%|0.72", "Total Payable|??"],
+            ["Tea|12.00", "Thank you", "Total Payable|??"],
+            ["Tea|1|12.00|12.00", "Thank you", "Come again"],
+        ] {
+            assert_eq!(total(&texts), None, "{texts:?}");
+        }
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::facts::{COIN, Facts};
 
 /// Tax tables and sums of lines are off by a cent or two.
 const SLACK: i128 = 30_000;
+const CENT: i128 = 10_000;
+/// A rate of 100 %, in hundredths of a percent.
+const HUNDRED: i128 = 10_000;
 /// How many amounts further down the parts of one sum may stand.
 const REACH: usize = 4;
 
@@ -32,6 +35,11 @@ pub(super) struct Proofs {
     has_coins: bool,
     /// What is called a total, and its digits as they are printed.
     called: Vec<(i128, String)>,
+    /// What may be a tax, and what may be the sum before it.
+    taxes: Vec<i128>,
+    bases: Vec<i128>,
+    /// The percentages that are printed, in hundredths of one.
+    rates: Vec<i128>,
 }
 
 impl Proofs {
@@ -54,6 +62,9 @@ impl Proofs {
             order: entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|e| e.read.micros()).collect(),
             has_coins: facts.rounding != Some(0),
             called: named.chain(subtotals).map(|entry| (entry.read.micros(), digits(entry.read.units()))).collect(),
+            taxes: named_or_in_table(page, Label::Tax, |(_, tax)| tax),
+            bases: named_or_in_table(page, Label::Subtotal, |(base, _)| base),
+            rates: rates(page),
         };
         for proven in [&mut proofs.paid, &mut proofs.exact, &mut proofs.sums, &mut proofs.rounded] {
             proven.retain(|value| *value > 0);
@@ -125,6 +136,26 @@ impl Proofs {
         self.tables.iter().any(|table| (table - value).abs() <= SLACK)
     }
 
+    /// Whether a tax that is printed is what it includes.
+    pub(super) fn has_tax_within(&self, value: i128) -> bool {
+        self.taxes.iter().any(|tax| self.is_tax_within(*tax, value))
+    }
+
+    /// Whether the one is the tax that the other includes, by a rate of the page or one that is usual: OCR may have misread the page's.
+    pub(super) fn is_usual_tax_within(&self, tax: i128, value: i128) -> bool {
+        self.is_tax_within(tax, value) || USUAL_RATES.iter().any(|rate| fits(tax, value, *rate))
+    }
+
+    fn is_tax_within(&self, tax: i128, value: i128) -> bool {
+        self.rates.iter().any(|rate| fits(tax, value, *rate))
+    }
+
+    /// Whether it is a sum before tax that is printed, and the tax on it by a rate that is printed.
+    pub(super) fn is_base_and_rate(&self, value: i128) -> bool {
+        let fits = |base: i128, rate: i128| (base * (HUNDRED + rate) - value * HUNDRED).abs() <= CENT * HUNDRED;
+        self.bases.iter().any(|base| self.rates.iter().any(|rate| fits(*base, *rate)))
+    }
+
     /// Whether something that is called a total looks like it, but for a digit.
     pub(super) fn is_misprinted(&self, value: i128) -> bool {
         let own = digits(value / 10_000);
@@ -176,6 +207,34 @@ impl Proofs {
             (self.order.get(from..at).unwrap_or_default(), self.order.get(at + 1..to).unwrap_or_default())
         })
     }
+}
+
+/// Whether the tax is what the value includes at this rate, to the cent.
+fn fits(tax: i128, value: i128, rate: i128) -> bool {
+    tax > 0 && (tax * (HUNDRED + rate) - value * rate).abs() * 2 <= CENT * (HUNDRED + rate)
+}
+
+/// Rates of taxes on sales, in hundredths of a percent.
+const USUAL_RATES: [i128; 16] =
+    [500, 600, 700, 800, 900, 1_000, 1_200, 1_500, 1_600, 1_800, 1_900, 2_000, 2_100, 2_200, 2_300, 2_500];
+
+/// The rates that the page names, and those of its table of taxes; where it says nothing, the usual ones.
+fn rates(page: &Amounts) -> Vec<i128> {
+    let taxed = page.taxed.iter().filter(|(base, tax)| *base > 0 && *tax > 0);
+    let of_table = taxed.map(|(base, tax)| (tax * 100 + base / 2) / base * 100);
+    let mut rates: Vec<i128> = page.rates.iter().copied().chain(of_table).collect();
+    if rates.is_empty() {
+        rates.extend(USUAL_RATES);
+    }
+    rates
+}
+
+/// The amounts of this name, and those in the table of taxes that may be it.
+fn named_or_in_table(page: &Amounts, label: Label, of_row: fn((i128, i128)) -> i128) -> Vec<i128> {
+    let is_one = |entry: &&Entry| entry.label == Some(label) || entry.in_tax_table;
+    let named = page.entries.iter().filter(is_one).filter(|entry| entry.read.amount.has_cents());
+    let named = named.map(|entry| entry.read.micros());
+    named.chain(page.taxed.iter().copied().map(of_row)).filter(|value| *value > 0).collect()
 }
 
 fn is_called(entry: &Entry) -> bool {

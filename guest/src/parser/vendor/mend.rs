@@ -8,6 +8,8 @@ pub(super) fn mend(text: &str, confidence: f32) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(letters).collect();
     legal_forms(&mut words);
     if confidence < SURE {
+        initials(&mut words);
+        brackets(&mut words);
         for word in &mut words {
             if let Some(meant) = shared_word(word, confidence < UNSURE) {
                 *word = meant;
@@ -76,6 +78,38 @@ fn legal_forms(words: &mut Vec<String>) {
             "(M)".clone_into(country);
         }
         return;
+    }
+}
+
+/// `Cc W NORTH`: a letter that looks the same small, read as both, in a line of capitals.
+fn initials(words: &mut [String]) {
+    const ALIKE: [&str; 10] = ["Cc", "Kk", "Oo", "Pp", "Ss", "Uu", "Vv", "Ww", "Xx", "Zz"];
+    let has_small = |word: &String| word.contains(char::is_lowercase);
+    if words.iter().any(|word| has_small(word) && !ALIKE.contains(&word.as_str())) {
+        return;
+    }
+    for word in words {
+        if ALIKE.contains(&word.as_str()) {
+            word.truncate(1);
+        }
+    }
+}
+
+/// `{NORTH MALL)`, `(NORTHD`: one of the two brackets, where the other one is there.
+fn brackets(words: &mut [String]) {
+    let count = |words: &[String], signs: &[char]| words.iter().map(|word| word.matches(signs).count()).sum::<usize>();
+    let (opened, closed) = (count(words, &['(']), count(words, &[')']));
+    let opens_oddly = words.iter_mut().find(|word| word.starts_with(['{', '[']) && closed == opened + 1);
+    if let Some(word) = opens_oddly {
+        word.replace_range(..1, "(");
+        return;
+    }
+    // A word of its own between the two would be whole without the last letter.
+    let Some(last) = words.last_mut().filter(|_| opened == closed + 1) else { return };
+    let letters = last.chars().filter(|c| c.is_alphabetic()).count();
+    if letters >= 5 && last.ends_with(['D', '}', ']']) && !last.ends_with("LTD") && last.starts_with('(') {
+        last.pop();
+        last.push(')');
     }
 }
 
@@ -244,6 +278,9 @@ mod tests {
             ("NORTH (HALAYSTA) INTERNATIGNAL", "NORTH (MALAYSIA) INTERNATIONAL"),
             ("North Hardwate", "North Hardware"),
             ("NORTH ENTYERPRISE", "NORTH ENTERPRISE"),
+            ("Cc W NORTH HARDWARE", "C W NORTH HARDWARE"),
+            ("NOODLES {NORTH MALL)", "NOODLES (NORTH MALL)"),
+            ("NOODLES (NORTHID", "NOODLES (NORTHI)"),
         ] {
             assert_eq!(mend(text, 80.0), meant, "{text}");
         }
@@ -275,6 +312,9 @@ mod tests {
             "EMPRESS",
             "DESERT",
             "GARTEN",
+            "Ss Noodles",
+            "NOODLES (NORTH) LTD",
+            "NOODLES (WEST END",
         ] {
             assert_eq!(mend(text, 80.0), text);
         }

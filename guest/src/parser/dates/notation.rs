@@ -1,0 +1,364 @@
+//! The notations of dates: `12/03/2018`, `2018-03-12`, `12 Mar 2018`, `March 12th, 2018`, `12MAR18`, and OCR's `O7/01/18`.
+
+use std::borrow::Cow;
+
+use super::super::words::Words;
+use super::LABELS;
+use crate::receipt::Date;
+
+/// Reads a text that is a date, or holds one.
+pub(in crate::parser) fn parse(text: &str, us: bool) -> Option<Date> {
+    let found = scan(text);
+    let month_first = us || found.iter().any(Found::certainly_month_first);
+    found.iter().find_map(|found| found.date(month_first))
+}
+
+/// A date as it is printed; which of two numbers is the month may be open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    year: u16,
+    first: u8,
+    second: u8,
+    /// Whether `first` is the day, the month, or either.
+    order: Order,
+    pub(super) short_year: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    DayFirst,
+    MonthFirst,
+    Open,
+}
+
+impl Found {
+    pub(super) fn certainly_day_first(&self) -> bool {
+        self.order == Order::Open && self.first > 12
+    }
+
+    pub(super) fn certainly_month_first(&self) -> bool {
+        self.order == Order::Open && self.second > 12
+    }
+
+    pub(super) fn is_ambiguous(&self) -> bool {
+        self.order == Order::Open && self.first <= 12 && self.second <= 12 && self.first != self.second
+    }
+
+    pub(super) fn date(&self, month_first: bool) -> Option<Date> {
+        let day_first = || Date::new(self.year, self.second, self.first);
+        let month_first_date = || Date::new(self.year, self.first, self.second);
+        match self.order {
+            Order::DayFirst => day_first(),
+            Order::MonthFirst => month_first_date(),
+            Order::Open if month_first => month_first_date().or_else(day_first),
+            Order::Open => day_first().or_else(month_first_date),
+        }
+    }
+}
+
+/// A piece of a date: a number with its count of digits, a month's name, or a mark between them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Piece {
+    Number(u32, usize),
+    Month(u8),
+    Mark(char),
+    Space,
+    Word,
+    Other,
+}
+
+/// The dates of a text.
+pub(super) fn scan(text: &str) -> Vec<Found> {
+    // Most rows have none, and are not looked at any closer.
+    if text.bytes().filter(u8::is_ascii_digit).count() < 3 {
+        return Vec::new();
+    }
+    let pieces = pieces(mended(text).as_ref());
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < pieces.len() {
+        match pieces.get(at..).and_then(match_date) {
+            Some((date, length)) if at == 0 || !glued(pieces.get(at - 1)) => {
+                found.push(date);
+                at += length;
+            }
+            _ => at += 1,
+        }
+    }
+    found
+}
+
+/// The text with digits in dates in place of the letters that OCR takes them for: `O7/01/18`, `25-Q1-16`, `Dater11/03/18`.
+fn mended(text: &str) -> Cow<'_, str> {
+    if text.bytes().filter(|byte| matches!(byte, b'/' | b'-')).count() < 2 {
+        return Cow::Borrowed(text);
+    }
+    let is_labelled = Words::new(text).has_any(&LABELS);
+    Cow::Owned(text.split_inclusive(char::is_whitespace).map(|word| mended_word(word, is_labelled)).collect())
+}
+
+fn mended_word(word: &str, is_labelled: bool) -> String {
+    const GLUED: [&str; 4] = ["Date", "DATE", "Datum", "Tarikh"];
+    let label = GLUED.iter().find(|label| word.starts_with(**label)).map_or(0, |label| label.len());
+    let (label, rest) = word.split_at_checked(label).unwrap_or(("", word));
+    // One letter between label and date is the colon.
+    let is_glued = !label.is_empty() && !rest.starts_with(|c: char| c.is_ascii_digit());
+    let colon = rest.char_indices().nth(1).filter(|(_, c)| is_glued && c.is_ascii_digit()).map(|(at, _)| at);
+    let date = colon.and_then(|at| rest.get(at..)).unwrap_or(rest);
+    // D1-05-12 is a door as well as a day, unless a day is what its label says.
+    let marks = date.chars().filter(|c| *c == '/' || *c == '-' && is_labelled).count();
+    let digits = date.chars().filter(char::is_ascii_digit).count();
+    let letters = date.chars().filter(|c| c.is_alphabetic()).count();
+    let alike = date.chars().filter(|c| lookalike(*c) != *c).count();
+    let numbers = date.split(['/', '-']).all(|part| part.contains(|c: char| c.is_ascii_digit()));
+    if marks != 2 || !numbers || digits < 4 || letters > 2 || letters != alike || (letters == 0 && colon.is_none()) {
+        return word.to_owned();
+    }
+    let date: String = date.chars().map(lookalike).collect();
+    if label.is_empty() { date } else { format!("{label}: {date}") }
+}
+
+/// The digit that a letter looks like.
+fn lookalike(c: char) -> char {
+    match c {
+        'O' | 'o' | 'Q' | 'D' => '0',
+        'I' | 'l' | 'i' => '1',
+        'Z' => '2',
+        'S' => '5',
+        'B' => '8',
+        other => other,
+    }
+}
+
+/// Whether the piece before makes the number a part of something longer.
+fn glued(before: Option<&Piece>) -> bool {
+    matches!(before, Some(Piece::Number(..) | Piece::Word | Piece::Mark('/' | '-' | '.')))
+}
+
+fn match_date(pieces: &[Piece]) -> Option<(Found, usize)> {
+    use Piece::{Mark, Month, Number, Space};
+    if !matches!(pieces.first(), Some(Number(..) | Month(_))) {
+        return None;
+    }
+    let bare: Vec<(usize, Piece)> =
+        pieces.iter().copied().enumerate().filter(|(_, piece)| *piece != Space).take(6).collect();
+    let piece = |at: usize| bare.get(at).map(|&(_, piece)| piece);
+    let length = |last: usize| bare.get(last).map_or(pieces.len(), |&(at, _)| at + 1);
+    let is_mark = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | '\'')));
+    let is_soft = |at: usize| matches!(piece(at), Some(Mark('/' | '-' | '.' | ',' | '\'')));
+    match piece(0)? {
+        // 2018-03-12, 2018/3/12
+        Number(y, 4) if is_mark(1) => match (piece(2)?, piece(3), piece(4)) {
+            (Number(m, 1..=2), Some(Mark(_)), Some(Number(d, 1..=2))) if is_mark(3) => {
+                Some((exact(y, 4, m, d, Order::MonthFirst)?, length(4)))
+            }
+            _ => None,
+        },
+        // 12/03/2018, 12-03-18, 12.03.2018; OCR's 12. 03-18
+        Number(a, 1..=2)
+            if is_mark(1) && matches!(piece(2), Some(Number(_, 1..=2))) && same_marks(piece(1), piece(3)) =>
+        {
+            let (Some(Number(b, _)), Some(Number(y, digits @ (2 | 4)))) = (piece(2), piece(4)) else {
+                return None;
+            };
+            // 12.30.18 h: digits that go on with a mark are a time or an address.
+            if matches!(piece(5), Some(Mark(mark)) if Some(Mark(mark)) == piece(1)) && length(5) == length(4) + 1 {
+                return None;
+            }
+            Some((exact(y, digits, a, b, Order::Open)?, length(4)))
+        }
+        // 12 Mar 2018, 12-MAR-18, 12MAR2018, 30 DEC 17, 12 March, 2018
+        Number(d, 1..=2) => {
+            let at = if is_soft(1) { 2 } else { 1 };
+            let Some(Month(m)) = piece(at) else { return None };
+            let at = if is_soft(at + 1) { at + 2 } else { at + 1 };
+            let Some(Number(y, digits @ (2 | 4))) = piece(at) else { return None };
+            Some((exact(y, digits, d, u32::from(m), Order::DayFirst)?, length(at)))
+        }
+        // Mar 12, 2018; MAR 12 2018; March 12th, 2018
+        Month(m) => {
+            let at = if is_soft(1) { 2 } else { 1 };
+            let Some(Number(d, 1..=2)) = piece(at) else { return None };
+            let at = if is_soft(at + 1) { at + 2 } else { at + 1 };
+            let Some(Number(y, digits @ 4)) = piece(at) else { return None };
+            Some((exact(y, digits, u32::from(m), d, Order::MonthFirst)?, length(at)))
+        }
+        _ => None,
+    }
+}
+
+/// A receipt of another year is a misread one: 2078 is 2018.
+const YEARS: std::ops::Range<u16> = 1980..2060;
+
+/// A dash that was read as a point is forgiven in front.
+fn same_marks(first: Option<Piece>, second: Option<Piece>) -> bool {
+    first == second || (first, second) == (Some(Piece::Mark('.')), Some(Piece::Mark('-')))
+}
+
+fn exact(year: u32, digits: usize, first: u32, second: u32, order: Order) -> Option<Found> {
+    let year = match (digits, year) {
+        (2, 0..=79) => 2000 + year,
+        (2, _) => 1900 + year,
+        _ => year,
+    };
+    let found = Found {
+        year: u16::try_from(year).ok().filter(|year| YEARS.contains(year))?,
+        first: u8::try_from(first).ok()?,
+        second: u8::try_from(second).ok()?,
+        order,
+        short_year: digits == 2,
+    };
+    found.date(false).map(|_| found)
+}
+
+fn pieces(text: &str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c.is_ascii_digit() {
+            let (mut value, mut digits) = (c.to_digit(10).unwrap_or(0), 1);
+            while let Some(digit) = chars.peek().and_then(|c| c.to_digit(10)) {
+                value = value.saturating_mul(10).saturating_add(digit);
+                digits += 1;
+                chars.next();
+            }
+            pieces.push(Piece::Number(value, digits));
+        } else if c.is_alphabetic() {
+            let mut word = String::from(c);
+            while let Some(c) = chars.next_if(|c| c.is_alphabetic()) {
+                word.push(c);
+            }
+            let word = word.to_ascii_lowercase();
+            let ordinal = matches!(word.as_str(), "st" | "nd" | "rd" | "th" | "er" | "º");
+            let after_number = matches!(pieces.last(), Some(Piece::Number(..)));
+            match word.as_str() {
+                // `12 de marzo de 2018`
+                "de" => pieces.push(Piece::Space),
+                _ if ordinal && after_number => {}
+                word => pieces.push(month(word).map_or(Piece::Word, Piece::Month)),
+            }
+        } else if c.is_whitespace() {
+            pieces.push(Piece::Space);
+        } else if matches!(c, '/' | '-' | '.' | ',' | '\'') {
+            pieces.push(Piece::Mark(c));
+        } else {
+            pieces.push(Piece::Other);
+        }
+    }
+    pieces
+}
+
+/// A month by its name or abbreviation, in the languages whose receipts are common.
+fn month(word: &str) -> Option<u8> {
+    const NAMES: [&[&str]; 12] = [
+        &["JANUARY", "JAN", "JANUAR", "JANVIER", "ENERO", "JANUARI", "GENNAIO", "JANEIRO"],
+        &["FEBRUARY", "FEB", "FEBRUAR", "FEVRIER", "FEBRERO", "FEBRUARI", "FEBBRAIO", "FEVEREIRO"],
+        &["MARCH", "MAR", "MARZ", "MARS", "MARZO", "MAC", "MAART", "MRZ", "MARCO"],
+        &["APRIL", "APR", "AVRIL", "ABRIL", "APRILE"],
+        &["MAY", "MAI", "MAYO", "MEI", "MAGGIO", "MAIO"],
+        &["JUNE", "JUN", "JUNI", "JUIN", "JUNIO", "GIUGNO", "JUNHO"],
+        &["JULY", "JUL", "JULI", "JUILLET", "JULIO", "JULAI", "LUGLIO", "JULHO"],
+        &["AUGUST", "AUG", "AOUT", "AGOSTO", "OGOS", "AUGUSTUS"],
+        &["SEPTEMBER", "SEP", "SEPT", "SEPTEMBRE", "SEPTIEMBRE", "SETTEMBRE", "SETEMBRO"],
+        &["OCTOBER", "OCT", "OKTOBER", "OKT", "OCTOBRE", "OCTUBRE", "OTTOBRE", "OUTUBRO"],
+        &["NOVEMBER", "NOV", "NOVEMBRE", "NOVIEMBRE", "NOVEMBRO"],
+        &["DECEMBER", "DEC", "DEZEMBER", "DEZ", "DECEMBRE", "DICIEMBRE", "DISEMBER", "DIS", "DICEMBRE", "DEZEMBRO"],
+    ];
+    if word.len() < 3 {
+        return None;
+    }
+    let words = Words::new(word);
+    let word = words.first()?;
+    let index = NAMES.iter().position(|names| names.contains(&word))?;
+    u8::try_from(index + 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(text: &str, us: bool) -> Option<String> {
+        parse(text, us).map(|date| date.to_string())
+    }
+
+    #[test]
+    fn formats() {
+        for text in [
+            "12/03/2018",
+            "12-03-2018",
+            "12.03.2018",
+            "12/3/18",
+            "12-03-18",
+            "2018-03-12",
+            "2018/3/12",
+            "12 Mar 2018",
+            "12-MAR-18",
+            "12MAR2018",
+            "12 March, 2018",
+            "MAR 12, 2018",
+            "March 12th 2018",
+            "12 Mac 2018",
+            "12. März 2018",
+            "Date:12/03/2018 11:28",
+            "Monday, March 12, 2018",
+            "12 de marzo de 2018",
+            "Roma, 12 marzo 2018",
+            "l2/O3/2018",
+            "Date: 12-Q3-18",
+            "Dater12/03/18 21:30",
+            "DATE 12/03/2018",
+            "12. 03-18 14:37",
+        ] {
+            assert_eq!(read(text, false).as_deref(), Some("2018-03-12"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_label_that_is_glued_to_a_date_takes_no_digit_of_it() {
+        assert_ne!(read("DATE12/03/2018", false).as_deref(), Some("2018-03-02"));
+    }
+
+    #[test]
+    fn months_come_first_in_america_or_where_it_cannot_be_else() {
+        assert_eq!(read("12/07/2019", true).as_deref(), Some("2019-12-07"));
+        assert_eq!(read("12/07/2019", false).as_deref(), Some("2019-07-12"));
+        assert_eq!(read("12/25/2018", false).as_deref(), Some("2018-12-25"));
+        assert_eq!(read("25/12/2018", true).as_deref(), Some("2018-12-25"));
+    }
+
+    #[test]
+    fn other_numbers_are_no_dates() {
+        for text in [
+            "03-2164 1400",
+            "31/02/2018",
+            "1-1&2",
+            "12:11:29",
+            "U13/2/1850",
+            "10.0.0.12.18",
+            "5.50",
+            "1234567-12-03-2018",
+            "XE11-22 - 30",
+            "20/04/2078",
+            "NO: IO/SS-2018",
+            "B-12-03",
+            "NO. D1-05-12, BLOCK D",
+            "1B-05-12",
+        ] {
+            assert_eq!(read(text, false), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn iso_dates_round_trip(year in YEARS, month in 1_u8..=12, day in 1_u8..=28, us: bool) {
+            let date = Date::new(year, month, day).unwrap();
+            prop_assert_eq!(parse(&date.to_string(), us), Some(date));
+        }
+
+        #[test]
+        fn any_text_is_survived(text in ".*", us: bool) {
+            let _ = parse(&text, us);
+        }
+    }
+}
