@@ -155,7 +155,8 @@ fn says_currency(text: &str, sign: &str, mark: Mark) -> bool {
 }
 
 fn names_us_place(text: &str) -> bool {
-    let is_state = |word: &str| word.len() == 2 && US_STATES.split(' ').any(|state| state == word);
+    let is_state =
+        |word: &str| word.len() == 2 && US_STATES.as_bytes().chunks(3).any(|s| s.starts_with(word.as_bytes()));
     let is_zip = |word: &str| {
         let digits = word.split('-').next().unwrap_or_default();
         digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit())

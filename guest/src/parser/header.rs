@@ -88,7 +88,7 @@ const CONTACT: List = list(
 
 /// Whether the words hold a legal form of a company.
 pub(super) fn is_legal(words: &Words) -> bool {
-    words.has_any(&LEGAL) || DOTTED.phrases().any(|form| words.ends_with(form))
+    words.has_any(&LEGAL) || words.ends_in_letter() && DOTTED.phrases().any(|form| words.ends_with(form))
 }
 
 /// Forms that are written with points, letter by letter, as words at the end of a name: `S.R.L.`, `B.V.`

@@ -78,7 +78,12 @@ fn starting(list: &'static str, wanted: impl Fn(u8) -> bool + Clone) -> impl Ite
 
 /// A word's hash: the upper ten bits of FNV-1a.
 pub(super) fn hash(word: &str) -> u16 {
-    end(word.bytes().fold(START, step))
+    hash_of([word].into_iter())
+}
+
+/// The hash of the word that these parts make together.
+pub(super) fn hash_of<'a>(parts: impl Iterator<Item = &'a str>) -> u16 {
+    end(parts.flat_map(str::bytes).fold(START, step))
 }
 
 const START: u32 = 0x811c_9dc5;

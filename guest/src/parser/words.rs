@@ -1,6 +1,6 @@
 //! Comparing printed words whatever their case, accents and punctuation, and in spite of a misread letter.
 
-use super::lists::{List, hash};
+use super::lists::{List, hash, hash_of};
 
 /// The words of a text: upper case, without accents, split at everything that is no letter or digit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,6 +84,11 @@ impl Words {
         self.stands_at(0, phrase)
     }
 
+    /// Whether the last word is a single letter.
+    pub(super) fn ends_in_letter(&self) -> bool {
+        self.0.last().is_some_and(|word| word.text.len() == 1)
+    }
+
     /// Whether the text ends with the phrase, and has a word before it.
     pub(super) fn ends_with(&self, phrase: &str) -> bool {
         let length = phrase.split(' ').count();
@@ -98,33 +103,22 @@ impl Words {
     /// Puts words together that OCR tore (T O T A L, TO TAL), and takes merged ones apart (GRANDTOTAL). `known`: what torn
     /// words may make; `pieces`: what merged ones may be made of.
     pub(super) fn pieced(self, known: &List, pieces: &List) -> Self {
-        /// Letters of the longest torn word.
-        const LONGEST: usize = 12;
+        let whole = |at: usize| self.0.get(at..).and_then(|rest| whole(rest, known, pieces));
+        // Most texts are as they should be.
+        if (0..self.0.len()).all(|at| whole(at).is_none()) {
+            return self;
+        }
         let mut words: Vec<Word> = Vec::with_capacity(self.0.len());
-        let mut rest = self.0.as_slice();
-        while let Some((first, others)) = rest.split_first() {
-            let spread = rest.iter().take(LONGEST).take_while(|word| word.text.chars().count() == 1).count();
-            let torn = [spread, 2].into_iter().find_map(|count| {
-                let parts = rest.get(..count).filter(|_| count > 1)?;
-                let joined: String = parts.iter().map(|word| word.text.as_str()).collect();
-                // A letter alone is a part of something: then it may be misread, too.
-                let is_torn_off =
-                    count == 2 && first.text.len() >= 4 && parts.last().is_some_and(|word| word.text.len() == 1);
-                let mut alike = known.phrases().filter(|known| joined.len() == known.len());
-                let is_known = known.has(&joined) || is_torn_off && alike.any(|known| is_near(&joined, known));
-                is_known.then_some((joined, count))
-            });
-            match torn {
-                Some((joined, count)) => {
-                    words.push(Word::new(joined));
-                    rest = rest.get(count..).unwrap_or_default();
+        let mut at = 0;
+        while let Some(word) = self.0.get(at) {
+            match whole(at) {
+                Some((made, count)) => {
+                    words.extend(made);
+                    at += count;
                 }
                 None => {
-                    match apart(&first.text, pieces) {
-                        Some(parts) => words.extend(parts.into_iter().map(|part| Word::new(part.to_owned()))),
-                        None => words.push(first.clone()),
-                    }
-                    rest = others;
+                    words.push(word.clone());
+                    at += 1;
                 }
             }
         }
@@ -134,7 +128,7 @@ impl Words {
     /// Replaces each word that is one misread letter away from one of `known` by it.
     pub(super) fn corrected(mut self, known: &List, not: &List) -> Self {
         for word in &mut self.0 {
-            if not.has(&word.text) {
+            if word.text.len() < SHORTEST || not.has(&word.text) {
                 continue;
             }
             let is_meant = |known: &&str| is_near(&word.text, known) || looks_like(&word.text, known);
@@ -182,8 +176,34 @@ fn is_near(word: &str, known: &str) -> bool {
     same_start + same_end + 1 >= a.len().max(b.len())
 }
 
+/// What the first words should be, if they are torn or the first is merged, and how many of them that is.
+fn whole(words: &[Word], known: &List, pieces: &List) -> Option<(Vec<Word>, usize)> {
+    /// Letters of the longest torn word.
+    const LONGEST: usize = 12;
+    let first = words.first()?;
+    let spread = words.iter().take(LONGEST).take_while(|word| word.text.chars().count() == 1).count();
+    let torn = [spread, 2].into_iter().find_map(|count| {
+        let parts = words.get(..count).filter(|_| count > 1)?;
+        // A letter alone is a part of something: then it may be misread, too.
+        let is_torn_off =
+            count == 2 && first.text.len() >= SHORTEST && parts.last().is_some_and(|word| word.text.len() == 1);
+        if !is_torn_off && !known.may_begin(hash_of(parts.iter().map(|word| word.text.as_str()))) {
+            return None;
+        }
+        let joined: String = parts.iter().map(|word| word.text.as_str()).collect();
+        let mut alike = known.phrases().filter(|known| joined.len() == known.len());
+        let is_known = known.has(&joined) || is_torn_off && alike.any(|known| is_near(&joined, known));
+        is_known.then(|| (vec![Word::new(joined)], count))
+    });
+    let merged = || apart(&first.text, pieces);
+    torn.or_else(|| Some((merged()?.into_iter().map(|part| Word::new(part.to_owned())).collect(), 1)))
+}
+
 /// The listed words that a word is made of, if it is more than one.
 fn apart(word: &str, pieces: &List) -> Option<Vec<&'static str>> {
+    if word.len() < SHORTEST {
+        return None;
+    }
     let mut found = Vec::new();
     let mut rest = word;
     while !rest.is_empty() {
@@ -193,6 +213,9 @@ fn apart(word: &str, pieces: &List) -> Option<Vec<&'static str>> {
     }
     (found.len() > 1).then_some(found)
 }
+
+/// Letters that a word must have to be told in spite of a misread one, or taken apart.
+const SHORTEST: usize = 4;
 
 /// Whether the two are the same to an eye that takes T for I and O for U, as OCR does with faint print: IUIAL.
 fn looks_like(word: &str, known: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use super::super::lists::{List, hash, list};
 use super::super::words::Words;
 use super::LABELS;
 use crate::receipt::Date;
@@ -228,12 +229,12 @@ fn pieces(text: &str) -> Vec<Piece> {
             while let Some(c) = chars.next_if(|c| c.is_alphabetic()) {
                 word.push(c);
             }
-            let word = word.to_ascii_lowercase();
-            let ordinal = matches!(word.as_str(), "st" | "nd" | "rd" | "th" | "er" | "º");
+            word.make_ascii_uppercase();
+            let ordinal = matches!(word.as_str(), "ST" | "ND" | "RD" | "TH" | "ER" | "º");
             let after_number = matches!(pieces.last(), Some(Piece::Number(..)));
             match word.as_str() {
                 // `12 de marzo de 2018`
-                "de" => pieces.push(Piece::Space),
+                "DE" => pieces.push(Piece::Space),
                 _ if ordinal && after_number => {}
                 word => pieces.push(month(word).map_or(Piece::Word, Piece::Month)),
             }
@@ -248,29 +249,31 @@ fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// A month by its name or abbreviation, in the languages whose receipts are common.
+/// A month by its name or abbreviation, in the languages whose receipts are common; ASCII letters upper case.
 fn month(word: &str) -> Option<u8> {
-    const NAMES: [&[&str]; 12] = [
-        &["JANUARY", "JAN", "JANUAR", "JANVIER", "ENERO", "JANUARI", "GENNAIO", "JANEIRO"],
-        &["FEBRUARY", "FEB", "FEBRUAR", "FEVRIER", "FEBRERO", "FEBRUARI", "FEBBRAIO", "FEVEREIRO"],
-        &["MARCH", "MAR", "MARZ", "MARS", "MARZO", "MAC", "MAART", "MRZ", "MARCO"],
-        &["APRIL", "APR", "AVRIL", "ABRIL", "APRILE"],
-        &["MAY", "MAI", "MAYO", "MEI", "MAGGIO", "MAIO"],
-        &["JUNE", "JUN", "JUNI", "JUIN", "JUNIO", "GIUGNO", "JUNHO"],
-        &["JULY", "JUL", "JULI", "JUILLET", "JULIO", "JULAI", "LUGLIO", "JULHO"],
-        &["AUGUST", "AUG", "AOUT", "AGOSTO", "OGOS", "AUGUSTUS"],
-        &["SEPTEMBER", "SEP", "SEPT", "SEPTEMBRE", "SEPTIEMBRE", "SETTEMBRE", "SETEMBRO"],
-        &["OCTOBER", "OCT", "OKTOBER", "OKT", "OCTOBRE", "OCTUBRE", "OTTOBRE", "OUTUBRO"],
-        &["NOVEMBER", "NOV", "NOVEMBRE", "NOVIEMBRE", "NOVEMBRO"],
-        &["DECEMBER", "DEC", "DEZEMBER", "DEZ", "DECEMBRE", "DICIEMBRE", "DISEMBER", "DIS", "DICEMBRE", "DEZEMBRO"],
+    const NAMES: [List; 12] = [
+        list("JANUARY, JAN, JANUAR, JANVIER, ENERO, JANUARI, GENNAIO, JANEIRO"),
+        list("FEBRUARY, FEB, FEBRUAR, FEVRIER, FEBRERO, FEBRUARI, FEBBRAIO, FEVEREIRO"),
+        list("MARCH, MAR, MARZ, MARS, MARZO, MAC, MAART, MRZ, MARCO"),
+        list("APRIL, APR, AVRIL, ABRIL, APRILE"),
+        list("MAY, MAI, MAYO, MEI, MAGGIO, MAIO"),
+        list("JUNE, JUN, JUNI, JUIN, JUNIO, GIUGNO, JUNHO"),
+        list("JULY, JUL, JULI, JUILLET, JULIO, JULAI, LUGLIO, JULHO"),
+        list("AUGUST, AUG, AOUT, AGOSTO, OGOS, AUGUSTUS"),
+        list("SEPTEMBER, SEP, SEPT, SEPTEMBRE, SEPTIEMBRE, SETTEMBRE, SETEMBRO"),
+        list("OCTOBER, OCT, OKTOBER, OKT, OCTOBRE, OCTUBRE, OTTOBRE, OUTUBRO"),
+        list("NOVEMBER, NOV, NOVEMBRE, NOVIEMBRE, NOVEMBRO"),
+        list("DECEMBER, DEC, DEZEMBER, DEZ, DECEMBRE, DICIEMBRE, DISEMBER, DIS, DICEMBRE, DEZEMBRO"),
     ];
     if word.len() < 3 {
         return None;
     }
-    let words = Words::new(word);
-    let word = words.first()?;
-    let index = NAMES.iter().position(|names| names.contains(&word))?;
-    u8::try_from(index + 1).ok()
+    let of = |word: &str| {
+        let hash = hash(word);
+        NAMES.iter().position(|names| names.may_begin(hash) && names.has(word))
+    };
+    let index = if word.is_ascii() { of(word) } else { Words::new(word).first().and_then(of) };
+    u8::try_from(index? + 1).ok()
 }
 
 #[cfg(test)]
