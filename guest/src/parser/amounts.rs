@@ -143,7 +143,7 @@ impl Scanner<'_> {
     fn amount(&self, start: usize, number: &Number) -> Option<Amount> {
         let (digits, scale) = interpret(&number.body)?;
         let (sign_at, mark, each, minus) = self.look_left(start)?;
-        if self.is_percentage(number.end) && mark.is_none() && !is_no_rate(&digits, scale) {
+        if self.is_percentage(number.end) && !(scale == 2 && (mark.is_some() || is_no_rate(&digits))) {
             return None;
         }
         let (end, right_mark, right_minus) = self.look_right(number.end, scale)?;
@@ -244,8 +244,8 @@ impl Scanner<'_> {
 }
 
 /// Whether it is no percentage in spite of the sign behind it, which is a stroke then: those above 30 are not given to the hundredth.
-fn is_no_rate(digits: &str, scale: u8) -> bool {
-    scale == 2 && !digits.ends_with("00") && digits.parse().is_ok_and(|units: i64| units > 3_000)
+fn is_no_rate(digits: &str) -> bool {
+    !digits.ends_with("00") && digits.parse().is_ok_and(|units: i64| units > 3_000)
 }
 
 /// Letters and signs that a currency may be written with.
@@ -349,6 +349,7 @@ mod tests {
             "6%",
             "6.00 %",
             "12.50%",
+            "EUR 19%",
             "100.00 %",
             "A4",
             "9555221301081",

@@ -80,7 +80,7 @@ const CHANGE: List = list(
 );
 const TENDERED: List = list(
     "\
-    TENDERED, TENDER, TEND, PAY, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
+    TENDERED, TENDER, TEND, PAY CASH, PAY BY, CASH, GASH, CASN, OASH, RECEIVED, PAID, PAYMENT, GEGEBEN, GEG, BAR, BARGELD, ESPECES, \
     EFECTIVO, CONTANT, CONTANTI, CONTANTE, TUNAI, GOTOWKA, CASHIN, CUSTOMER PAY, DINHEIRO, NUMERARIO, PAGAMENTO, \
     BAYARAN, RINGGIT",
 );
@@ -92,7 +92,7 @@ const CARD: List = list(
 const DUE: List = list(
     "\
     AMOUNT DUE, AMT DUE, BALANCE DUE, TOTAL DUE, TOTAL PAYABLE, AMOUNT PAYABLE, AMT PAYABLE, NET PAYABLE, AMOUNT TO \
-    PAY, TO PAY, TO BE PAID, A PAYER, ZU ZAHLEN, ZU BEZAHLEN, ZAHLBETRAG, RECHNUNGSBETRAG, RECHNUNGSSUMME, \
+    PAY, TO PAY, PAY AMOUNT, PAY THIS AMOUNT, TO BE PAID, A PAYER, ZU ZAHLEN, ZU BEZAHLEN, ZAHLBETRAG, RECHNUNGSBETRAG, RECHNUNGSSUMME, \
     TE BETALEN, ATT BETALA, AT BETALE, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, INVOICE TOTAL, \
     TOTAL OWING, DA PAGARE, PERLU DIBAYAR",
 );
@@ -147,7 +147,10 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.starts_with_any(&CARD) || words.has_any(&const { list("CREDIT CARD, DEBIT CARD") }) {
         return Some(Label::Card);
     }
-    if words.starts_with_any(&TENDERED) || words.has_any(&const { list("TENDERED, TENDER, RECEIVED, PAID") }) {
+    if words.starts_with_any(&TENDERED)
+        || words.len() == 1 && words.has("PAY")
+        || words.has_any(&const { list("TENDERED, TENDER, RECEIVED, PAID") })
+    {
         return Some(Label::Tendered);
     }
     if words.has_any(&const { list("NET AMOUNT, NETT AMOUNT, NET AMT, NETT AMT, NETT") }) {
@@ -165,6 +168,16 @@ pub(super) fn classify(words: Words) -> Option<Label> {
         return Some(Label::Service);
     }
     words.has_any(&COUNT).then_some(Label::Other)
+}
+
+/// Whether it counts something.
+pub(super) fn is_count(words: &Words) -> bool {
+    words.has_any(&COUNT) && !words.has_any(&REDUCTION)
+}
+
+/// Whether it is taken off, or added as a tip.
+pub(super) fn is_reduction(words: &Words) -> bool {
+    words.has_any(&REDUCTION) || words.has_any(&const { list("PROMO, PROMOTION, OFFER, FREE, LESS") })
 }
 
 fn of_total(words: &Words, inclusive: bool) -> Label {
@@ -234,7 +247,6 @@ mod tests {
             "Net à payer",
             "Totale complessivo",
             "JGTAL SALES",
-            "Tote l",
             "2 Item(s) Net Total (MYR)",
             "(Inclusive of GST):",
         ] {

@@ -184,16 +184,11 @@ fn whole(words: &[Word], known: &List, pieces: &List) -> Option<(Vec<Word>, usiz
     let spread = words.iter().take(LONGEST).take_while(|word| word.text.chars().count() == 1).count();
     let torn = [spread, 2].into_iter().find_map(|count| {
         let parts = words.get(..count).filter(|_| count > 1)?;
-        // A letter alone is a part of something: then it may be misread, too.
-        let is_torn_off =
-            count == 2 && first.text.len() >= SHORTEST && parts.last().is_some_and(|word| word.text.len() == 1);
-        if !is_torn_off && !known.may_begin(hash_of(parts.iter().map(|word| word.text.as_str()))) {
+        if !known.may_begin(hash_of(parts.iter().map(|word| word.text.as_str()))) {
             return None;
         }
         let joined: String = parts.iter().map(|word| word.text.as_str()).collect();
-        let mut alike = known.phrases().filter(|known| joined.len() == known.len());
-        let is_known = known.has(&joined) || is_torn_off && alike.any(|known| is_near(&joined, known));
-        is_known.then(|| (vec![Word::new(joined)], count))
+        known.has(&joined).then(|| (vec![Word::new(joined)], count))
     });
     let merged = || apart(&first.text, pieces);
     torn.or_else(|| Some((merged()?.into_iter().map(|part| Word::new(part.to_owned())).collect(), 1)))

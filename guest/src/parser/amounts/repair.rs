@@ -150,7 +150,10 @@ fn sign(body: &str) -> Option<(&'static str, &str)> {
 /// `RN 41.95`: ringgit, a blank away from its amount.
 fn lone_sign(token: &str, after: &str) -> Option<String> {
     const MISREAD: [&str; 4] = ["RN", "RH", "RK", "RW"];
-    let amount = after.strip_prefix(' ')?.starts_with(|c: char| c.is_ascii_digit());
+    let next = after.strip_prefix(' ')?.split(char::is_whitespace).next()?;
+    let (whole, cents) = next.split_once(['.', ','])?;
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let amount = is_number(whole) && cents.get(..2).is_some_and(is_number);
     (amount && MISREAD.contains(&token)).then(|| "RM".to_owned())
 }
 
@@ -280,6 +283,7 @@ mod tests {
             "PM12:30",
             "BM20-15",
             "RN NURSE",
+            "RW 12",
         ] {
             assert_eq!(Repaired::new(text).text, text);
         }

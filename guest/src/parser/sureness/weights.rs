@@ -2,5 +2,5 @@
 
 use super::Curves;
 
-pub(super) const VENDOR: Curves = Curves { choice: [0.37, 0.75], reading: [-1.52, 1.31, 0.10] };
-pub(super) const TOTAL: Curves = Curves { choice: [0.17, 0.95], reading: [0.19, 0.47, 1.39] };
+pub(super) const VENDOR: Curves = Curves { choice: [0.37, 0.75], reading: [-1.53, 1.31, 0.09] };
+pub(super) const TOTAL: Curves = Curves { choice: [0.02, 0.96], reading: [0.18, 0.44, 1.40] };

@@ -16,8 +16,8 @@ use crate::textract::Line;
 pub(in crate::parser) struct Amounts {
     /// The named amounts, in reading order.
     pub(super) entries: Vec<Entry>,
-    /// Base and tax of the rows where the one is a usual part of the other, in millionths.
-    pub(super) taxed: Vec<(i128, i128)>,
+    /// The rows where the one amount is a usual part of the other.
+    pub(super) taxed: Vec<Taxed>,
     /// The percentages that are printed, in hundredths of one.
     pub(super) rates: Vec<i128>,
     /// The price of the only item, where it is printed as such.
@@ -26,6 +26,15 @@ pub(in crate::parser) struct Amounts {
     pub(super) prices: BTreeMap<i128, usize>,
     /// Whether it calls something a total that no legible amount stands at.
     pub(super) has_lost_total: bool,
+}
+
+/// A row of a table of taxes, in millionths.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taxed {
+    pub(super) base: i128,
+    pub(super) tax: i128,
+    /// Whether the page says that it is about taxes.
+    pub(super) is_named: bool,
 }
 
 /// An amount with the words that name it.
@@ -131,8 +140,23 @@ impl Segment {
     }
 
     fn label(&self) -> Option<Label> {
-        // `TOTA!`: an exclamation mark in a label is an L.
-        labels::classify(Words::new(&self.words.replace('!', "l")))
+        labels::classify(Words::new(&self.words)).or_else(|| labels::classify(Words::new(&letters(&self.words)?)))
+    }
+
+    /// Whether it is, or may be, a tax, a service or a reduction: with an amount or without.
+    fn changes_the_price(&self) -> bool {
+        let words = Words::new(&self.words);
+        // The head of a table of taxes.
+        if self.amounts.is_empty() && words.has_any(&const { list("AMOUNT, AMT") }) {
+            return false;
+        }
+        let changes = match self.label() {
+            Some(Label::Tax) => true,
+            Some(Label::Service) => true,
+            Some(Label::Other) => !labels::is_count(&words),
+            _ => labels::is_reduction(&words),
+        };
+        changes || self.amounts.iter().any(|read| read.micros() < 0 && !matches!(self.label(), Some(Label::Rounding)))
     }
 
     /// The amount that the words name: the last one with cents, for quantities and rates come before it.
@@ -141,6 +165,22 @@ impl Segment {
         let cents = whole.clone().find(|read| read.amount.has_cents());
         cents.or_else(|| whole.next())
     }
+}
+
+/// The words with L in place of what it is read for: `JOTA!`, `Tota l`; none where there is nothing of that kind.
+fn letters(words: &str) -> Option<String> {
+    let mut mended = String::with_capacity(words.len());
+    for word in words.split(' ') {
+        let is_torn_off = word == "l" && mended.ends_with(char::is_lowercase);
+        if !is_torn_off && !mended.is_empty() {
+            mended.push(' ');
+        }
+        match word.strip_suffix('!') {
+            Some(head) if head.ends_with(char::is_alphabetic) => mended.extend([head, "l"]),
+            _ => mended.push_str(word),
+        }
+    }
+    (mended != words.trim_start()).then_some(mended)
 }
 
 fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
@@ -168,10 +208,13 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
     let mut entries = Vec::new();
     let mut taxed = Vec::new();
     let mut in_tax_table = false;
+    let mut tax_table = None;
     let mut has_lost_total = false;
     for (index, segments) in split.iter().enumerate() {
         in_tax_table |= rows.get(index).is_some_and(heads_tax_table);
-        taxed.extend(base_and_tax(segments));
+        tax_table = tax_table.or(in_tax_table.then_some(index));
+        let is_named = || in_tax_table || rows.get(index).is_some_and(names_tax);
+        taxed.extend(base_and_tax(segments).map(|(base, tax)| Taxed { base, tax, is_named: is_named() }));
         for segment in segments {
             let label = segment.label();
             let read = match segment.amount() {
@@ -179,7 +222,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
                 None if label.is_some() && segments.len() == 1 => beside(rows, &split, index),
                 None => None,
             };
-            has_lost_total |= read.is_none() && names_total(label, segment);
+            has_lost_total |= read.is_none() && names_total(label, segment, !entries.is_empty());
             if let Some(mut read) = read {
                 read.confidence = read.confidence.min(segment.confidence);
                 // A sign makes an amount of a whole number only where it stands at it.
@@ -191,13 +234,19 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         }
     }
     entries.drain(..entries.len().saturating_sub(MOST));
-    taxed.truncate(MOST);
     let mut prices = BTreeMap::new();
     let reads = split.iter().flatten().flat_map(|segment| &segment.amounts);
     for read in reads.filter(|read| read.amount.has_cents()) {
         *prices.entry(read.micros()).or_default() += 1;
     }
-    Amounts { only: only_price(&split, &entries), entries, taxed, rates: rates(rows), prices, has_lost_total }
+    Amounts {
+        only: only_price(&split, &entries, tax_table),
+        entries,
+        taxed,
+        rates: rates(rows),
+        prices,
+        has_lost_total,
+    }
 }
 
 /// Rows and amounts of a page that are looked at. No receipt has as many.
@@ -212,24 +261,33 @@ fn is_rounded_total(label: Option<Label>, read: &Read) -> bool {
     label == Some(Label::Rounding) && read.micros() > LARGEST_ROUNDING
 }
 
-/// Whether it calls something a total, and not a column.
-fn names_total(label: Option<Label>, segment: &Segment) -> bool {
+/// Whether it calls something a total: not a column, and not in a sentence.
+fn names_total(label: Option<Label>, segment: &Segment, is_below_prices: bool) -> bool {
     let Some(Label::Total(strength)) = label else { return false };
-    strength > 84 || !header::is_items_head(&Words::new(&segment.words))
+    let words = Words::new(&segment.words);
+    if strength < LEAST_NAMED || words.len() > LONGEST_NAME || words.has("PLEASE") {
+        return false;
+    }
+    strength > 84 || !header::is_items_head(&words) || words.len() == 1 && is_below_prices
 }
 
+/// How sure the words must be that a total has been lost, and how many they may be.
+const LEAST_NAMED: u8 = 74;
+const LONGEST_NAME: usize = 7;
+
 /// The price of all there is: the only row that names an item has it twice, for one and in sum, and nothing is added or taken off.
-fn only_price(split: &[Vec<Segment>], entries: &[Entry]) -> Option<i128> {
-    let is_priced = |entry: &&Entry| entry.read.amount.has_cents() && entry.read.micros() > 0;
-    let mut items = entries.iter().filter(|entry| entry.label.is_none() && !entry.in_tax_table).filter(is_priced);
+fn only_price(split: &[Vec<Segment>], entries: &[Entry], tax_table: Option<usize>) -> Option<i128> {
+    let is_item = |entry: &&Entry| entry.label.is_none() && !entry.in_tax_table && entry.read.amount.has_cents();
+    let mut items = entries.iter().filter(is_item).filter(|entry| entry.read.micros() != 0);
     let (item, None) = (items.next()?, items.next()) else { return None };
-    let changes_it = |entry: &Entry| matches!(entry.label, Some(Label::Tax | Label::Other | Label::Service));
-    if entries.iter().filter(is_priced).any(changes_it) {
+    let price = item.read.micros();
+    let mut below = split.get(item.row..tax_table.unwrap_or(split.len())).unwrap_or_default().iter().flatten();
+    if price < 0 || below.any(Segment::changes_the_price) {
         return None;
     }
     let row = split.get(item.row)?.iter().flat_map(|segment| &segment.amounts);
-    let times = row.filter(|read| read.micros() == item.read.micros() && read.amount.has_cents()).count();
-    (times > 1).then(|| item.read.micros())
+    let times = row.filter(|read| read.micros() == price && read.amount.has_cents()).count();
+    (times > 1).then_some(price)
 }
 
 /// A row of a table of taxes: a base and, behind it, what is a whole percentage of it.
@@ -282,13 +340,19 @@ const LARGEST_RATE: i128 = 2_700;
 fn percentages(text: &str) -> impl Iterator<Item = i128> + '_ {
     text.match_indices('%').filter_map(|(at, _)| {
         let before = text.get(..at)?.trim_end();
-        let start = before.rfind(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',')).map_or(0, |last| last + 1);
-        let number = before.get(start..).or_else(|| before.get(start + 1..))?;
+        let number = before.rsplit(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',')).next()?;
         let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, ""));
         let hundredths: i128 = format!("{part:0<2}").parse().ok().filter(|_| part.len() <= 2)?;
         let whole: i128 = whole.parse().ok().filter(|_| whole.len() <= 2)?;
         Some(whole * 100 + hundredths)
     })
+}
+
+/// Whether a row is about taxes by its words: `SR 6%`, `GST`.
+fn names_tax(row: &Row) -> bool {
+    let text = row.text();
+    text.contains('%')
+        || Words::new(&text).has_any(&const { list("GST, TAX, VAT, SST, MWST, TVA, IVA, BTW, SR, SUMMARY") })
 }
 
 fn heads_tax_table(row: &Row) -> bool {
@@ -297,4 +361,28 @@ fn heads_tax_table(row: &Row) -> bool {
     tax && (words.has_any(&const { list("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") })
         || words.has("TAX CODE")
         || words.has("GST CODE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_put_back() {
+        for (text, mended) in
+            [("Tote l", Some("Totel")), (" JOTA! RM", Some("JOTAl RM")), ("TOTE L", None), ("5 l !", None)]
+        {
+            assert_eq!(letters(text).as_deref(), mended, "{text}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_read_whatever_stands_before_them() {
+        for (text, rates) in
+            [("GST @6%", vec![600]), ("\u{2013}19%", vec![1900]), ("\u{ff08}7,7 %", vec![770]), ("SR 6.00%", vec![600])]
+        {
+            assert_eq!(percentages(text).collect::<Vec<_>>(), rates, "{text}");
+        }
+        assert_eq!(percentages("% 123% 6.005%").count(), 0);
+    }
 }

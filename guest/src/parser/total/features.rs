@@ -11,7 +11,7 @@ use super::proofs::{Proofs, digits, is_near, is_rounding};
 use crate::receipt::Money;
 
 /// How many there are of each.
-pub(super) const COUNT: usize = 53;
+pub(super) const COUNT: usize = 54;
 
 /// A value that is printed on the page, or that its sums prove, and what speaks for it.
 pub(super) struct Candidate {
@@ -67,6 +67,8 @@ struct Survey<'f> {
     /// dollar here and there.
     has_coins: bool,
     prices: &'f BTreeMap<i128, usize>,
+    /// Whether one of the values includes a tax that is printed.
+    has_taxed: bool,
 }
 
 impl<'f> Survey<'f> {
@@ -96,6 +98,7 @@ impl<'f> Survey<'f> {
             printed: values.iter().map(weight).collect(),
             has_coins: ringgit.len() >= foreign.len() && facts.change.is_none_or(|change| change % COIN == 0),
             prices,
+            has_taxed: values.keys().any(|value| proofs.has_tax_within(*value)),
         }
     }
 
@@ -172,6 +175,7 @@ impl<'f> Survey<'f> {
             (self.prices(value).clamp(1, 4) as f32 - 1.0) / 3.0,
             flag(self.prices(value) > places.len().max(1)),
             flag(proofs.is_usual_tax_within(value, self.largest)),
+            flag(!family.iter().any(|value| proofs.has_tax_within(*value)) && self.has_taxed),
         ];
         Some(Candidate { read, is_printed, features })
     }

@@ -34,7 +34,8 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
     let proofs = Proofs::new(page, &facts);
     let candidates = features::of(page, &facts, &proofs);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
-    let best = (0..scores.len()).max_by(|a, b| at(&scores, *a).total_cmp(&at(&scores, *b)))?;
+    let best =
+        (0..scores.len()).reduce(|best, next| if at(&scores, next) > at(&scores, best) { next } else { best })?;
     let highest = at(&scores, best);
     let all: f32 = scores.iter().map(|score| (score - highest).exp()).sum();
     let found = candidates.get(best)?;
@@ -47,7 +48,9 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
     }
     if !is_named && unlabelled.is_none() {
         let is_only = page.has_lost_total && page.only == Some(value);
-        let is_proven = proofs.is_table(value) || page.has_lost_total && proofs.is_sum(value);
+        let in_table = proofs.is_named_table(value);
+        let is_proven =
+            in_table && proofs.support(value) > 1 || page.has_lost_total && (in_table || proofs.is_sum(value));
         let rule = if is_proven {
             format!("beside a total that is not legible; {}", proofs.say(value).join("; "))
         } else if is_only {
@@ -216,14 +219,47 @@ mod tests {
     fn beside_a_lost_total_only_what_tells_it_is_taken() {
         is(&["2 x Shirts 7,395.09", "Total RM|??", "GST SUMMARY", "SR 6|7,395.09|443.71|7,838.80"], "7838.80");
         is(&["Tea|1|12.00|12.00", "Total Inclusive GST|??", "Cash|??"], "12.00");
+        is(&["Tea|1|12.00|12.00", "Items: 1", "TOTAL|??"], "12.00");
+        let one = "Tea|1|12.00|12.00";
         for texts in [
-            ["Tea|1|12.00|12.00", "Rice|1|9.00|9.00", "Total Payable|??"],
-            ["Tea|1|12.00|12.00", "GST 6%|0.72", "Total Payable|??"],
-            ["Tea|12.00", "Thank you", "Total Payable|??"],
-            ["Tea|1|12.00|12.00", "Thank you", "Come again"],
+            ["Rice|1|9.00|9.00", "Total Payable|??"],
+            ["GST 6%|0.72", "Total Payable|??"],
+            ["GST 6%|??", "Total Payable|??"],
+            ["Discount 10%", "Total Payable|??"],
+            ["Promo|-2.00", "Total Payable|??"],
+            ["Service Charge 10%|?", "Total Payable|??"],
+            ["Thank you", "Come again"],
+            ["Total satisfaction guaranteed or your money back", "Come again"],
+            ["Please pay at the counter", "Come again"],
         ] {
+            let texts = [&[one], texts.as_slice()].concat();
             assert_eq!(total(&texts), None, "{texts:?}");
         }
+        assert_eq!(total(&["Tea|12.00", "Thank you", "Total Payable|??"]), None);
+    }
+
+    #[test]
+    fn a_page_that_names_no_total_has_none() {
+        assert_eq!(total(&["Tea|10.00|2.00|12.00"]), None);
+        assert_eq!(total(&["Net Tax Gross", "Tea|10.00|0.60|10.60", "Rice|200.00|12.00|212.00"]), None);
+        assert_eq!(total(&["Tea|10.00|0.60", "Rice|4.00", "Bun|10.60"]), None);
+    }
+
+    #[test]
+    fn an_exclamation_mark_may_be_a_letter_or_a_rule() {
+        is(&["Tea|4.00", "JOTA!|4.00"], "4.00");
+        is(&["Tea|4.00", "CASH!|4.00"], "4.00");
+        is(&["Tea|7.00", "! CASH !|10.00", "! CHANGE !|3.00"], "7.00");
+    }
+
+    /// Many rates, taxes and amounts: each is not tried with each.
+    #[test]
+    fn a_page_full_of_rates_is_no_work() {
+        let mut texts = vec!["GST SUMMARY".to_owned()];
+        texts.extend((0..20).map(|row| (1..80).map(|n| format!("{}.{:02}% ", 1 + row, n)).collect()));
+        texts.extend((0..570).map(|row| format!("SR|{}.{:02}|{}.06", 100 + row, row % 100, row)));
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        assert_eq!(total(&texts), None);
     }
 
     #[test]

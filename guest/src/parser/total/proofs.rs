@@ -4,7 +4,7 @@
 //! misread total or payment that is one digit away is one of them.
 
 use super::super::labels::Label;
-use super::entries::{Amounts, Entry};
+use super::entries::{Amounts, Entry, Taxed};
 use super::facts::{COIN, Facts};
 
 /// Tax tables and sums of lines are off by a cent or two.
@@ -40,6 +40,7 @@ pub(super) struct Proofs {
     bases: Vec<i128>,
     /// The percentages that are printed, in hundredths of one.
     rates: Vec<i128>,
+    has_named_taxes: bool,
 }
 
 impl Proofs {
@@ -65,6 +66,7 @@ impl Proofs {
             taxes: named_or_in_table(page, Label::Tax, |(_, tax)| tax),
             bases: named_or_in_table(page, Label::Subtotal, |(base, _)| base),
             rates: rates(page),
+            has_named_taxes: page.taxed.iter().any(|taxed| taxed.is_named),
         };
         for proven in [&mut proofs.paid, &mut proofs.exact, &mut proofs.sums, &mut proofs.rounded] {
             proven.retain(|value| *value > 0);
@@ -156,6 +158,11 @@ impl Proofs {
         self.bases.iter().any(|base| self.rates.iter().any(|rate| fits(*base, *rate)))
     }
 
+    /// Whether a row of taxes, or all of them, make it, and the page says that they are taxes.
+    pub(super) fn is_named_table(&self, value: i128) -> bool {
+        self.has_named_taxes && self.is_table(value)
+    }
+
     /// Whether something that is called a total looks like it, but for a digit.
     pub(super) fn is_misprinted(&self, value: i128) -> bool {
         let own = digits(value / 10_000);
@@ -209,6 +216,10 @@ impl Proofs {
     }
 }
 
+/// No page has more rates, taxes and sums before tax; each is tried with each.
+const MOST_RATES: usize = 8;
+const MOST_TAXES: usize = 16;
+
 /// Whether the tax is what the value includes at this rate, to the cent.
 fn fits(tax: i128, value: i128, rate: i128) -> bool {
     tax > 0 && (tax * (HUNDRED + rate) - value * rate).abs() * 2 <= CENT * (HUNDRED + rate)
@@ -220,9 +231,11 @@ const USUAL_RATES: [i128; 16] =
 
 /// The rates that the page names, and those of its table of taxes; where it says nothing, the usual ones.
 fn rates(page: &Amounts) -> Vec<i128> {
-    let taxed = page.taxed.iter().filter(|(base, tax)| *base > 0 && *tax > 0);
-    let of_table = taxed.map(|(base, tax)| (tax * 100 + base / 2) / base * 100);
+    let of_table = page.taxed.iter().map(|taxed| (taxed.tax * 100 + taxed.base / 2) / taxed.base.max(1) * 100);
     let mut rates: Vec<i128> = page.rates.iter().copied().chain(of_table).collect();
+    rates.sort_unstable();
+    rates.dedup();
+    rates.truncate(MOST_RATES);
     if rates.is_empty() {
         rates.extend(USUAL_RATES);
     }
@@ -234,7 +247,13 @@ fn named_or_in_table(page: &Amounts, label: Label, of_row: fn((i128, i128)) -> i
     let is_one = |entry: &&Entry| entry.label == Some(label) || entry.in_tax_table;
     let named = page.entries.iter().filter(is_one).filter(|entry| entry.read.amount.has_cents());
     let named = named.map(|entry| entry.read.micros());
-    named.chain(page.taxed.iter().copied().map(of_row)).filter(|value| *value > 0).collect()
+    let in_rows = page.taxed.iter().map(|taxed| of_row((taxed.base, taxed.tax)));
+    let mut values: Vec<i128> = named.chain(in_rows).filter(|value| *value > 0).collect();
+    values.sort_unstable();
+    values.dedup();
+    // The sums are the largest.
+    values.drain(..values.len().saturating_sub(MOST_TAXES));
+    values
 }
 
 fn is_called(entry: &Entry) -> bool {
@@ -287,8 +306,8 @@ fn rounded(facts: &Facts, totals: &[i128]) -> Vec<i128> {
 }
 
 /// What the rows of a table of taxes make, each alone and all together.
-fn tables(taxed: &[(i128, i128)]) -> Vec<i128> {
-    let mut rows: Vec<i128> = taxed.iter().map(|(base, tax)| base + tax).collect();
+fn tables(taxed: &[Taxed]) -> Vec<i128> {
+    let mut rows: Vec<i128> = taxed.iter().map(|taxed| taxed.base + taxed.tax).collect();
     rows.dedup();
     if rows.len() > 1 {
         rows.push(rows.iter().sum());

@@ -81,21 +81,25 @@ fn legal_forms(words: &mut Vec<String>) {
     }
 }
 
-/// `Cc W NORTH`: a letter that looks the same small, read as both, in a line of capitals.
+/// `Cc W NORTH`: an initial that looks the same small, read as both, beside another one in a line of capitals.
 fn initials(words: &mut [String]) {
     const ALIKE: [&str; 10] = ["Cc", "Kk", "Oo", "Pp", "Ss", "Uu", "Vv", "Ww", "Xx", "Zz"];
     let has_small = |word: &String| word.contains(char::is_lowercase);
     if words.iter().any(|word| has_small(word) && !ALIKE.contains(&word.as_str())) {
         return;
     }
-    for word in words {
-        if ALIKE.contains(&word.as_str()) {
+    for at in 0..words.len() {
+        let is_initial = |at: Option<usize>| {
+            at.and_then(|at| words.get(at)).is_some_and(|word| word.len() == 1 && word.starts_with(char::is_alphabetic))
+        };
+        let beside_initial = is_initial(at.checked_sub(1)) || is_initial(Some(at + 1));
+        if let Some(word) = words.get_mut(at).filter(|word| beside_initial && ALIKE.contains(&word.as_str())) {
             word.truncate(1);
         }
     }
 }
 
-/// `{NORTH MALL)`, `(NORTHD`: one of the two brackets, where the other one is there.
+/// `{NORTH MALL)`, `(NORTH MALL}`: one of the two brackets, where the other one is there.
 fn brackets(words: &mut [String]) {
     let count = |words: &[String], signs: &[char]| words.iter().map(|word| word.matches(signs).count()).sum::<usize>();
     let (opened, closed) = (count(words, &['(']), count(words, &[')']));
@@ -104,12 +108,10 @@ fn brackets(words: &mut [String]) {
         word.replace_range(..1, "(");
         return;
     }
-    // A word of its own between the two would be whole without the last letter.
-    let Some(last) = words.last_mut().filter(|_| opened == closed + 1) else { return };
-    let letters = last.chars().filter(|c| c.is_alphabetic()).count();
-    if letters >= 5 && last.ends_with(['D', '}', ']']) && !last.ends_with("LTD") && last.starts_with('(') {
-        last.pop();
-        last.push(')');
+    let closes_oddly = words.last_mut().filter(|word| opened == closed + 1 && word.ends_with(['}', ']']));
+    if let Some(word) = closes_oddly {
+        word.pop();
+        word.push(')');
     }
 }
 
@@ -280,7 +282,7 @@ mod tests {
             ("NORTH ENTYERPRISE", "NORTH ENTERPRISE"),
             ("Cc W NORTH HARDWARE", "C W NORTH HARDWARE"),
             ("NOODLES {NORTH MALL)", "NOODLES (NORTH MALL)"),
-            ("NOODLES (NORTHID", "NOODLES (NORTHI)"),
+            ("NOODLES (NORTH MALL}", "NOODLES (NORTH MALL)"),
         ] {
             assert_eq!(mend(text, 80.0), meant, "{text}");
         }
@@ -314,7 +316,8 @@ mod tests {
             "GARTEN",
             "Ss Noodles",
             "NOODLES (NORTH) LTD",
-            "NOODLES (WEST END",
+            "NOODLES (HOLLAND",
+            "KEDAI KOPI Oo",
         ] {
             assert_eq!(mend(text, 80.0), text);
         }
