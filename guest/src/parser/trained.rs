@@ -1,6 +1,8 @@
 //! What was learnt from labelled receipts (guest/training): how the numbers that speak for a candidate weigh, and how often such
 //! a choice is right. The parser reads with [`Trained::shipped`]; `make score` also with weights that have not seen a company.
 
+use std::borrow::Cow;
+
 use super::sureness::{self, Curves};
 use super::{total, vendor};
 
@@ -28,9 +30,9 @@ pub struct Scorer {
 #[derive(Clone, Debug)]
 pub struct Tree {
     /// The first one is the root.
-    pub splits: Vec<Split>,
+    pub splits: Cow<'static, [Split]>,
     /// What is scored.
-    pub leaves: Vec<f32>,
+    pub leaves: Cow<'static, [f32]>,
 }
 
 /// Which number of a candidate, the threshold, and where it goes on up to it and above it: `n` is a split, `-1 - n` a leaf.
@@ -39,7 +41,10 @@ pub type Split = (u8, f32, i8, i8);
 impl Trained {
     /// What the component ships with.
     pub fn shipped() -> Self {
-        let tree = |(splits, leaves): &(&[Split], &[f32])| Tree { splits: splits.to_vec(), leaves: leaves.to_vec() };
+        let tree = |(splits, leaves): &(&'static [Split], &'static [f32])| Tree {
+            splits: Cow::Borrowed(splits),
+            leaves: Cow::Borrowed(leaves),
+        };
         Self {
             total: Scorer {
                 weights: total::WEIGHTS.to_vec(),
@@ -64,7 +69,7 @@ impl Tree {
     fn value(&self, features: &[f32]) -> f32 {
         let mut at = 0;
         // No path is longer than there are splits, whatever a file says.
-        for _ in &self.splits {
+        for _ in self.splits.iter() {
             let Some(&(feature, threshold, below, above)) = usize::try_from(at).ok().and_then(|at| self.splits.get(at))
             else {
                 break;
@@ -82,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_tree_is_followed_to_its_leaf() {
-        let tree = Tree { splits: vec![(0, 0.5, -1, 1), (1, 2.0, -2, -3)], leaves: vec![1.0, 2.0, 3.0] };
+        let tree = Tree { splits: vec![(0, 0.5, -1, 1), (1, 2.0, -2, -3)].into(), leaves: vec![1.0, 2.0, 3.0].into() };
         for (features, value) in [([0.5, 9.0], 1.0), ([0.6, 2.0], 2.0), ([0.6, 2.5], 3.0)] {
             assert_eq!(tree.value(&features), value);
         }
@@ -91,14 +96,14 @@ mod tests {
     #[test]
     fn a_tree_that_is_none_says_nothing() {
         for splits in [vec![], vec![(0, 0.5, 0, 0)], vec![(9, 0.5, 7, 7)], vec![(0, 0.5, -9, -9)]] {
-            assert_eq!(Tree { splits, leaves: vec![1.0] }.value(&[1.0]), 0.0);
+            assert_eq!(Tree { splits: splits.into(), leaves: vec![1.0].into() }.value(&[1.0]), 0.0);
         }
     }
 
     #[test]
     fn what_is_shipped_leads_to_leaves() {
         for tree in Trained::shipped().total.trees {
-            for (feature, _, below, above) in &tree.splits {
+            for (feature, _, below, above) in tree.splits.iter() {
                 assert!(usize::from(*feature) < total::WEIGHTS.len());
                 for child in [*below, *above] {
                     let at = usize::try_from(child.max(-1 - child)).unwrap();

@@ -118,7 +118,7 @@ pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
     }
     let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let folds: Vec<Fold> = serde_json::from_str(&text).with_context(|| format!("{} has no folds", file.display()))?;
-    let tree = |Branches { splits, leaves }| Tree { splits, leaves };
+    let tree = |Branches { splits, leaves }| Tree { splits: splits.into(), leaves: leaves.into() };
     let scorer = |field: Field| Scorer {
         weights: field.weights,
         trees: field.trees.into_iter().map(tree).collect(),
