@@ -47,17 +47,7 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
         return Some(field(read, share, rule.to_owned()));
     }
     if !is_named && unlabelled.is_none() {
-        let is_only = page.has_lost_total && page.only == Some(value);
-        let in_table = proofs.is_named_table(value);
-        let is_proven =
-            in_table && proofs.support(value) > 1 || page.has_lost_total && (in_table || proofs.is_sum(value));
-        let rule = if is_proven {
-            format!("beside a total that is not legible; {}", proofs.say(value).join("; "))
-        } else if is_only {
-            "the price of the only item, beside a total that is not legible".to_owned()
-        } else {
-            return None;
-        };
+        let rule = without_name(page, &proofs, value)?;
         return (1.0 / all >= 0.5).then(|| field(&found.read, 0.5 / all, rule));
     }
     let rule = if found.is_printed {
@@ -67,6 +57,17 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
     };
     let most = unlabelled.map_or(1.0, |(_, share, _)| share);
     Some(field(&found.read, most / all, rule))
+}
+
+/// Why this is the total where nothing legible is named a total or a payment; none where it would be a guess.
+fn without_name(page: &Amounts, proofs: &Proofs, value: i128) -> Option<String> {
+    let in_table = proofs.is_named_table(value);
+    let is_proven = in_table && proofs.support(value) > 1 || page.has_lost_total && (in_table || proofs.is_sum(value));
+    if is_proven {
+        return Some(format!("no total is legible; {}", proofs.say(value).join("; ")));
+    }
+    let is_only = page.has_lost_total && page.only == Some(value);
+    is_only.then(|| "the price of the only item, beside a total that is not legible".to_owned())
 }
 
 /// Subtotal and tax, from the page that shows this total: the last of them.
