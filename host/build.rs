@@ -10,7 +10,9 @@ mod component;
 fn main() {
     let host = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let Some(workspace) = host.parent() else { fail("the host crate has no workspace above it") };
-    for input in ["guest/src", "guest/Cargo.toml", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"] {
+    for input in
+        ["guest/src", "guest/Cargo.toml", "guest/build.rs", "wit", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml"]
+    {
         println!("cargo:rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo:rerun-if-env-changed=WORKER_WASM_PREBUILT");
