@@ -150,13 +150,13 @@ impl Segment {
         if self.amounts.is_empty() && words.has_any(&const { list("AMOUNT, AMT") }) {
             return false;
         }
-        let changes = match self.label() {
-            Some(Label::Tax) => true,
-            Some(Label::Service) => true,
+        let label = self.label();
+        let changes = match label {
+            Some(Label::Tax | Label::Service) => true,
             Some(Label::Other) => !labels::is_count(&words),
             _ => labels::is_reduction(&words),
         };
-        changes || self.amounts.iter().any(|read| read.micros() < 0 && !matches!(self.label(), Some(Label::Rounding)))
+        changes || label != Some(Label::Rounding) && self.amounts.iter().any(|read| read.micros() < 0)
     }
 
     /// The amount that the words name: the last one with cents, for quantities and rates come before it.
@@ -268,11 +268,13 @@ fn names_total(label: Option<Label>, segment: &Segment, is_below_prices: bool) -
     if strength < LEAST_NAMED || words.len() > LONGEST_NAME || words.has("PLEASE") {
         return false;
     }
-    strength > 84 || !header::is_items_head(&words) || words.len() == 1 && is_below_prices
+    strength > BARE_TOTAL || !header::is_items_head(&words) || words.len() == 1 && is_below_prices
 }
 
 /// How sure the words must be that a total has been lost, and how many they may be.
 const LEAST_NAMED: u8 = 74;
+/// How sure TOTAL alone is, which also heads a column.
+const BARE_TOTAL: u8 = 84;
 const LONGEST_NAME: usize = 7;
 
 /// The price of all there is: the only row that names an item has it twice, for one and in sum, and nothing is added or taken off.

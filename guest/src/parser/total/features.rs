@@ -66,6 +66,7 @@ struct Survey<'f> {
     /// Whether the smallest coin may be 5 cents: not where another currency is shown, or smaller change was given. OCR sees a
     /// dollar here and there.
     has_coins: bool,
+    /// How often each price is printed, with words at it or without.
     prices: &'f BTreeMap<i128, usize>,
     /// Whether one of the values includes a tax that is printed.
     has_taxed: bool,

@@ -29,6 +29,8 @@ pub(super) struct Proofs {
     items: Vec<i128>,
     /// Base and tax in a table of taxes.
     tables: Vec<i128>,
+    /// The same of the rows that the page says are about taxes.
+    named_tables: Vec<i128>,
     /// The amounts of the page in reading order.
     order: Vec<i128>,
     /// Whether sums may have been rounded to a coin: not where a rounding of nothing is printed.
@@ -40,7 +42,6 @@ pub(super) struct Proofs {
     bases: Vec<i128>,
     /// The percentages that are printed, in hundredths of one.
     rates: Vec<i128>,
-    has_named_taxes: bool,
 }
 
 impl Proofs {
@@ -59,14 +60,14 @@ impl Proofs {
             sums: sums(facts, &items),
             rounded: rounded(facts, &total_or_sub),
             items,
-            tables: tables(&page.taxed),
+            tables: tables(page.taxed.iter()),
+            named_tables: tables(page.taxed.iter().filter(|taxed| taxed.is_named)),
             order: entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|e| e.read.micros()).collect(),
             has_coins: facts.rounding != Some(0),
             called: named.chain(subtotals).map(|entry| (entry.read.micros(), digits(entry.read.units()))).collect(),
-            taxes: named_or_in_table(page, Label::Tax, |(_, tax)| tax),
-            bases: named_or_in_table(page, Label::Subtotal, |(base, _)| base),
+            taxes: named_or_in_table(page, Label::Tax, |taxed| taxed.tax),
+            bases: named_or_in_table(page, Label::Subtotal, |taxed| taxed.base),
             rates: rates(page),
-            has_named_taxes: page.taxed.iter().any(|taxed| taxed.is_named),
         };
         for proven in [&mut proofs.paid, &mut proofs.exact, &mut proofs.sums, &mut proofs.rounded] {
             proven.retain(|value| *value > 0);
@@ -135,7 +136,7 @@ impl Proofs {
     }
 
     pub(super) fn is_table(&self, value: i128) -> bool {
-        self.tables.iter().any(|table| (table - value).abs() <= SLACK)
+        is_made_by(&self.tables, value)
     }
 
     /// Whether a tax that is printed is what it includes.
@@ -154,13 +155,13 @@ impl Proofs {
 
     /// Whether it is a sum before tax that is printed, and the tax on it by a rate that is printed.
     pub(super) fn is_base_and_rate(&self, value: i128) -> bool {
-        let fits = |base: i128, rate: i128| (base * (HUNDRED + rate) - value * HUNDRED).abs() <= CENT * HUNDRED;
-        self.bases.iter().any(|base| self.rates.iter().any(|rate| fits(*base, *rate)))
+        let makes = |base: i128, rate: i128| (base * (HUNDRED + rate) - value * HUNDRED).abs() <= CENT * HUNDRED;
+        self.bases.iter().any(|base| self.rates.iter().any(|rate| makes(*base, *rate)))
     }
 
     /// Whether a row of taxes, or all of them, make it, and the page says that they are taxes.
     pub(super) fn is_named_table(&self, value: i128) -> bool {
-        self.has_named_taxes && self.is_table(value)
+        is_made_by(&self.named_tables, value)
     }
 
     /// Whether something that is called a total looks like it, but for a digit.
@@ -243,11 +244,11 @@ fn rates(page: &Amounts) -> Vec<i128> {
 }
 
 /// The amounts of this name, and those in the table of taxes that may be it.
-fn named_or_in_table(page: &Amounts, label: Label, of_row: fn((i128, i128)) -> i128) -> Vec<i128> {
+fn named_or_in_table(page: &Amounts, label: Label, of_row: fn(&Taxed) -> i128) -> Vec<i128> {
     let is_one = |entry: &&Entry| entry.label == Some(label) || entry.in_tax_table;
     let named = page.entries.iter().filter(is_one).filter(|entry| entry.read.amount.has_cents());
     let named = named.map(|entry| entry.read.micros());
-    let in_rows = page.taxed.iter().map(|taxed| of_row((taxed.base, taxed.tax)));
+    let in_rows = page.taxed.iter().map(of_row);
     let mut values: Vec<i128> = named.chain(in_rows).filter(|value| *value > 0).collect();
     values.sort_unstable();
     values.dedup();
@@ -306,13 +307,18 @@ fn rounded(facts: &Facts, totals: &[i128]) -> Vec<i128> {
 }
 
 /// What the rows of a table of taxes make, each alone and all together.
-fn tables(taxed: &[Taxed]) -> Vec<i128> {
-    let mut rows: Vec<i128> = taxed.iter().map(|taxed| taxed.base + taxed.tax).collect();
+fn tables<'t>(taxed: impl Iterator<Item = &'t Taxed>) -> Vec<i128> {
+    let mut rows: Vec<i128> = taxed.map(|taxed| taxed.base + taxed.tax).collect();
     rows.dedup();
     if rows.len() > 1 {
         rows.push(rows.iter().sum());
     }
     rows
+}
+
+/// But for the cents that a table is off by.
+fn is_made_by(tables: &[i128], value: i128) -> bool {
+    tables.iter().any(|table| (table - value).abs() <= SLACK)
 }
 
 /// Whether the other one is this one, rounded to a coin.
