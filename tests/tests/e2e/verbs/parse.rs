@@ -66,6 +66,27 @@ async fn parse_says_which_file_is_no_response_and_reads_the_others() {
     assert!(error.contains("nowhere"), "{error}");
 }
 
+/// The component's stack is small: nesting, of what is read and of what is passed over, must not need it.
+#[tokio::test]
+async fn parse_reads_what_is_nested_and_refuses_what_never_ends() {
+    let world = World::new().await;
+    let nested = |open: &str, close: &str, depth: usize| format!("{}1{}", open.repeat(depth), close.repeat(depth));
+    let block = |geometry: String| {
+        format!(r#"{{"Blocks":[{{"BlockType":"LINE","Text":"TOTAL 4.00","Confidence":99,"Geometry":{geometry}}}]}}"#)
+    };
+    let files = [
+        ("a.json", block(nested("[", "]", 120))),
+        ("b.json", block(nested(r#"{"Polygon":["#, "]}", 60))),
+        ("c.json", block(nested("[", "]", 100_000))),
+        ("d.json", "[".repeat(100_000)),
+    ];
+    let files = files.map(|(name, json)| write(world.dir(), name, json));
+    let lines = alone(&world).arg("parse").args(&files).run().await.json_lines();
+    let totals: Vec<Option<&str>> = lines.iter().map(|line| line["total"].as_str()).collect();
+    assert_eq!(totals, [Some("4.00"), Some("4.00"), Some("4.00"), None], "{lines:?}");
+    assert!(lines[3]["error"].as_str().unwrap().contains("JSON"), "{lines:?}");
+}
+
 #[tokio::test]
 async fn replay_tells_every_difference_field_by_field() {
     let world = World::new().await;
