@@ -26,6 +26,8 @@ struct Story {
     wire: Arc<Wire>,
     fleet: Fleet,
     receipts: Vec<Receipt>,
+    /// One of the hosts was.
+    killed: bool,
 }
 
 pub(crate) async fn run(case: Case) {
@@ -36,7 +38,7 @@ pub(crate) async fn run(case: Case) {
     COMPILED.get_or_init(async || drop(world.once().await)).await;
     let wire = Wire::new(Arc::new(world));
     let fleet = Fleet::start(&wire, case.hosts, arguments(case)).await;
-    let mut story = Story { case, wire, fleet, receipts };
+    let mut story = Story { case, wire, fleet, receipts, killed: false };
     let told = tokio::time::timeout(2 * PATIENCE, story.tell()).await;
     assert!(told.is_ok(), "it never ended:\n{}", story.fleet.log());
     let expected = story.expected();
@@ -45,12 +47,9 @@ pub(crate) async fn run(case: Case) {
     oracle::check(&story.wire, &story.receipts, &expected, &ends).await;
 }
 
-/// Nothing happens by the clock but the end of a lease; where nobody is killed, not even that.
+/// Nothing happens by the clock but heartbeats: a dead worker's leases are ended by hand (see [`Story::hurry`]).
 fn arguments(case: Case) -> Vec<&'static str> {
-    let lease = match (case.stage, case.fault) {
-        (Stage::Heartbeat | Stage::Spent, _) | (_, Fault::Kill) => "6s",
-        (_, Fault::Cut) => "60s",
-    };
+    let lease = if case.stage == Stage::Heartbeat { "6s" } else { "60s" };
     let concurrency = if case.stage == Stage::GiveBack { "1" } else { "2" };
     let attempts = if case.stage == Stage::Spent { "1" } else { "5" };
     let mut arguments = vec!["--admin", "off", "--every", "1h", "--lease", lease];
@@ -109,6 +108,7 @@ impl Story {
                 self.insert_and_suffer(&[lost]).await;
                 // Not before: until it is killed, the first victim may look for what is spent, too.
                 let ambushed = self.wire.set_trap(ambush);
+                self.bury().await;
                 self.suffer(ambush, ambushed).await;
             }
             Stage::Heartbeat => {
@@ -160,25 +160,42 @@ impl Story {
         };
         if ambush.fault == Fault::Kill {
             self.fleet.kill(victim).await;
+            self.killed = true;
             if self.case.hosts == 1 {
                 self.fleet.add().await;
             }
         }
     }
 
-    /// Waits until nothing is left to do. What was put off is due at once: nobody waits for backoff here.
+    /// Ends the leases of the worker that was killed, as time would.
+    async fn bury(&self) {
+        eventually("leases of a dead worker", async || (self.hurry().await > 0).then_some(())).await;
+    }
+
+    /// Waits until nothing is left to do.
     async fn settle(&self) {
         eventually("an empty queue", async || {
-            let sql = "WITH hurried AS (
-                    UPDATE receipt_queue SET available_at = now()
-                    WHERE NOT processed AND lease_token IS NULL AND available_at > now() + interval '50 ms'
-                    RETURNING id
-                )
-                SELECT pg_notify('receipt_channel', '') FROM hurried LIMIT 1";
-            self.world().client.query(sql, &[]).await.unwrap();
+            self.hurry().await;
             (self.world().count("receipt_queue WHERE NOT processed").await == 0).then_some(())
         })
         .await;
+    }
+
+    /// Makes what waits due at once: what was put off, and where one was killed, what is leased by a worker that has no
+    /// session any more. Nobody waits for backoff or for a lease to run out here. Returns how much it was.
+    async fn hurry(&self) -> usize {
+        let sql = "WITH hurried AS (
+                UPDATE receipt_queue SET available_at = now()
+                WHERE NOT processed AND available_at > now() + interval '50 ms' AND CASE
+                    WHEN lease_token IS NULL THEN true
+                    ELSE $1 AND NOT EXISTS (
+                        SELECT FROM pg_stat_activity WHERE application_name = 'receipt-worker ' || leased_by
+                    )
+                END
+                RETURNING id
+            )
+            SELECT pg_notify('receipt_channel', ''), id FROM hurried";
+        self.world().client.query(sql, &[&self.killed]).await.unwrap().len()
     }
 
     fn expected(&self) -> Expected {
