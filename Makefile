@@ -7,7 +7,7 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev test fuzz score bench load growth chaos clean
+.PHONY: help setup build release dev check test fuzz score bench load growth chaos clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -27,6 +27,10 @@ dev: ## install, build and start everything, work the bundled receipts, stay up 
 	@scripts/setup dev
 	cargo build --locked
 	@exec $(TARGET)/debug/host dev --receipts tests/receipts $(ARGS)
+
+check: ## format, lints, unit tests: what to run before each commit
+	@scripts/setup build
+	@scripts/check
 
 test: ## every check of the project; CI runs exactly this
 	@scripts/setup test
