@@ -3,6 +3,7 @@
 
 mod brakes;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct Runs {
     pub failed: u64,
     /// Whether everything that was begun also ended.
     pub drained: bool,
-    /// Why one pass was not worked to its end.
+    /// Why a pass was not worked to its end, or the work not to the stop.
     pub gave_up: Option<String>,
 }
 
@@ -66,7 +67,7 @@ where
     F: Future<Output = RunEnd> + Send + 'static,
 {
     let mut ready = pump.ready();
-    let mut running = JoinSet::new();
+    let mut running = Running::default();
     let mut report = Runs::default();
     while *stop.borrow_and_update() == Stop::No {
         let admission = brakes.admission();
@@ -84,10 +85,14 @@ where
             }
             Admission::Everything => start_runs(&settings, &pump, &mut running, &work),
         }
-        if settings.once && running.is_empty() && pump.is_exhausted() {
+        if let Some(why) = pump.broken() {
+            report.gave_up = Some(why);
             break;
         }
-        if let Some(why) = brakes.why_nothing().filter(|_| settings.once && running.is_empty()) {
+        if settings.once && running.set.is_empty() && pump.is_exhausted() {
+            break;
+        }
+        if let Some(why) = brakes.why_nothing().filter(|_| settings.once && running.set.is_empty()) {
             // Nobody waits in one pass until something is mended; the next pass tries again.
             report.gave_up = Some(why);
             break;
@@ -101,26 +106,39 @@ where
             _ = stop.changed() => {}
             _ = ready.changed() => {}
             () = brakes.changed() => {}
-            Some(ended) = running.join_next_with_id() => {
+            Some(ended) = running.set.join_next_with_id() => {
+                let run = ended.as_ref().map_or_else(JoinError::id, |(run, _)| *run);
+                let jobs = running.jobs.remove(&run).unwrap_or_default();
                 match &ended {
-                    Ok((run, end)) => brakes.ended(*run, end.service),
-                    Err(error) => brakes.ended(error.id(), Service::LetDown),
+                    Ok((_, end)) => brakes.ended(run, end.service),
+                    Err(_) => {
+                        brakes.ended(run, Service::LetDown);
+                        // What it has settled is not touched by this.
+                        jobs.iter().for_each(|job| pump.release(job));
+                    }
                 }
                 report.count(ended.map(|(_, end)| end));
             }
         }
     }
-    drain(&pump, &mut running, &mut report, settings.drain_timeout).await;
+    drain(&pump, &mut running.set, &mut report, settings.drain_timeout).await;
     report
 }
 
+/// Runs that have begun, with the jobs of each: one that ends abnormally cannot give them back itself.
+#[derive(Default)]
+struct Running {
+    set: JoinSet<RunEnd>,
+    jobs: HashMap<Id, Vec<Job>>,
+}
+
 /// Spreads what waits over the free instances.
-fn start_runs<F>(settings: &ScheduleSettings, pump: &Pump, running: &mut JoinSet<RunEnd>, work: &impl Fn(Vec<Job>) -> F)
+fn start_runs<F>(settings: &ScheduleSettings, pump: &Pump, running: &mut Running, work: &impl Fn(Vec<Job>) -> F)
 where
     F: Future<Output = RunEnd> + Send + 'static,
 {
     loop {
-        let free = settings.concurrency.saturating_sub(running.len());
+        let free = settings.concurrency.saturating_sub(running.set.len());
         let waiting = *pump.ready().borrow();
         if free == 0 || waiting == 0 {
             return;
@@ -132,12 +150,17 @@ where
 }
 
 /// Begins one run with up to `limit` jobs, if there are any.
-fn start_run<F>(pump: &Pump, limit: usize, running: &mut JoinSet<RunEnd>, work: &impl Fn(Vec<Job>) -> F) -> Option<Id>
+fn start_run<F>(pump: &Pump, limit: usize, running: &mut Running, work: &impl Fn(Vec<Job>) -> F) -> Option<Id>
 where
     F: Future<Output = RunEnd> + Send + 'static,
 {
     let jobs = pump.take(limit);
-    if jobs.is_empty() { None } else { Some(running.spawn(work(jobs)).id()) }
+    if jobs.is_empty() {
+        return None;
+    }
+    let run = running.set.spawn(work(jobs.clone())).id();
+    running.jobs.insert(run, jobs);
+    Some(run)
 }
 
 /// Gives back what was not begun, then waits for what was, up to the timeout. (A second signal ends the process.)
@@ -175,7 +198,7 @@ impl Runs {
             Ok(RunEnd { result: Ok(_), .. }) => {}
             Ok(_) => self.failed += 1,
             Err(error) => {
-                tracing::error!(%error, "a run ended abnormally; its leases will run out");
+                tracing::error!(%error, "a run ended abnormally; its jobs go back to the queue");
                 self.failed += 1;
             }
         }

@@ -112,7 +112,10 @@ impl Dev {
                 relay.send_replace(phase);
             }
         });
-        let work = worker.run(&self.work, false, ended);
+        let work = async {
+            let (_, runs) = worker.run(&self.work, false, ended).await?;
+            runs.gave_up.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+        };
         let mut stopped = stop;
         let show = async {
             let rows = tokio::select! {
@@ -130,10 +133,17 @@ impl Dev {
             let done = rows.iter().all(|row| row.status == "ocr_done");
             anyhow::Ok(if done || !self.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         };
-        // Whichever fails first ends both; while nothing fails, the worker is the one that stays.
-        let (_, code) = tokio::try_join!(work, show)?;
+        // While nothing fails, the worker is the one that stays. Where something else fails it gives back what it holds.
+        let shown = async {
+            let shown = show.await;
+            if shown.is_err() {
+                end.send_replace(Stop::Drain);
+            }
+            Ok(shown)
+        };
+        let ended = tokio::try_join!(work, shown);
         relay.abort();
-        Ok(code)
+        ended?.1
     }
 }
 

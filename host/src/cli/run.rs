@@ -16,8 +16,8 @@ use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
 use crate::breaker::{BreakerSettings, SharedBreaker};
 use crate::ocr::{LARGEST_INLINE, OcrApi, OcrSource, Textract};
-use crate::queue::{Counts, Database, Pump, PumpSettings, listen};
-use crate::sandbox::{Observer, Program, RunEnd, Sandbox, Services};
+use crate::queue::{Counts, Database, Prepared, PumpSettings, Settled, listen};
+use crate::sandbox::{Observer, Program, RunError, Sandbox, Services};
 use crate::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
 use crate::swap::Swapper;
@@ -123,12 +123,12 @@ impl Run {
         let stop = stop_on_signals()?;
         let worker = Worker { database, direct, aws, source, artifact, sandbox, swapping, recorder };
         let (counts, runs) = worker.run(&self.work, self.once, stop).await?;
+        if let Some(why) = runs.gave_up {
+            anyhow::bail!(why);
+        }
         if self.once {
             let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
             let component = worker.swapping.first.digest().to_owned();
-            if let Some(why) = runs.gave_up {
-                anyhow::bail!(why);
-            }
             output::json(&Summary { counts, runs: runs.runs, failed_runs: runs.failed, milliseconds, component })?;
         }
         Ok(ExitCode::SUCCESS)
@@ -161,7 +161,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Works until told to stop, or (with `once`) until nothing is due.
+    /// Works until told to stop, or (with `once`) until nothing is due. Whatever can fail at a start comes before the first
+    /// claim, and nothing after it: a job that was claimed and not worked would cost an attempt.
     pub(super) async fn run(
         &self,
         work: &WorkArgs,
@@ -177,7 +178,12 @@ impl Worker {
             lease: work.lease,
             every: work.every,
         };
-        let pump = Arc::new(Pump::start(self.database.clone(), settings, Arc::clone(&wake)).await?);
+        let prepared = Prepared::connect(self.database.clone(), settings, Arc::clone(&wake)).await?;
+        let outage = Arc::new(SharedBreaker::new(BreakerSettings::SERVICES));
+        let of = (self.database.clone(), prepared.worker().to_owned());
+        let swap = self.swapping.start(&self.sandbox, of, Arc::clone(&outage), !once).await?;
+        let metrics = Arc::clone(&swap.metrics);
+        let pump = Arc::new(prepared.start(move |component, settled| count(&metrics, component, settled)));
         let direct = self.direct.clone().filter(|_| !once);
         let listener = direct.map(|direct| tokio::spawn(listen(self.database.clone(), direct, wake)));
         let image_memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);
@@ -185,7 +191,6 @@ impl Worker {
             OcrSource::Bytes => LARGEST_INLINE as u64,
             OcrSource::S3 => 0,
         };
-        let outage = Arc::new(SharedBreaker::new(BreakerSettings::SERVICES));
         let services = Arc::new(Services {
             pump: Arc::clone(&pump),
             images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory)
@@ -214,8 +219,6 @@ impl Worker {
             once,
             drain_timeout: work.drain_timeout,
         };
-        let of = (self.database.clone(), pump.worker().to_owned());
-        let swap = self.swapping.start(&self.sandbox, of, Arc::clone(&outage), !once).await?;
         tokio::spawn(no_swap_while_draining(Arc::clone(&swap.swapper), stop.clone()));
         let (current, teller) = (Arc::clone(&swap.swapper), Arc::clone(&swap.swapper));
         let brakes = Brakes::new(
@@ -231,7 +234,7 @@ impl Worker {
             let program = Arc::clone(&swapper.current().program);
             async move {
                 let end = sandbox.run(&program, &services, jobs).await;
-                count(&metrics, program.digest(), &end);
+                metrics.run(program.digest(), end.result.as_ref().map_or_else(RunError::kind, |_| "ok"));
                 if let Some(recorded) = services.recorder.as_ref().map(|recorder| recorder.stats()) {
                     metrics.traces(recorded.written, recorded.dropped);
                 }
@@ -255,21 +258,10 @@ impl Worker {
     }
 }
 
-fn count(metrics: &Metrics, component: &str, end: &RunEnd) {
-    match &end.result {
-        Ok(summary) => {
-            metrics.run(component, "ok");
-            let counts = [
-                ("processed", summary.processed),
-                ("retried", summary.retried),
-                ("dead", summary.dead),
-                ("lost", summary.lost),
-            ];
-            for (outcome, jobs) in counts.into_iter().filter(|(_, jobs)| *jobs > 0) {
-                metrics.jobs(component, outcome, jobs.into());
-            }
-        }
-        Err(error) => metrics.run(component, error.kind()),
+/// What was committed, whatever the component says that it did.
+fn count(metrics: &Metrics, component: Option<&str>, settled: Settled) {
+    if settled != Settled::Released {
+        metrics.jobs(component.unwrap_or("host"), settled.as_str(), 1);
     }
 }
 

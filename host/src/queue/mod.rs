@@ -12,6 +12,7 @@ mod listen;
 pub mod migrate;
 mod outage;
 mod pooler;
+mod prepared;
 pub mod prune;
 mod pump;
 pub mod receipts;
@@ -30,8 +31,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub use connect::{Database, check_primary, connect};
 pub use listen::{check as check_listen, listen};
 pub use pooler::is_pooled;
+pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};
-pub use settle::{Completion, Counts, Outcome};
+pub use settle::{Completion, Counts, Outcome, Settled};
 pub use settler::Settlement;
 pub use take_back::take_back;
 

@@ -10,11 +10,10 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::claimer;
-use super::keeper::{self, Ask};
-use super::settle::{Counts, Entry, Outcome, Writer};
-use super::settler::{self, Settlement};
-use super::status::missing_rights;
+use super::keeper::Ask;
+use super::prepared::Prepared;
+use super::settle::{Counts, Entry, Outcome, Settled};
+use super::settler::Settlement;
 use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -39,16 +38,19 @@ pub struct PumpSettings {
 
 /// See the module.
 pub struct Pump {
-    shared: Arc<Shared>,
-    settler: Mutex<Option<mpsc::UnboundedSender<Settlement>>>,
-    tasks: Mutex<Option<Tasks>>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) settler: Mutex<Option<mpsc::UnboundedSender<Settlement>>>,
+    pub(super) tasks: Mutex<Option<Tasks>>,
 }
 
-struct Tasks {
-    claimer: JoinHandle<()>,
-    keeper: JoinHandle<()>,
-    settler: JoinHandle<()>,
+pub(super) struct Tasks {
+    pub(super) claimer: JoinHandle<()>,
+    pub(super) keeper: JoinHandle<()>,
+    pub(super) settler: JoinHandle<()>,
 }
+
+/// Hears of each job that ended: the component that decided (none: the host did), and how.
+pub(super) type OnSettled = Box<dyn Fn(Option<&str>, Settled) + Send + Sync>;
 
 pub(super) struct Shared {
     pub(super) settings: PumpSettings,
@@ -74,6 +76,9 @@ pub(super) struct State {
     /// claimed anew is on its way.
     pub(super) held: BTreeMap<Lease, Held>,
     pub(super) counts: Counts,
+    pub(super) on_settled: Option<OnSettled>,
+    /// The task that panicked, if one did.
+    pub(super) broken: Option<&'static str>,
     /// The last full look found less than there was room for, and nothing rang since.
     pub(super) exhausted: bool,
     /// Since when the queue cannot be reached, and why.
@@ -94,47 +99,9 @@ pub(super) struct Held {
 }
 
 impl Pump {
-    /// Connects (errors here are errors of configuration) and starts claiming.
+    /// Connects and begins to claim at once, for whoever has nothing else that can fail.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
-        // Row-level security shows this role fewer rows and no error: better told now than when a result cannot be written.
-        for missing in missing_rights(&database.connect_checked().await?).await? {
-            tracing::warn!("this database role cannot do all of its work (host doctor): {missing}");
-        }
-        let worker = random_id();
-        let database = database.of_worker(&worker);
-        let (claimer, heart, writer) = tokio::try_join!(
-            claimer::connect(&database, settings.lease),
-            keeper::connect(&database, settings.lease),
-            Writer::connect(&database)
-        )?;
-        // A receipts table that a settle cannot write to is an error of configuration, to be told before anything is paid
-        // for.
-        tokio::try_join!(claimer.check(), heart.check(), writer.check())?;
-        let (keeper, asks) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            settings,
-            worker,
-            state: Mutex::default(),
-            ready: watch::Sender::new(0),
-            wake,
-            room: Notify::new(),
-            keeper,
-            stopping: AtomicBool::new(false),
-            admitted: AtomicUsize::new(usize::MAX),
-            finishing: Notify::new(),
-        });
-        let (settler, settlements) = mpsc::unbounded_channel();
-        let tasks = Tasks {
-            claimer: tokio::spawn(claimer::run(
-                database.clone(),
-                claimer,
-                settler.clone().downgrade(),
-                Arc::clone(&shared),
-            )),
-            keeper: tokio::spawn(keeper::run(database.clone(), heart, asks, Arc::clone(&shared))),
-            settler: tokio::spawn(settler::run(database, writer, settlements, Arc::clone(&shared))),
-        };
-        Ok(Self { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(Some(tasks)) })
+        Ok(Prepared::connect(database, settings, wake).await?.start(|_, _| {}))
     }
 
     /// This worker's id: random for each process, and a part of its database sessions' names.
@@ -233,6 +200,14 @@ impl Pump {
     pub fn is_exhausted(&self) -> bool {
         let state = self.shared.lock();
         state.exhausted && state.ready.is_empty()
+    }
+
+    /// Why nothing can be claimed or settled any more, if a task of the pump is gone.
+    pub fn broken(&self) -> Option<String> {
+        let broken = self.shared.lock().broken;
+        broken.map(|task| {
+            format!("the host's task that {task} ended abnormally; what it holds is given back where that can be done")
+        })
     }
 
     /// For how long the queue could not be reached, and why.
@@ -337,20 +312,34 @@ impl Shared {
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
             self.room.notify_one();
         }
-        let counts = &mut state.counts;
-        match (&entry.outcome, committed) {
-            (Outcome::Complete(_), true) => counts.processed += 1,
-            (Outcome::Retry { failure: Some(_), .. }, true) => counts.retried += 1,
-            (Outcome::Retry { failure: None, .. }, true) => counts.released += 1,
-            (Outcome::DeadLetter { .. }, true) => counts.dead += 1,
+        let settled = match (&entry.outcome, committed) {
+            (Outcome::Complete(_), true) => Some(Settled::Processed),
+            (Outcome::Retry { failure: Some(_), .. }, true) => Some(Settled::Retried),
+            (Outcome::Retry { failure: None, .. }, true) => Some(Settled::Released),
+            (Outcome::DeadLetter { .. }, true) => Some(Settled::Dead),
             // A spent job that another host buried first was never ours to lose.
-            (_, false) => counts.lost += u64::from(held.is_some()),
+            (_, false) => held.is_some().then_some(Settled::Lost),
+        };
+        if let Some(settled) = settled {
+            state.count(entry.component.as_deref(), settled);
         }
         held.map(|held| held.receipt)
     }
 }
 
 impl State {
+    /// Notes that a task panicked; the first one is the one to be told of.
+    pub(super) fn break_off(&mut self, task: &'static str) {
+        self.broken.get_or_insert(task);
+    }
+
+    fn count(&mut self, component: Option<&str>, settled: Settled) {
+        self.counts.add(settled);
+        if let Some(on_settled) = &self.on_settled {
+            on_settled(component, settled);
+        }
+    }
+
     /// Its outcome is sent: that its row knows the lease no more, once that is committed, is no loss.
     fn settling(&mut self, lease: Lease) {
         if let Some(held) = self.held.get_mut(&lease) {
@@ -377,7 +366,7 @@ impl State {
         tracing::warn!(receipt = held.receipt, job = lease.job, token = lease.token, "lease lost: {why}");
         held.lost.store(true, Ordering::Relaxed);
         self.ready.retain(|job| job.lease != lease);
-        self.counts.lost += 1;
+        self.count(None, Settled::Lost);
     }
 }
 

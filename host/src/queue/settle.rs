@@ -88,6 +88,47 @@ pub struct Counts {
     pub released: u64,
 }
 
+/// How one job ended here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    /// Completed.
+    Processed,
+    /// Put back after a failure.
+    Retried,
+    /// Moved to the dead letters.
+    Dead,
+    /// Taken away meanwhile.
+    Lost,
+    /// Given back unworked.
+    Released,
+}
+
+impl Settled {
+    /// As metrics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Processed => "processed",
+            Self::Retried => "retried",
+            Self::Dead => "dead",
+            Self::Lost => "lost",
+            Self::Released => "released",
+        }
+    }
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, settled: Settled) {
+        let count = match settled {
+            Settled::Processed => &mut self.processed,
+            Settled::Retried => &mut self.retried,
+            Settled::Dead => &mut self.dead,
+            Settled::Lost => &mut self.lost,
+            Settled::Released => &mut self.released,
+        };
+        *count += 1;
+    }
+}
+
 /// What the database said to one settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

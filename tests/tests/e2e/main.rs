@@ -26,6 +26,7 @@ mod replay;
 mod rights;
 mod run;
 mod settle;
+mod starts;
 mod swap;
 mod traces;
 mod trigger;

@@ -28,7 +28,7 @@ async fn logged(host: &Running, text: &str, times: usize) {
 }
 
 /// What a GET of the admin endpoint answers, over a plain connection.
-async fn admin(world: &World, host: &Running, path: &str) -> String {
+pub(crate) async fn admin(world: &World, host: &Running, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let log = host.log();
     let (_, address) =

@@ -1,5 +1,6 @@
 //! Receipts on which the component breaks, among others on which it does not.
 
+use crate::breaker::admin;
 use host::ocr::local::{Reader, Recordings};
 use host::storage::digest_of;
 use tests::{World, WorldSettings, answer, candidates, eventually, photo_bytes};
@@ -90,4 +91,38 @@ async fn a_poisonous_receipt_dies_alone_with_what_happened() {
     let log = host.stop().await.stderr;
     // So few among so many are no reason to stop.
     assert!(!log.contains("nothing is claimed for now"), "{log}");
+}
+
+/// A run that traps says nothing of what it did before; its commits do.
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_counted_as_they_were_committed() {
+    let poison = photo_bytes();
+    let world = world(&[("POISON TRAP", poison.as_slice())]).await;
+    world.receipts(5).await;
+    world.put("poison.jpg", poison).await;
+    world.insert("poison.jpg").await;
+    let poisoned = candidates::poisoned();
+    let host = world
+        .run(&["--concurrency", "1", "--batch-size", "10", "--max-attempts", "1", "--every", "500ms"])
+        .env("WORKER_ADMIN", "127.0.0.1:0")
+        .env("NO_COLOR", "1")
+        .arg("--component")
+        .arg(component(&world, &poisoned))
+        .spawn();
+    eventually("all have ended", async || {
+        (world.count("receipts WHERE status::text = 'pending'").await == 0).then_some(())
+    })
+    .await;
+    let digest = digest_of(&poisoned);
+    let metrics = eventually("the count of the last one", async || {
+        let metrics = admin(&world, &host, "/metrics").await;
+        metrics.contains("outcome=\"dead\"} 1").then_some(metrics)
+    })
+    .await;
+    for (outcome, count) in [("processed", 5), ("dead", 1)] {
+        let line =
+            format!("receipt_worker_jobs_total{{component=\"{}\",outcome=\"{outcome}\"}} {count}", &digest[..12]);
+        assert!(metrics.lines().any(|found| found == line), "{line}:\n{metrics}");
+    }
+    host.stop().await.ok();
 }

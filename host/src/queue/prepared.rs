@@ -1,0 +1,105 @@
+//! A pump that has all of its connections and has claimed nothing: whatever else can fail at a start is tried between the two,
+//! for a job that was claimed and not worked costs an attempt.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use super::claim::Claimer;
+use super::claimer;
+use super::heartbeat::Heart;
+use super::keeper::{self, Ask};
+use super::pump::{Pump, PumpSettings, Shared, Tasks, random_id};
+use super::settle::{Settled, Writer};
+use super::settler;
+use super::status::missing_rights;
+use super::{Database, QueueError};
+
+/// See the module.
+pub struct Prepared {
+    database: Database,
+    claimer: Claimer,
+    heart: Heart,
+    writer: Writer,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    shared: Shared,
+}
+
+impl Prepared {
+    /// Connects; errors here are errors of configuration.
+    pub async fn connect(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
+        // Row-level security shows this role fewer rows and no error: better told now than when a result cannot be written.
+        for missing in missing_rights(&database.connect_checked().await?).await? {
+            tracing::warn!("this database role cannot do all of its work (host doctor): {missing}");
+        }
+        let worker = random_id();
+        let database = database.of_worker(&worker);
+        let (claimer, heart, writer) = tokio::try_join!(
+            claimer::connect(&database, settings.lease),
+            keeper::connect(&database, settings.lease),
+            Writer::connect(&database)
+        )?;
+        // A receipts table that a settle cannot write to is an error of configuration, to be told before anything is paid
+        // for.
+        tokio::try_join!(claimer.check(), heart.check(), writer.check())?;
+        let (keeper, asks) = mpsc::unbounded_channel();
+        let shared = Shared {
+            settings,
+            worker,
+            state: Mutex::default(),
+            ready: watch::Sender::new(0),
+            wake,
+            room: Notify::new(),
+            keeper,
+            stopping: AtomicBool::new(false),
+            admitted: AtomicUsize::new(usize::MAX),
+            finishing: Notify::new(),
+        };
+        Ok(Self { database, claimer, heart, writer, asks, shared })
+    }
+
+    /// This worker's id: random for each process, and a part of its database sessions' names.
+    pub fn worker(&self) -> &str {
+        &self.shared.worker
+    }
+
+    /// Starts claiming. `on_settled` hears of each job that ended: the digest of the component that decided (none: the host
+    /// did), and how.
+    pub fn start(self, on_settled: impl Fn(Option<&str>, Settled) + Send + Sync + 'static) -> Pump {
+        let Self { database, claimer, heart, writer, asks, shared } = self;
+        shared.lock().on_settled = Some(Box::new(on_settled));
+        let shared = Arc::new(shared);
+        let (settler, settlements) = mpsc::unbounded_channel();
+        let (weak, claiming, keeping) = (settler.downgrade(), database.clone(), database.clone());
+        let (s1, s2, s3) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
+        let tasks = Tasks {
+            claimer: tokio::spawn(watched("claims", &shared, claimer::run(claiming, claimer, weak, s1))),
+            keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(keeping, heart, asks, s2))),
+            settler: tokio::spawn(watched("settles", &shared, settler::run(database, writer, settlements, s3))),
+        };
+        Pump { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(Some(tasks)) }
+    }
+}
+
+/// A task without which a host would hold what it has and do nothing more, for ever. Where it panics the schedule hears of it.
+fn watched<F: Future<Output = ()>>(
+    task: &'static str,
+    shared: &Arc<Shared>,
+    work: F,
+) -> impl Future<Output = ()> + use<F> {
+    struct Alarm(&'static str, Arc<Shared>);
+    impl Drop for Alarm {
+        fn drop(&mut self) {
+            if std::thread::panicking() {
+                self.1.lock().break_off(self.0);
+                self.1.ready.send_modify(|_| {});
+            }
+        }
+    }
+    let alarm = Alarm(task, Arc::clone(shared));
+    async move {
+        work.await;
+        drop(alarm);
+    }
+}
