@@ -11,7 +11,7 @@ use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as 
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
 use crate::dev::user_cache;
-use crate::queue::Database;
+use crate::queue::{Database, Schema};
 use crate::sandbox::Limits;
 use crate::swap::source::ComponentLocation;
 
@@ -24,6 +24,33 @@ pub(super) struct DatabaseArgs {
     /// CA file (PEM) to check the server's certificate against, or `system`, where the URL has no sslrootcert.
     #[arg(long, env = "PGSSLROOTCERT", value_name = "FILE")]
     database_root_cert: Option<String>,
+    #[command(flatten)]
+    schema: SchemaArgs,
+}
+
+/// Where in the database.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SchemaArgs {
+    /// Schema that the receipts table is in, and the queue beside it; public, or the URL's schema= (as Prisma has it).
+    #[arg(long = "schema", env = "WORKER_SCHEMA", value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl SchemaArgs {
+    /// The one that the flag names.
+    pub(super) fn named(&self) -> anyhow::Result<Option<Schema>> {
+        let name = self.name.as_deref().filter(|name| !name.is_empty());
+        name.map(|name| name.parse().map_err(|error: String| anyhow::anyhow!("--schema (WORKER_SCHEMA): {error}")))
+            .transpose()
+    }
+
+    /// The database, with the schema that the flag names.
+    pub(super) fn within(&self, database: Database) -> anyhow::Result<Database> {
+        Ok(match self.named()? {
+            Some(schema) => database.with_schema(schema),
+            None => database,
+        })
+    }
 }
 
 impl DatabaseArgs {
@@ -39,7 +66,12 @@ impl DatabaseArgs {
     }
 
     fn of(&self, url: &str) -> anyhow::Result<Database> {
-        Ok(Database::parse_with(url, self.database_root_cert.as_deref())?)
+        self.schema.within(Database::parse_with(url, self.database_root_cert.as_deref())?)
+    }
+
+    /// The flags about the schema, where another one names the database.
+    pub(super) fn schema(&self) -> &SchemaArgs {
+        &self.schema
     }
 }
 
@@ -54,7 +86,17 @@ pub(super) struct DirectArgs {
 impl DirectArgs {
     pub(super) fn or(&self, args: &DatabaseArgs, database: &Database) -> anyhow::Result<Database> {
         let Some(url) = given(&self.direct_url) else { return Ok(database.clone()) };
-        args.of(url).context("DATABASE_DIRECT_URL")
+        let direct = args.of(url).context("DATABASE_DIRECT_URL")?;
+        if !direct.names_schema() {
+            return Ok(direct.with_schema(database.schema().clone()));
+        }
+        anyhow::ensure!(
+            direct.schema() == database.schema(),
+            "DATABASE_DIRECT_URL names the schema {}, and DATABASE_URL {}: they are to be the same database",
+            direct.schema(),
+            database.schema()
+        );
+        Ok(direct)
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
-use super::args::SandboxArgs;
+use super::args::{SandboxArgs, SchemaArgs};
 use super::enqueue::{Photo, show, upload};
 use super::output;
 use super::run::{WorkArgs, Worker, sandbox, stop_on_signals};
@@ -19,9 +19,9 @@ use crate::dev::postgres::{self, LocalPostgres};
 use crate::dev::s3::{self, LocalS3};
 use crate::dev::{DevState, default_data_dir};
 use crate::ocr::local::{self, LocalTextract, Reader};
-use crate::queue::Database;
-use crate::queue::migrate::migrate;
+use crate::queue::migrate::{NewTable, check_place, migrate};
 use crate::queue::receipts::{self, ReceiptRow};
+use crate::queue::{Connection as _, Database};
 use crate::schedule::Stop;
 
 const SOURCE_BUCKET: &str = "receipts-source";
@@ -52,6 +52,8 @@ pub(crate) struct Dev {
     /// A Postgres to use instead of starting one.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    #[command(flatten)]
+    schema: SchemaArgs,
     /// Stop when the photos are worked. Exit code 1 when one failed.
     #[arg(long)]
     once: bool,
@@ -73,8 +75,15 @@ impl Dev {
         let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
         let servers = Servers::start(&self).await?;
         let worked = async {
-            let database = Database::parse(&servers.state.database_url)?;
-            migrate(&mut database.connect().await?).await?;
+            let database = servers.state.database()?;
+            let mut client = database.connect().await?;
+            if servers.postgres.is_some() {
+                let make = format!("CREATE SCHEMA IF NOT EXISTS {}", database.schema().quoted());
+                client.batch_execute(&make).await.context("cannot make the schema")?;
+            }
+            check_place(&client, NewTable::of(&database)).await?;
+            migrate(&mut client).await?;
+            drop(client);
             let aws = aws::load(&servers.state.aws()).await?;
             servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
             let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
@@ -243,9 +252,9 @@ impl Servers {
         if let Some(other) = DevState::read(&folder) {
             anyhow::bail!("another `host dev` (process {}) works in {}", other.pid, folder.display());
         }
-        let (postgres, database_url) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
+        let (postgres, database_url, schema) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
             Some(url) => {
-                let database = Database::parse(url)?;
+                let database = dev.schema.within(Database::parse(url)?)?;
                 // It would migrate a real one and give up its receipts, whose photos are not in the local bucket.
                 anyhow::ensure!(
                     database.is_local(),
@@ -253,13 +262,13 @@ impl Servers {
                      (unset DATABASE_URL, or use `host run`)",
                     database.at()
                 );
-                (None, url.to_owned())
+                (None, url.to_owned(), Some(database.schema().to_string()))
             }
             None => {
                 let postgres = start_postgres(&folder.join("postgres")).await?;
                 postgres.ensure_database("receipts").await?;
                 let url = postgres.url("receipts");
-                (Some(postgres), url)
+                (Some(postgres), url, dev.schema.named()?.map(|schema| schema.to_string()))
             }
         };
         let mut settings = s3::Settings::new(folder.join("s3"));
@@ -279,6 +288,7 @@ impl Servers {
             folder,
             pid: std::process::id(),
             database_url,
+            schema,
             s3_endpoint: s3.endpoint(),
             textract_endpoint: textract.endpoint(),
             access_key: s3.access_key().to_owned(),

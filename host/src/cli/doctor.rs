@@ -16,7 +16,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
 use crate::queue::status::missing_rights;
 use crate::queue::tls::{TlsSettings, Verify};
-use crate::queue::{QueueError, check_listen, check_primary, is_pooled, migrate};
+use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, clock, buckets and Textract; one line each, with what to do.
 ///
@@ -130,7 +130,7 @@ async fn database(
     report("clock", clock(&client).await)
 }
 
-async fn tls(client: &tokio_postgres::Client, settings: &TlsSettings, pooled: bool) -> Outcome {
+async fn tls(client: &impl Connection, settings: &TlsSettings, pooled: bool) -> Outcome {
     let checked = match settings.verify {
         Verify::Nothing => "its certificate is not checked (sslmode=verify-full checks it)",
         Verify::Chain => "its certificate is signed by a CA that we know, for whichever host (verify-ca)",
@@ -154,7 +154,7 @@ async fn tls(client: &tokio_postgres::Client, settings: &TlsSettings, pooled: bo
 }
 
 /// Leases are judged by the database's clock, signatures by AWS's: ours should agree.
-async fn clock(client: &tokio_postgres::Client) -> Outcome {
+async fn clock(client: &impl Connection) -> Outcome {
     let row = client.query_typed_one("SELECT clock_timestamp()", &[]).await.map_err(|error| error.to_string())?;
     let theirs: SystemTime = row.try_get(0).map_err(|error| error.to_string())?;
     let ours = SystemTime::now();

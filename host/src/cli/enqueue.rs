@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use tokio_postgres::Client;
 
 use super::args::duration;
 use super::output::{self, plain};
 use super::target::TargetArgs;
 use crate::aws::{self, Aws};
+use crate::queue::Connection;
 use crate::queue::receipts::{self, ReceiptRow};
 use crate::storage::{self, digest_of, sniff};
 
@@ -96,7 +96,7 @@ pub(super) async fn upload(aws: &Aws, bucket: &str, photo: &Photo) -> anyhow::Re
     Ok(())
 }
 
-async fn wait(client: &Client, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
+async fn wait(client: &impl Connection, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
     let deadline = Instant::now() + timeout;
     loop {
         let rows = receipts::look(client, ids).await?;

@@ -3,9 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use super::args::{DatabaseArgs, DirectArgs};
-use crate::queue::migrate::migrate;
+use crate::queue::migrate::{NewTable, check_place, migrate};
 
 /// Creates or completes the tables, trigger and views of the queue.
 ///
@@ -14,18 +15,24 @@ use crate::queue::migrate::migrate;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  DATABASE_URL=postgres://… host migrate")]
+  DATABASE_URL=postgres://… host migrate
+  host migrate --schema app                     the receipts table is app.receipts")]
 pub(crate) struct Migrate {
     #[command(flatten)]
     database: DatabaseArgs,
     #[command(flatten)]
     direct: DirectArgs,
+    /// Make a new, empty receipts table, though there is one by another spelling or in another schema.
+    #[arg(long, env = "WORKER_NEW_TABLE", value_parser = FalseyValueParser::new())]
+    new_table: bool,
 }
 
 impl Migrate {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let database = self.direct.or(&self.database, &self.database.parse()?)?;
-        let mut client = database.connect().await?;
+        let mut client = database.connect_telling(|notice| tracing::warn!("{notice}")).await?;
+        let new_table = if self.new_table { NewTable::Anyway } else { NewTable::of(&database) };
+        check_place(&client, new_table).await?;
         let applied = migrate(&mut client).await?;
         for name in &applied {
             tracing::info!(migration = name, "applied");

@@ -4,8 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::args::SchemaArgs;
 use super::output;
-use crate::queue::role::{RoleName, script};
+use crate::queue::Schema;
+use crate::queue::role::{RoleName, script_in};
 
 /// Prints the SQL that makes a role for the host with exactly the rights that its verbs need.
 ///
@@ -22,11 +24,14 @@ pub(crate) struct Rights {
     /// The role; made unless it is there.
     #[arg(long, env = "WORKER_ROLE", default_value = "receipt_worker", value_name = "NAME")]
     role: RoleName,
+    #[command(flatten)]
+    schema: SchemaArgs,
 }
 
 impl Rights {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
-        output::line(script(&self.role).trim_end())?;
+        let schema = self.schema.named()?.unwrap_or(Schema::PUBLIC);
+        output::line(script_in(&self.role, &schema).trim_end())?;
         Ok(ExitCode::SUCCESS)
     }
 }

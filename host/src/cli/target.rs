@@ -39,7 +39,7 @@ impl TargetArgs {
         {
             tracing::info!(folder = %dev.folder.display(), "no DATABASE_URL: talking to the running `host dev`");
             return Ok(Target {
-                database: Database::parse(&dev.database_url)?,
+                database: self.database.schema().within(dev.database()?)?,
                 aws: dev.aws(),
                 buckets,
                 dev: Some(dev),

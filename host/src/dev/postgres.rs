@@ -225,6 +225,8 @@ impl LocalPostgres {
         }
     }
 
+    // To make a database; there is no schema of ours in it yet.
+    #[allow(clippy::disallowed_types)]
     async fn connect(&self) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
         let (client, connection) = tokio_postgres::connect(&self.url("postgres"), NoTls).await?;
         // Ends with the client.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::aws::AwsOverrides;
+use crate::queue::{Database, QueueError};
 
 const FILE: &str = "dev.json";
 
@@ -19,6 +20,9 @@ pub struct DevState {
     pub pid: u32,
     /// Postgres.
     pub database_url: String,
+    /// The receipts' schema; public where a `host dev` before this one wrote the file.
+    #[serde(default)]
+    pub schema: Option<String>,
     /// S3.
     pub s3_endpoint: String,
     /// Textract.
@@ -61,6 +65,15 @@ impl DevState {
     /// Takes it away.
     pub fn remove(&self) {
         let _ = std::fs::remove_file(self.folder.join(FILE));
+    }
+
+    /// Its database.
+    pub fn database(&self) -> Result<Database, QueueError> {
+        let database = Database::parse(&self.database_url)?;
+        Ok(match &self.schema {
+            Some(name) => database.with_schema(name.parse().map_err(QueueError::Schema)?),
+            None => database,
+        })
     }
 
     /// How to reach its S3 and Textract.

@@ -4,12 +4,12 @@
 use std::fmt;
 
 use serde::Serialize;
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
-use super::QueueError;
 use super::connect::SESSION_NAME;
 use super::pooler::is_pooled;
+use super::{Connection, QueueError};
 
 const DISTRUSTED: &str = include_str!("sql/distrusted.sql");
 const LAST_CONFIRMED: &str = include_str!("sql/last_confirmed.sql");
@@ -151,7 +151,7 @@ pub struct Running {
 }
 
 /// Writes a change into the ledger, which forgets what is older than 90 days and not asked for any more.
-pub async fn record(client: &Client, entry: &Entry) -> Result<(), QueueError> {
+pub async fn record(client: &impl Connection, entry: &Entry) -> Result<(), QueueError> {
     let sql = "INSERT INTO public.receipt_component_changes
                    (worker, change, digest, previous, reason, source, host_version)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -177,7 +177,7 @@ pub async fn record(client: &Client, entry: &Entry) -> Result<(), QueueError> {
 }
 
 /// The last `limit` changes, newest first.
-pub async fn history(client: &Client, limit: i64) -> Result<Vec<Recorded>, QueueError> {
+pub async fn history(client: &impl Connection, limit: i64) -> Result<Vec<Recorded>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the changes of components", &error);
     let sql = "SELECT
                    to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at,
@@ -202,7 +202,7 @@ pub async fn history(client: &Client, limit: i64) -> Result<Vec<Recorded>, Queue
 }
 
 /// Why this digest must not run: it was rolled back, and nobody allowed it since.
-pub async fn distrusted(client: &Client, digest: &str) -> Result<Option<Distrust>, QueueError> {
+pub async fn distrusted(client: &impl Connection, digest: &str) -> Result<Option<Distrust>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is trusted", &error);
     let row = client.query_typed_opt(DISTRUSTED, &[(&digest, Type::TEXT)]).await.map_err(problem)?;
     let distrust = |row: Row| {
@@ -212,14 +212,14 @@ pub async fn distrusted(client: &Client, digest: &str) -> Result<Option<Distrust
 }
 
 /// The digest that any worker confirmed last, and that is not distrusted since.
-pub async fn last_confirmed(client: &Client) -> Result<Option<String>, QueueError> {
+pub async fn last_confirmed(client: &impl Connection) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the last good component", &error);
     let row = client.query_typed_opt(LAST_CONFIRMED, &[]).await.map_err(problem)?;
     row.map(|row| row.try_get(0)).transpose().map_err(problem)
 }
 
 /// Whether this digest was put to work somewhere and has not proved itself anywhere: its probation was cut off.
-pub async fn unproven(client: &Client, digest: &str) -> Result<bool, QueueError> {
+pub async fn unproven(client: &impl Connection, digest: &str) -> Result<bool, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is proven", &error);
     let sql = "SELECT
                    EXISTS (SELECT FROM public.receipt_component_changes WHERE digest = $1 AND change = 'switched')
@@ -233,7 +233,7 @@ pub async fn unproven(client: &Client, digest: &str) -> Result<bool, QueueError>
 
 /// What runs now, the newest change first: of each worker that has a session. Where the sessions' names cannot tell, all
 /// workers of the last 90 days that did not say that they stopped.
-pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
+pub async fn running(client: &impl Connection) -> Result<Vec<Running>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list what is running", &error);
     let own = client.query_typed_one("SELECT current_setting('application_name')", &[]).await.map_err(problem)?;
     // Our own name was made from the same connection string as theirs. A pooler's sessions have the name of whoever used
@@ -257,7 +257,7 @@ pub async fn running(client: &Client) -> Result<Vec<Running>, QueueError> {
 }
 
 /// The digests in the ledger that begin with `prefix`, at most two: enough to see whether it is one.
-pub async fn known(client: &Client, prefix: &str) -> Result<Vec<String>, QueueError> {
+pub async fn known(client: &impl Connection, prefix: &str) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for a component", &error);
     let sql = "SELECT DISTINCT digest FROM public.receipt_component_changes WHERE starts_with(digest, $1) LIMIT 2";
     let rows = client.query_typed(sql, &[(&prefix, Type::TEXT)]).await.map_err(problem)?;

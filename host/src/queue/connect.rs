@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::{Host, TargetSessionAttrs};
-use tokio_postgres::error::SqlState;
-use tokio_postgres::{AsyncMessage, Client, Config};
+use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::{AsyncMessage, Config, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tls::{self, TlsSettings};
-use super::{QueueError, describe, migrate};
+use super::{Client, Connection, QueueError, Schema, describe, migrate};
 
 /// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
 pub(super) const SESSION_NAME: &str = "receipt-worker";
@@ -28,6 +28,9 @@ pub struct Database {
     tls: TlsSettings,
     connector: MakeRustlsConnect,
     statement_timeout: Duration,
+    schema: Schema,
+    /// Named by the flag or in the connection string.
+    schema_given: bool,
 }
 
 impl std::fmt::Debug for Database {
@@ -44,7 +47,8 @@ impl Database {
 
     /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
     pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
-        let (url, settings) = tls::split(url.trim(), root_certificate)?;
+        let (url, schema) = take_schema(url.trim())?;
+        let (url, settings) = tls::split(&url, root_certificate)?;
         // libpq's word for what the driver calls read-write.
         let url = url.replace("target_session_attrs=primary", "target_session_attrs=read-write");
         let mut config: Config = url
@@ -71,12 +75,34 @@ impl Database {
             config.application_name(SESSION_NAME);
         }
         let connector = tls::connector(&settings)?;
-        Ok(Self { config, named, tls: settings, connector, statement_timeout: STATEMENT_TIMEOUT })
+        Ok(Self {
+            config,
+            named,
+            tls: settings,
+            connector,
+            statement_timeout: STATEMENT_TIMEOUT,
+            schema_given: schema.is_some(),
+            schema: schema.unwrap_or(Schema::PUBLIC),
+        })
     }
 
     /// The same database; each statement of the pump's may take so long.
     pub fn with_statement_timeout(self, statement_timeout: Duration) -> Self {
         Self { statement_timeout, ..self }
+    }
+
+    /// The same database; our objects are in this schema, beside the app's receipts.
+    pub fn with_schema(self, schema: Schema) -> Self {
+        Self { schema, schema_given: true, ..self }
+    }
+
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Whether somebody named the schema.
+    pub fn names_schema(&self) -> bool {
+        self.schema_given
     }
 
     pub(super) fn statement_timeout(&self) -> Duration {
@@ -155,11 +181,41 @@ fn refused_to_write(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|source| source.kind() == std::io::ErrorKind::PermissionDenied && source.raw_os_error().is_none())
 }
 
+/// Takes Prisma's `schema` out of a connection URL: no other client knows it.
+fn take_schema(url: &str) -> Result<(String, Option<Schema>), QueueError> {
+    let Some((base, query)) = url.split_once('?').filter(|(base, _)| base.contains("://")) else {
+        return Ok((url.to_owned(), None));
+    };
+    let (named, rest): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| pair.starts_with("schema="));
+    let name = named.iter().filter_map(|pair| pair.strip_prefix("schema=")).next_back().filter(|name| !name.is_empty());
+    let schema = name.map(|name| tls::percent_decoded(name).parse().map_err(QueueError::Schema)).transpose()?;
+    Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, schema))
+}
+
+/// What the server says unasked.
+pub(super) enum Heard<'a> {
+    Notification(&'a Notification),
+    Notice(&'a DbError),
+}
+
 /// Connects, and drives the connection in a task of its own that ends with it, and with the server's reason. The channels
 /// of notifications go to `on_notification`.
 pub async fn connect(
     database: &Database,
     on_notification: impl Fn(&str) + Send + 'static,
+) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
+    let hears = move |heard: Heard<'_>| {
+        if let Heard::Notification(notification) = heard {
+            on_notification(notification.channel());
+        }
+    };
+    connect_hearing(database, hears).await
+}
+
+/// As [`connect`]; whatever the server says unasked goes to `hears`.
+pub(super) async fn connect_hearing(
+    database: &Database,
+    hears: impl Fn(Heard<'_>) + Send + 'static,
 ) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
     let attempt = database.config.connect(database.connector.clone());
     let hosts = u32::try_from(database.config.get_hosts().len().max(1)).unwrap_or(1);
@@ -171,7 +227,8 @@ pub async fn connect(
     let driver = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|context| connection.poll_message(context)).await {
-                Some(Ok(AsyncMessage::Notification(notification))) => on_notification(notification.channel()),
+                Some(Ok(AsyncMessage::Notification(notification))) => hears(Heard::Notification(&notification)),
+                Some(Ok(AsyncMessage::Notice(notice))) => hears(Heard::Notice(&notice)),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     tracing::debug!(error = %describe(&error), "database connection ended");
@@ -181,7 +238,7 @@ pub async fn connect(
             }
         }
     });
-    Ok((client, driver))
+    Ok((Client::new(client, database.schema.clone()), driver))
 }
 
 /// Connects for one-off statements.
@@ -198,14 +255,28 @@ impl Database {
         Ok(client)
     }
 
+    /// As [`Self::connect`]; what a migration has to say, and warnings, go to `tell`.
+    pub async fn connect_telling(&self, tell: impl Fn(&str) + Send + 'static) -> Result<Client, QueueError> {
+        let hears = move |heard: Heard<'_>| match heard {
+            Heard::Notice(notice) if is_telling(notice) => tell(notice.message()),
+            Heard::Notice(_) | Heard::Notification(_) => {}
+        };
+        connect_hearing(self, hears).await.map(|(client, _)| client)
+    }
+
     /// Connects without looking at the schema.
     pub async fn connect(&self) -> Result<Client, QueueError> {
         connect_simple(self).await
     }
 }
 
+/// Of a `NOTICE`, what a `RAISE` said; not that something is there already.
+fn is_telling(notice: &DbError) -> bool {
+    notice.parsed_severity() == Some(Severity::Warning) || notice.routine() == Some("exec_stmt_raise")
+}
+
 /// Fails on a server that takes no writes.
-pub async fn check_primary(client: &Client, database: &Database) -> Result<(), QueueError> {
+pub async fn check_primary(client: &impl Connection, database: &Database) -> Result<(), QueueError> {
     let row = client
         .query_typed_one("SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'", &[])
         .await
@@ -232,6 +303,19 @@ mod tests {
         assert!(!error.contains("s3cret"), "{error}");
         let error = Database::parse("postgres://me:p@ss@db/app").unwrap_err().to_string();
         assert!(!error.contains("ss@db") && error.contains("percent-encode"), "{error}");
+    }
+
+    #[test]
+    fn the_schema_is_prismas_word() {
+        let schema = |url: &str| Database::parse(url).unwrap().schema().name().to_owned();
+        assert_eq!(schema("postgres://h/d"), "public");
+        assert_eq!(schema("postgres://h/d?schema="), "public");
+        assert_eq!(schema("postgres://h/d?schema=app"), "app");
+        assert_eq!(schema("postgres://h/d?sslmode=disable&schema=My%20%22app%22&connect_timeout=3"), "My \"app\"");
+        assert!(matches!(Database::parse("postgres://h/d?schema=pg_catalog"), Err(QueueError::Schema(_))));
+        let database = Database::parse("postgres://h/d?schema=app").unwrap();
+        assert!(database.names_schema() && !Database::parse("postgres://h/d").unwrap().names_schema());
+        assert_eq!(database.with_schema(Schema::PUBLIC).schema().name(), "public");
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The dead letters: listing, retrying and discarding them.
 
 use serde::{Deserialize, Serialize};
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
-use super::QueueError;
+use super::{Connection, QueueError};
 
 const SELECT: &str = "
     SELECT
@@ -74,7 +74,7 @@ impl Which {
 }
 
 /// Newest first.
-pub async fn list(client: &Client, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
+pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
     let sql = format!(
         "{SELECT} WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1) ORDER BY failed_at DESC, id DESC LIMIT $2"
@@ -86,7 +86,7 @@ pub async fn list(client: &Client, which: &Which, limit: i64) -> Result<Vec<Dead
 
 /// Puts dead letters back into the queue with fresh attempts; the queue row remembers that they were dead. Returns the
 /// receipts' ids.
-pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, QueueError> {
+pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to retry dead letters", &error);
     let transaction = client.transaction().await.map_err(problem)?;
     // Receipts first and in order, as everywhere (see complete.sql).
@@ -133,7 +133,7 @@ pub async fn retry(client: &mut Client, which: &Which) -> Result<Vec<String>, Qu
 }
 
 /// Removes dead letters for good; their receipts stay `ocr_failed`. Returns the receipts' ids.
-pub async fn discard(client: &Client, which: &Which) -> Result<Vec<String>, QueueError> {
+pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
     let rows = client
         .query_typed(

@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::connect::{connect, connect_simple};
+use super::connect::{Heard, connect_hearing, connect_simple};
 use super::outage::Outage;
 use super::pump::random_id;
-use super::{CHANNEL, Database, QueueError, is_pooled};
+use super::{CHANNEL, Client, Connection as _, Database, QueueError, is_pooled};
 
+/// What a notification is about, in public.
+const WOKEN: &str = "public.receipt_queue";
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// It takes milliseconds.
@@ -69,11 +70,14 @@ impl Listener {
         let probe = format!("receipt_probe_{}", random_id());
         let (heard, probed) = (Arc::new(Notify::new()), probe.clone());
         let hears = Arc::clone(&heard);
-        let on_notification = move |channel: &str| match channel == probed {
-            true => hears.notify_one(),
-            false => wake.notify_one(),
+        let ours = database.schema().qualify(WOKEN).into_owned();
+        let on_message = move |heard: Heard<'_>| match heard {
+            Heard::Notification(notification) if notification.channel() == probed => hears.notify_one(),
+            // Schemas of one database share the channel. A notification that names no queue is for everybody.
+            Heard::Notification(about) if about.payload().is_empty() || about.payload() == ours => wake.notify_one(),
+            Heard::Notification(_) | Heard::Notice(_) => {}
         };
-        let (client, driver) = connect(direct, on_notification).await?;
+        let (client, driver) = connect_hearing(direct, on_message).await?;
         client.batch_execute(&format!("UNLISTEN *; LISTEN {probe}")).await.map_err(problem)?;
 
         // From another connection: through a pooler, ours might be lent the very session that listens.

@@ -3,6 +3,7 @@
 
 mod claim;
 mod claimer;
+mod client;
 pub mod components;
 mod connect;
 pub mod dead_letters;
@@ -18,6 +19,7 @@ mod pump;
 pub mod receipts;
 pub mod reparse;
 pub mod role;
+mod schema;
 mod session;
 mod settle;
 mod settler;
@@ -28,14 +30,18 @@ pub mod tls;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use client::{Client, Connection, Parameter};
 pub use connect::{Database, check_primary, connect};
 pub use listen::{check as check_listen, listen};
 pub use pooler::is_pooled;
 pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};
+pub use schema::Schema;
 pub use settle::{Completion, Counts, Outcome, Settled};
 pub use settler::Settlement;
 pub use take_back::take_back;
+
+use tokio_postgres::error::SqlState;
 
 use crate::failure::{Failure, chain};
 
@@ -56,9 +62,23 @@ pub enum QueueError {
     #[error("the database at {at} does not answer within {seconds} s")]
     Timeout { at: String, seconds: u64 },
     #[error(
-        "the database has no receipt queue (or an older one: version {found}, needed {needed}); run `host migrate`"
+        "the database has no receipt queue in its schema {schema} (or an older one: version {found}, needed {needed}); run \
+         `host migrate`{elsewhere}"
     )]
-    NotMigrated { found: i64, needed: i64 },
+    NotMigrated { schema: Schema, found: i64, needed: i64, elsewhere: Elsewhere },
+    #[error("DATABASE_URL: schema: {0}")]
+    Schema(String),
+    #[error(
+        "there is no schema {name} in this database; make it (CREATE SCHEMA {}), or name the one that the receipts table is \
+         in with --schema",
+        .name.quoted()
+    )]
+    NoSchema { name: Schema },
+    #[error(
+        "there is no table {}.receipts, but there is {}: nothing was made. {advice}",
+        .schema.quoted(), .found.join(" and ")
+    )]
+    TheLike { schema: Schema, found: Vec<String>, advice: String },
     #[error("the database at {at} is read-only (a replica?); the worker needs the primary")]
     ReadOnly { at: String },
     #[error(
@@ -72,6 +92,19 @@ pub enum QueueError {
     Migration { name: &'static str, reason: String },
     #[error("the database refused {what}: {reason}")]
     Query { what: &'static str, reason: String, code: Option<tokio_postgres::error::SqlState>, closed: bool },
+}
+
+/// Schemas that have a receipt queue, where the one that was looked into has none.
+#[derive(Debug)]
+pub struct Elsewhere(Vec<String>);
+
+impl std::fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            schemas => write!(f, ", or name the schema that has one with --schema: {}", schemas.join(", ")),
+        }
+    }
 }
 
 impl QueueError {
@@ -129,6 +162,12 @@ impl QueueError {
 fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(db) = error.as_db_error() {
         let hint = db.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        let hint = match hint.as_str() {
+            "" if *db.code() == SqlState::INSUFFICIENT_PRIVILEGE && db.message().contains("schema") => {
+                " (hint: GRANT USAGE ON SCHEMA to this role, as `host rights` prints it; `host migrate` needs CREATE too)"
+            }
+            hint => hint,
+        };
         return format!("{} [{}]{hint}", db.message(), db.code().code());
     }
     chain(error)

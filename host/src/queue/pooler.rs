@@ -7,10 +7,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
-use tokio_postgres::Client;
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
-use super::QueueError;
+use super::{Connection, QueueError};
 
 /// A request to begin TLS: length, code.
 const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
@@ -18,7 +17,7 @@ const TLS_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
 const CANCEL_REQUEST: [u8; 8] = [0, 0, 0, 16, 0x04, 0xd2, 0x16, 0x2e];
 
 /// Whether a pooler answers this connection.
-pub async fn is_pooled(client: &Client) -> Result<bool, QueueError> {
+pub async fn is_pooled(client: &impl Connection) -> Result<bool, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at its session", &error);
     let row = client.query_typed_one("SELECT pg_backend_pid()", &[]).await.map_err(problem)?;
     let serving: i32 = row.try_get(0).map_err(problem)?;
@@ -26,7 +25,7 @@ pub async fn is_pooled(client: &Client) -> Result<bool, QueueError> {
 }
 
 /// The driver shows the key only in a request to cancel. So one is written, to nobody but ourselves.
-async fn process_in_key(client: &Client) -> Option<i32> {
+async fn process_in_key(client: &impl Connection) -> Option<i32> {
     let (driver, mut server) = tokio::io::duplex(64);
     let token = client.cancel_token();
     let read = async {

@@ -2,11 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use tokio_postgres::Client;
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
-use super::session::Parameter;
-use super::{Database, QueueError};
+use super::{Client, Connection as _, Database, Parameter, QueueError};
 
 const PRUNE: &str = include_str!("sql/prune.sql");
 const PRUNE_DEAD: &str = include_str!("sql/prune_dead.sql");

@@ -1,10 +1,9 @@
 //! The receipts table, as `host enqueue` uses it: insert, and look at the result.
 
 use serde::Serialize;
-use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::QueueError;
+use super::{Connection, QueueError};
 
 /// A receipt's result, as the app sees it.
 #[derive(Debug, Clone, Serialize)]
@@ -39,7 +38,7 @@ impl ReceiptRow {
 }
 
 /// Inserts a receipt as an app does; the trigger queues it. Returns its id.
-pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result<String, QueueError> {
+pub async fn insert(client: &impl Connection, key: &str, user_id: Option<&str>) -> Result<String, QueueError> {
     // Through jsonb, so that user_id gets the type it has in this database.
     let fields = match user_id {
         Some(user) => serde_json::json!({ "user_id": user }).to_string(),
@@ -65,7 +64,7 @@ pub async fn insert(client: &Client, key: &str, user_id: Option<&str>) -> Result
 }
 
 /// The newest receipt with this image, if there is one.
-pub async fn find(client: &Client, key: &str) -> Result<Option<String>, QueueError> {
+pub async fn find(client: &impl Connection, key: &str) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipt", &error);
     let row = client
         .query_typed_opt(
@@ -78,7 +77,7 @@ pub async fn find(client: &Client, key: &str) -> Result<Option<String>, QueueErr
 }
 
 /// Looks at receipts.
-pub async fn look(client: &Client, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
+pub async fn look(client: &impl Connection, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at the receipts", &error);
     let rows = client
         .query_typed(

@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Row};
 
-use super::session::Parameter;
-use super::{Completion, Database, QueueError};
+use super::{Client, Completion, Connection as _, Database, Parameter, QueueError};
 
 const PAGE: &str = include_str!("sql/reparse_page.sql");
 const WRITE: &str = include_str!("sql/reparse_write.sql");

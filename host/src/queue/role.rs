@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use super::Schema;
+
 const SCRIPT: &str = include_str!("sql/role.sql");
 
 /// Postgres cuts off what is longer than 63 bytes, and the rights would be another role's; the policies' names are longer by
@@ -35,6 +37,11 @@ impl FromStr for RoleName {
 
 /// The SQL that makes the role and gives it what the host needs.
 pub fn script(role: &RoleName) -> String {
+    script_in(role, &Schema::PUBLIC)
+}
+
+/// As [`script`], where the receipts are in this schema.
+pub fn script_in(role: &RoleName, schema: &Schema) -> String {
     let identifier = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
     let literal = format!("E'{}'", role.0.replace('\\', "\\\\").replace('\'', "''"));
     // The policies have a name that goes with the role: two roles may share the tables.
@@ -44,7 +51,7 @@ pub fn script(role: &RoleName) -> String {
     let mut rest = SCRIPT;
     while let Some((before, after)) = rest.split_once('{') {
         let Some((place, after)) = after.split_once('}') else { break };
-        script.push_str(before);
+        script.push_str(&schema.qualify(before));
         match place {
             "LITERAL" => script.push_str(&literal),
             "POLICY" => script.push_str(&policy),
@@ -52,7 +59,7 @@ pub fn script(role: &RoleName) -> String {
         }
         rest = after;
     }
-    script.push_str(rest);
+    script.push_str(&schema.qualify(rest));
     script
 }
 

@@ -5,20 +5,17 @@
 use std::pin::pin;
 use std::time::Duration;
 
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
 
-use super::QueueError;
+pub(super) use super::client::Parameter;
 use super::connect::{Database, connect};
+use super::{Client, Connection as _, QueueError};
 
 /// How long the server may take to cancel, and then to say what became of the statement. No longer than the statement; but a
 /// statement with a short limit is to be cancelled all the same, and a new connection takes its time.
 const SHORTEST_CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_CANCEL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// A parameter with its type: nobody asks the server for it.
-pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// See the module.
 pub(super) struct Session {

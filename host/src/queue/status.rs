@@ -1,9 +1,8 @@
 //! What people ask of the queue: the status view, and whether a role may work it.
 
 use serde::Serialize;
-use tokio_postgres::Client;
 
-use super::QueueError;
+use super::{Connection, QueueError};
 
 /// One row of `vw_receipt_queue_status`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -19,7 +18,7 @@ pub struct StatusRow {
 }
 
 /// Reads the view.
-pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
+pub async fn status(client: &impl Connection) -> Result<Vec<StatusRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to show vw_receipt_queue_status", &error);
     let rows = client
         .query_typed("SELECT status, count, avg_age_seconds, max_age_seconds FROM public.vw_receipt_queue_status", &[])
@@ -39,7 +38,7 @@ pub async fn status(client: &Client) -> Result<Vec<StatusRow>, QueueError> {
 }
 
 /// What keeps the role of this connection from working the queue, in words; nothing when nothing does.
-pub async fn missing_rights(client: &Client) -> Result<Vec<String>, QueueError> {
+pub async fn missing_rights(client: &impl Connection) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at this role's rights", &error);
     let rows = client.query_typed(include_str!("sql/rights.sql"), &[]).await.map_err(problem)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)

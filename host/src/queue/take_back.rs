@@ -1,10 +1,9 @@
 //! Taking back what a bad component decided: its jobs are due again, uncharged, and what it buried is alive.
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{Client, Transaction};
 
-use super::session::Parameter;
-use super::{CHANNEL, Lease, QueueError};
+use super::client::Transaction;
+use super::{CHANNEL, Connection, Lease, Parameter, QueueError};
 
 const LOCK: &str = include_str!("sql/take_back_lock.sql");
 const TAKE_BACK: &str = include_str!("sql/take_back.sql");
@@ -13,7 +12,7 @@ const TAKE_BACK: &str = include_str!("sql/take_back.sql");
 /// given back, what waits for it is due now, and a dead letter is in the queue again as new and its receipt `pending`. What
 /// somebody claimed or settled since gets its attempts back and is left alone otherwise; what was completed stays. One
 /// transaction; hosts are woken. Returns how many jobs were taken back.
-pub async fn take_back(client: &mut Client, leases: &[Lease]) -> Result<u64, QueueError> {
+pub async fn take_back(client: &mut impl Connection, leases: &[Lease]) -> Result<u64, QueueError> {
     if leases.is_empty() {
         return Ok(0);
     }

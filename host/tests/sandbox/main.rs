@@ -2,7 +2,7 @@
 //! to the job that it was working on, and harm nobody else. The components are in `tests/components`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 // Straight to the server: a test may name its statements.
-#![allow(clippy::disallowed_methods)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attacks;
 mod cache;

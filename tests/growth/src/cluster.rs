@@ -35,7 +35,7 @@ impl Cluster {
 
     /// A migrated database, in place of the one before: only one at a time has to have room.
     pub async fn database(&self) -> anyhow::Result<Database> {
-        let server = Database::parse(&self.postgres.url("postgres"))?.connect().await?;
+        let server = Database::parse(&self.postgres.url("postgres"))?.connect().await?.into_driver();
         server.batch_execute("DROP DATABASE IF EXISTS growth WITH (FORCE)").await?;
         server.batch_execute("CREATE DATABASE growth").await?;
         let database = Database::parse(&self.postgres.url("growth"))?;
@@ -50,7 +50,7 @@ impl Cluster {
 
 /// A session that has been in a transaction since now: what was alive now, vacuum must keep.
 pub async fn pin(database: &Database) -> anyhow::Result<Client> {
-    let client = database.connect().await?;
+    let client = database.connect().await?.into_driver();
     client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM receipt_queue").await?;
     Ok(client)
 }

@@ -5,7 +5,7 @@ use host::queue::Database;
 /// Fills the queue with processed rows of the last month and with waiting ones, and their receipts. As it stands after a
 /// vacuum.
 pub async fn fill(database: &Database, processed: i64, waiting: i64) -> anyhow::Result<()> {
-    let client = database.connect().await?;
+    let client = database.connect().await?.into_driver();
     // Foreign keys go first and come last.
     let sql = "SELECT
             string_agg(format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::regclass, c.conname), ';' ORDER BY c.contype),

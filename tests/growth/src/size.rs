@@ -16,7 +16,7 @@ pub async fn measure(cluster: &Cluster, processed: i64, waiting: i64, rounds: us
         started.elapsed().as_secs(),
         "p50 ms    p99 ms  count"
     ))?;
-    let client = database.connect().await?;
+    let client = database.connect().await?.into_driver();
     line(format!("    MB: {}", sizes(&client).await?))?;
     let mut worker = Worker::connect(&database).await?;
     for _ in 0..rounds {

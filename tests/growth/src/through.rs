@@ -34,7 +34,7 @@ impl FromStr for Storage {
 
 pub async fn measure(cluster: &Cluster, storage: &Storage, jobs: i64, pinned: bool) -> anyhow::Result<()> {
     let database = cluster.database().await?;
-    let client = database.connect().await?;
+    let client = database.connect().await?.into_driver();
     if let Some(parameters) = &storage.parameters {
         let sql = "SELECT coalesce(string_agg(split_part(option, '=', 1), ','), '')
             FROM pg_class, unnest(reloptions) AS option WHERE oid = 'receipt_queue'::regclass";

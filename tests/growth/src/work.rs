@@ -48,7 +48,7 @@ pub struct Times {
 
 impl Worker {
     pub async fn connect(database: &Database) -> anyhow::Result<Self> {
-        let client = database.connect().await?;
+        let client = database.connect().await?.into_driver();
         const TEXT: Type = Type::TEXT_ARRAY;
         let ids = [Type::INT8_ARRAY, Type::INT8_ARRAY];
         let complete = [&ids[..], &[TEXT, TEXT, TEXT, TEXT, Type::FLOAT8_ARRAY, TEXT, TEXT]].concat();

@@ -75,7 +75,7 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn measure(load: &Load, servers: &Servers) -> anyhow::Result<()> {
-    let client = servers.database.connect().await?;
+    let client = servers.database.connect().await?.into_driver();
     // Once to fill the compile cache, then for the figure.
     first_claim(servers, &client).await?;
     let mut starts = Vec::new();

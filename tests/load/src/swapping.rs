@@ -31,7 +31,7 @@ pub async fn measure(load: &Load, servers: &Servers, client: &Client) -> anyhow:
     let host = servers.host_with(4, &["--component", &name, "--probation", "0"])?;
     let pid = host.id();
     when(client, STARTED, &digest_of(&component(0))).await?;
-    let arrivals = tokio::spawn(arrive(servers.database.connect().await?));
+    let arrivals = tokio::spawn(arrive(servers.database.connect().await?.into_driver()));
 
     let started = Instant::now();
     let (mut switches, mut firsts) = (Vec::new(), Vec::new());

@@ -92,7 +92,7 @@ impl Stage {
         let running = Running::start(folder.join("postgres")).await;
         running.postgres.ensure_database(DATABASE).await.unwrap();
         let url = running.postgres.url(DATABASE);
-        let mut client = Database::parse(&url).unwrap().connect().await.unwrap();
+        let mut client = Database::parse(&url).unwrap().connect().await.unwrap().into_driver();
         migrate(&mut client).await.unwrap();
         oracle::witness(&client).await.unwrap();
 

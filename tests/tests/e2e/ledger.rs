@@ -92,7 +92,7 @@ async fn a_worker_that_is_gone_is_not_listed_but_under_a_name_of_the_operators_n
     let pump = pump::start(&world).await;
     let started = entry(pump.worker(), Change::Started, &digest('a'), None);
     components::record(&world.client, &started).await.unwrap();
-    let connect = async |url: String| Database::parse(&url).unwrap().connect().await.unwrap();
+    let connect = async |url: String| Database::parse(&url).unwrap().connect().await.unwrap().into_driver();
     let ours = connect(world.db.url().to_owned()).await;
     assert_eq!(components::running(&ours).await.unwrap()[0].alive, Some(true));
     pump.stop_claiming();

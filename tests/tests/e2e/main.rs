@@ -25,6 +25,7 @@ mod reparse;
 mod replay;
 mod rights;
 mod run;
+mod schemas;
 mod settle;
 mod starts;
 mod swap;

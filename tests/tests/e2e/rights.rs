@@ -19,7 +19,7 @@ async fn worker(world: &World) -> Client {
              END $$",
         )
         .await;
-    let client = Database::parse(&world.db.url_as(ROLE)).unwrap().connect().await.unwrap();
+    let client = Database::parse(&world.db.url_as(ROLE)).unwrap().connect().await.unwrap().into_driver();
     for grant in missing_rights(&client).await.unwrap() {
         world.execute(&format!("{grant} TO {ROLE}")).await;
     }

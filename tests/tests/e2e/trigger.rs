@@ -16,6 +16,7 @@ async fn listener(world: &World) -> (tokio_postgres::Client, Arc<AtomicUsize>) {
     })
     .await
     .unwrap();
+    let client = client.into_driver();
     client.batch_execute("LISTEN receipt_channel").await.unwrap();
     (client, count)
 }

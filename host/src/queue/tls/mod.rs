@@ -145,7 +145,7 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, QueueError> {
 }
 
 /// `%2F` is `/`, as everywhere in URLs; what is no such code stays.
-fn percent_decoded(text: &str) -> String {
+pub(super) fn percent_decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
