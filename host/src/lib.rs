@@ -1,6 +1,8 @@
 //! The receipt worker's host: grants a sandboxed component the queue (Postgres), the objects (S3) and the OCR
 //! (Textract) that it needs, and nothing else.
 
+#![deny(clippy::print_stderr)]
+
 pub mod admin;
 pub mod aws;
 pub mod backoff;

@@ -1,10 +1,11 @@
 //! `host completions`: shell completions.
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
+
+use super::output;
 
 /// Prints completions for a shell.
 #[derive(Debug, Args)]
@@ -21,7 +22,7 @@ impl Completions {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::Cli::command(), "host", &mut script);
-        io::Write::write_all(&mut io::stdout(), &script)?;
+        output::bytes(&script)?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio::sync::watch;
 
 use super::args::{SandboxArgs, SchemaArgs};
@@ -131,15 +130,22 @@ impl Dev {
                 rows = work_photos(worker, photos) => rows?,
                 _ = stopped.changed() => return Ok(ExitCode::SUCCESS),
             };
-            if !photos.is_empty() {
-                show(photos, &rows, false)?;
+            let done = rows.iter().all(|row| row.status == "ocr_done");
+            let (photos, next) = (photos.to_owned(), (!self.once).then(|| state.clone()));
+            // Whoever reads may have stopped reading: neither the work nor a signal waits for that.
+            let shown = tokio::task::spawn_blocking(move || {
+                if !photos.is_empty() {
+                    show(&photos, &rows, false)?;
+                }
+                next.as_ref().map_or(Ok(()), tell_what_next)
+            });
+            tokio::select! {
+                shown = shown => shown??,
+                _ = stopped.changed() => return Ok(ExitCode::SUCCESS),
             }
             if self.once {
                 end.send_replace(Stop::Drain);
-            } else {
-                tell_what_next(state)?;
             }
-            let done = rows.iter().all(|row| row.status == "ocr_done");
             anyhow::Ok(if done || !self.once { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         };
         // While nothing fails, the worker is the one that stays. Where something else fails it gives back what it holds.
@@ -171,10 +177,7 @@ async fn work_photos(worker: &Worker, files: &[PathBuf]) -> anyhow::Result<Vec<R
         };
         ids.push(id);
     }
-    let bar = ProgressBar::new(ids.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} receipts  {elapsed}") {
-        bar.set_style(style);
-    }
+    let bar = output::bar(ids.len() as u64);
     let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let deadline = tokio::time::Instant::now() + LONGEST_WAIT_A_PHOTO.saturating_mul(count.max(1));
     loop {

@@ -1,6 +1,5 @@
 //! `host dlq`: the dead letters.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -182,21 +181,11 @@ fn show(letter: &DeadLetter) -> anyhow::Result<()> {
 
 impl Discard {
     async fn execute(self) -> anyhow::Result<ExitCode> {
-        if !self.yes && !confirmed()? {
+        if !self.yes && !output::confirmed("Discard for good?")? {
             anyhow::bail!("nothing was discarded (--yes does not ask)");
         }
         let client = self.target.resolve()?.database.connect_checked().await?;
         let done = dead_letters::discard(&client, &self.which.which()).await?;
         self.which.report("discarded", &done)
     }
-}
-
-fn confirmed() -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(std::io::stderr(), "Discard for good? [y/N] ")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

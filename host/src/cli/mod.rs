@@ -8,6 +8,7 @@ mod dlq;
 mod doctor;
 mod enqueue;
 mod inspect;
+mod log;
 mod migrate;
 mod output;
 mod parse;
@@ -26,13 +27,18 @@ mod trace;
 
 pub use args::{duration, size};
 
-use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use clap::{Parser, Subcommand};
 
+use self::log::LogFormat;
+use self::output::Unwritten;
 use crate::failure::chain;
+use crate::telemetry::stderr;
+
+/// How long the end of the process waits until the last lines are written, where somebody reads them.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Turns photos of receipts into vendor, total and confidence: a Postgres queue, worked by a sandboxed WebAssembly
 /// component.
@@ -50,14 +56,6 @@ pub(super) struct Cli {
     /// How to log.
     #[arg(long, global = true, env = "WORKER_LOG_FORMAT", default_value = "text")]
     log_format: LogFormat,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -86,29 +84,54 @@ enum Verb {
 
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(problem) = start_log(&cli) {
-        eprintln!("error: {problem}");
+    log::tell_of_panics();
+    let code = match Cli::try_parse() {
+        // A panic in the verb's own task ends the process as any other does, but not before it is told.
+        Ok(cli) => std::panic::catch_unwind(|| start(cli)).unwrap_or(ExitCode::from(101)),
+        Err(error) => explain(&error),
+    };
+    stderr::flush(LAST_WORDS);
+    code
+}
+
+fn start(cli: Cli) -> ExitCode {
+    if let Err(problem) = log::start(&cli.log, cli.log_format) {
+        stderr::say(format_args!("error: {problem}"));
         return ExitCode::from(2);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("error: cannot start the runtime: {error}");
+            stderr::say(format_args!("error: cannot start the runtime: {error}"));
             return ExitCode::FAILURE;
         }
     };
     let result = runtime.block_on(cli.verb.execute());
     // A blocking read that nobody waits for any more (a file, DNS) must not hold up the exit.
     runtime.shutdown_background();
-    match result {
-        Ok(code) => code,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {}", chain(error.as_ref()));
-            ExitCode::FAILURE
-        }
+    result.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.chain().filter_map(|cause| cause.downcast_ref::<Unwritten>()).any(Unwritten::is_unwanted) {
+        return ExitCode::SUCCESS;
     }
+    stderr::say(format_args!("error: {}", chain(error.as_ref())));
+    ExitCode::FAILURE
+}
+
+/// Help and version are data; all else that clap says is about wrong usage.
+fn explain(error: &clap::Error) -> ExitCode {
+    let text = error.render();
+    if !error.use_stderr() {
+        let text = if output::colour_stdout() { text.ansi().to_string() } else { text.to_string() };
+        return match output::bytes(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error.into()),
+        };
+    }
+    stderr::print(if output::colour_stderr() { text.ansi().to_string() } else { text.to_string() });
+    ExitCode::from(2)
 }
 
 impl Verb {
@@ -134,30 +157,6 @@ impl Verb {
             Self::Completions(verb) => verb.execute(),
         }
     }
-}
-
-fn start_log(cli: &Cli) -> Result<(), String> {
-    // The SDKs are talkative; ask for them by name when they are wanted.
-    let quiet = ["aws_config", "aws_runtime", "aws_smithy_runtime", "hyper_util", "s3s", "wasmtime", "cranelift"];
-    let mut filter = EnvFilter::try_new(&cli.log).map_err(|error| format!("--log {:?}: {error}", cli.log))?;
-    for target in quiet.into_iter().filter(|target| !cli.log.contains(target)) {
-        if let Ok(directive) = format!("{target}=warn").parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match cli.log_format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.with_target(false).with_ansi(output::colour_stderr()).init(),
-    }
-    Ok(())
-}
-
-/// The reader of our output went away (`host parse … | head`): that is no error.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
 }
 
 #[cfg(test)]

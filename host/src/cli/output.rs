@@ -1,16 +1,42 @@
-//! Output: data on stdout, one place for colours and tables.
+//! Output: data on stdout, one place for colours, tables, progress and questions.
+
+mod progress;
 
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
+pub(super) use self::progress::{aside, bar, spinner};
 use crate::failure::reorders;
+use crate::telemetry::stderr;
+
+/// How long a question waits to be seen before its answer is read.
+const SEEN: Duration = Duration::from_secs(1);
+
+/// Data that did not reach stdout.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to stdout: {0}")]
+pub(super) struct Unwritten(#[source] io::Error);
+
+impl Unwritten {
+    /// The reader went away (`host parse … | head`), which is no error.
+    pub(super) fn is_unwanted(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+/// Writes data as it is.
+pub(super) fn bytes(bytes: &[u8]) -> Result<(), Unwritten> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).map_err(Unwritten)
+}
 
 /// Writes a line of data.
-pub(super) fn line(text: impl AsRef<str>) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", text.as_ref())
+pub(super) fn line(text: impl AsRef<str>) -> Result<(), Unwritten> {
+    bytes(format!("{}\n", text.as_ref()).as_bytes())
 }
 
 /// Writes a value as one line of JSON.
@@ -25,9 +51,40 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table
 }
 
+/// Asks on the terminal; without one the answer is no.
+pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    stderr::print(format!("{question} [y/N] "));
+    stderr::flush(SEEN);
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+/// Whether stderr is a terminal that can be more than written on.
+#[allow(clippy::disallowed_methods)]
+pub(super) fn is_screen() -> bool {
+    io::stderr().is_terminal() && is_no_dumb_terminal()
+}
+
 /// Whether stderr may be coloured: a terminal, and no wish against it (no-color.org).
 pub(super) fn colour_stderr() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+    is_screen() && colours_are_wanted()
+}
+
+/// The same of stdout.
+pub(super) fn colour_stdout() -> bool {
+    io::stdout().is_terminal() && is_no_dumb_terminal() && colours_are_wanted()
+}
+
+fn colours_are_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn is_no_dumb_terminal() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Text that came from outside, made safe for a terminal: neither moves the cursor nor shows itself in another order.

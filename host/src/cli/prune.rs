@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::args::duration;
@@ -72,7 +71,7 @@ impl Prune {
             };
             Pruned { processed: pruner.count_processed(keep).await?, dead_letters, dry_run: true }
         } else {
-            let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {pos} {msg}")?);
+            let bar = output::spinner();
             let processed = pruner.processed(keep, |count| bar.set_position(count)).await?;
             let dead_letters = match dlq {
                 Some(before) => {

@@ -22,7 +22,11 @@ use crate::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
 use crate::swap::Swapper;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::stderr;
 use crate::trace::Recorder;
+
+/// How long a stop at once waits to be seen.
+const LAST_WORD: Duration = Duration::from_millis(200);
 
 /// Works the queue.
 ///
@@ -306,6 +310,7 @@ pub(super) fn stop_on_signals() -> anyhow::Result<watch::Receiver<Stop>> {
         signalled().await;
         // Nobody else is told: whoever ended for it would be quicker, with another exit code.
         tracing::warn!("stopping at once; what was being worked comes back when its lease ends");
+        stderr::flush(LAST_WORD);
         std::process::exit(143);
     });
     Ok(receiver)

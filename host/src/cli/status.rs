@@ -1,6 +1,6 @@
 //! `host status`: the status view as a table.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ impl Status {
             let paused: Vec<Running> = running.into_iter().filter(|worker| worker.paused.is_some()).collect();
             if self.watch && !self.json && std::io::stdout().is_terminal() {
                 // Home and clear: one picture, not a scroll.
-                write!(std::io::stdout(), "\x1b[H\x1b[2J")?;
+                output::bytes(b"\x1b[H\x1b[2J")?;
             }
             self.show(&rows, &paused)?;
             if !self.watch {

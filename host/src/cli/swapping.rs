@@ -130,7 +130,7 @@ impl SwapArgs {
         }
         let candidate = self.first(args.component.as_ref(), aws).await?;
         let offered = crate::storage::digest_of(&candidate.bytes);
-        let keep = args.cache_dir().map(|cache| Keep::new(cache.with_file_name("components")));
+        let keep = args.cache_dir().map(|cache| Keep::new(&cache));
         let ledger = Ledger::ask(database, &offered).await;
         let taken_back = ledger.distrusted.is_some();
         let first = load_first(sandbox, &trust, candidate, keep.as_ref(), ledger)?;

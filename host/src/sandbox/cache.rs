@@ -1,6 +1,7 @@
-//! Compiled components, kept between starts. A `.cwasm` file is native code that is loaded unchecked, so the folder
-//! belongs to this user alone, and a file is named by all that it depends on: the component's digest and wasmtime's
-//! compatibility hash.
+//! Compiled components, kept between starts. A `.cwasm` file is native code that wasmtime loads unchecked. So the folder
+//! belongs to this user alone, a file is named by all that it depends on (the component's digest and wasmtime's
+//! compatibility hash), and it begins with a checksum of that name and of the code: what a full disk, a crash of the machine or
+//! anybody's hand left of it is compiled anew.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,11 +10,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// Compiled components that are kept. A host that changes its component often would fill the disk with them.
 const KEPT: usize = 32;
+/// Bytes of all of them.
+const KEPT_BYTES: u64 = 256 << 20;
+/// What a file begins with, before its checksum.
+const MAGIC: &[u8; 8] = b"rw-code1";
+const HEADER: usize = MAGIC.len() + 32;
 /// The end of a name that is being written. What a host left behind that was killed meanwhile is deleted when it is
 /// [`ABANDONED`] old.
 const UNFINISHED: &str = ".unfinished";
@@ -37,21 +44,26 @@ impl CompileCache {
         }
     }
 
-    /// The compiled form of a component, if it is there and fits this engine.
+    /// The compiled form of a component, if it is there, whole, and fits this engine.
     #[allow(unsafe_code)]
     pub(super) fn load(&self, engine: &Engine, digest: &str) -> Option<Component> {
-        let path = self.path(engine, digest);
+        let name = name(engine, digest);
+        let path = self.folder.join(&name);
         let bytes = fs::read(&path).ok()?;
-        // SAFETY: the folder is this user's alone (mode 0700, checked when it was opened), and only `store` writes to it.
-        // wasmtime checks that the file was made by the same version with the same settings.
-        match unsafe { Component::deserialize(engine, bytes) } {
+        let loaded = verified(&name, &bytes).and_then(|code| {
+            // SAFETY: only `store` writes a checksum that is right, over what wasmtime has serialized, in a folder that is this
+            // user's alone (mode 0700, checked when it was opened). wasmtime checks that it was made by the same version with
+            // the same settings.
+            unsafe { Component::deserialize(engine, code) }.map_err(|error| error.to_string())
+        });
+        match loaded {
             Ok(component) => {
                 // What is in use is new, however long ago it was made.
                 let _ = fs::File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
                 Some(component)
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "compiling anew: the cached file does not fit");
+                tracing::warn!(file = %path.display(), %error, "compiling anew: the cached file cannot be used");
                 None
             }
         }
@@ -59,14 +71,10 @@ impl CompileCache {
 
     /// Keeps a compiled component. A failure costs a compilation at the next start, nothing else.
     pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
-        let stored = component.serialize().map_err(|error| error.to_string()).and_then(|bytes| {
-            let mut file = tempfile::Builder::new()
-                .suffix(UNFINISHED)
-                .tempfile_in(&self.folder)
-                .map_err(|error| error.to_string())?;
-            file.write_all(&bytes).map_err(|error| error.to_string())?;
-            file.persist(self.path(engine, digest)).map(drop).map_err(|error| error.to_string())
-        });
+        let stored = component
+            .serialize()
+            .map_err(|error| error.to_string())
+            .and_then(|code| self.write(&name(engine, digest), &code).map_err(|error| error.to_string()));
         if let Err(error) = stored {
             tracing::warn!(folder = %self.folder.display(), %error, "cannot cache the compiled component");
             return;
@@ -76,22 +84,39 @@ impl CompileCache {
         }
     }
 
-    /// Deletes all but the [`KEPT`] files that were used last, and what was never finished. Another host may be doing the
-    /// same.
+    /// Under its name it is whole, whatever becomes of this machine.
+    fn write(&self, name: &str, code: &[u8]) -> std::io::Result<()> {
+        let mut file = tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(&self.folder)?;
+        file.write_all(MAGIC)?;
+        file.write_all(&checksum(name, code))?;
+        file.write_all(code)?;
+        file.as_file().sync_all()?;
+        file.persist(self.folder.join(name)).map(drop).map_err(|error| error.error)
+    }
+
+    /// Deletes all but the files that were used last, within [`KEPT`] and [`KEPT_BYTES`], and what was never finished. Another
+    /// host may be doing the same.
     fn prune(&self) -> std::io::Result<()> {
         let (mut files, mut abandoned) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let Ok(used) = fs::symlink_metadata(&path).and_then(|found| found.modified()) else { continue };
+            let Ok(found) = fs::symlink_metadata(&path) else { continue };
+            let Ok(used) = found.modified() else { continue };
             let is_named = |end: &str| path.to_string_lossy().ends_with(end);
             if is_named(".cwasm") {
-                files.push((used, path));
+                files.push((used, found.len(), path));
             } else if is_named(UNFINISHED) && used.elapsed().is_ok_and(|age| age > ABANDONED) {
                 abandoned.push(path);
             }
         }
-        files.sort_unstable_by(|(one, _), (other, _)| other.cmp(one));
-        for path in files.into_iter().skip(KEPT).map(|(_, path)| path).chain(abandoned) {
+        files.sort_unstable_by(|(one, ..), (other, ..)| other.cmp(one));
+        let mut bytes = 0;
+        let surplus = files.into_iter().enumerate().filter_map(|(number, (_, size, path))| {
+            bytes += size;
+            // The one that was just written stays, however large it is.
+            (number >= KEPT || number > 0 && bytes > KEPT_BYTES).then_some(path)
+        });
+        for path in surplus.chain(abandoned) {
             match fs::remove_file(path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -99,11 +124,25 @@ impl CompileCache {
         }
         Ok(())
     }
+}
 
-    fn path(&self, engine: &Engine, digest: &str) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        self.folder.join(format!("{digest}-{:016x}.cwasm", hasher.finish()))
+fn name(engine: &Engine, digest: &str) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    format!("{digest}-{:016x}.cwasm", hasher.finish())
+}
+
+fn checksum(name: &str, code: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize().into()
+}
+
+/// The code in a file of that name.
+fn verified<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a [u8], String> {
+    let (header, code) = bytes.split_at_checked(HEADER).ok_or("it is too short")?;
+    match header.split_at_checked(MAGIC.len()) {
+        Some((magic, sum)) if magic == MAGIC && sum == checksum(name, code) => Ok(code),
+        Some((magic, _)) if magic == MAGIC => Err("its checksum is wrong".to_owned()),
+        _ => Err("it carries no checksum".to_owned()),
     }
 }
 
@@ -144,7 +183,7 @@ mod tests {
         let engine = Engine::default();
         let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
         let age = |number: usize, days: u64| {
-            let file = fs::File::open(cache.path(&engine, &number.to_string())).unwrap();
+            let file = fs::File::open(cache.folder.join(name(&engine, &number.to_string()))).unwrap();
             file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
         };
         for number in 0..KEPT {
@@ -155,9 +194,60 @@ mod tests {
         // The oldest is used: it is not the oldest any more.
         assert!(cache.load(&engine, "0").is_some());
         cache.store(&engine, "one-more", &component);
-        let there = |digest: &str| cache.path(&engine, digest).exists();
+        let there = |digest: &str| cache.folder.join(name(&engine, digest)).exists();
         assert!(there("0") && there("one-more") && !there("1") && there("2"));
         assert_eq!(fs::read_dir(&cache.folder).unwrap().count(), KEPT + 1);
+    }
+
+    #[test]
+    fn what_was_damaged_or_changed_places_is_not_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CompileCache::open(&folder.path().join("compiled")).unwrap();
+        let engine = Engine::default();
+        let component = Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap();
+        cache.store(&engine, "one", &component);
+        cache.store(&engine, "other", &component);
+        let path = cache.folder.join(name(&engine, "one"));
+        let whole = fs::read(&path).unwrap();
+        assert!(cache.load(&engine, "one").is_some());
+        let zeroed = |from: usize| {
+            let mut bytes = whole.clone();
+            bytes.iter_mut().skip(from).step_by(2).for_each(|byte| *byte = 0);
+            bytes
+        };
+        let mut longer = whole.clone();
+        longer.push(0);
+        let of_other = fs::read(cache.folder.join(name(&engine, "other"))).unwrap();
+        let bare = whole.iter().copied().skip(HEADER).collect();
+        let cut = |to: usize| whole.iter().copied().take(to).collect::<Vec<u8>>();
+        for damaged in
+            [zeroed(0), zeroed(MAGIC.len()), zeroed(HEADER), zeroed(whole.len() - 1), longer, of_other, bare, cut(0)]
+                .into_iter()
+                .chain([cut(7), cut(HEADER - 1), cut(HEADER), cut(whole.len() - 1)])
+                // The last byte may have been zero before.
+                .filter(|bytes| *bytes != whole)
+        {
+            fs::write(&path, &damaged).unwrap();
+            assert!(cache.load(&engine, "one").is_none(), "{} bytes", damaged.len());
+        }
+        cache.store(&engine, "one", &component);
+        assert!(cache.load(&engine, "one").is_some());
+    }
+
+    #[test]
+    fn the_folder_is_bounded_in_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CompileCache::open(&folder.path().join("compiled")).unwrap();
+        for (number, days) in [(0, 3), (1, 2), (2, 1)] {
+            let file = fs::File::create(cache.folder.join(format!("{number}.cwasm"))).unwrap();
+            file.set_len(KEPT_BYTES / 2 - 1000).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(days * 86_400)).unwrap();
+        }
+        let engine = Engine::default();
+        cache.store(&engine, "new", &Component::new(&engine, b"\0asm\x0d\0\x01\0").unwrap());
+        let mut left: Vec<_> = fs::read_dir(&cache.folder).unwrap().map(|file| file.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["2.cwasm".into(), std::ffi::OsString::from(name(&engine, "new"))]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::stderr;
+
 /// Components that have counters of their own. Older ones lose theirs, or a host that swaps often would grow.
 const COMPONENTS: usize = 16;
 /// Digits of a digest that tell components apart in a dashboard.
@@ -26,6 +28,7 @@ pub struct Metrics {
     traces: Family<Outcome, Counter>,
     breaker_state: Family<Breaker, Gauge>,
     breaker_openings: Family<Breaker, Counter>,
+    log_lines_dropped: Counter,
     counted: Mutex<Counted>,
 }
 
@@ -92,6 +95,9 @@ impl Metrics {
         registry.register("breaker_state", states, breaker_state.clone());
         let breaker_openings = Family::default();
         registry.register("breaker_openings", "How often a breaker opened", breaker_openings.clone());
+        let log_lines_dropped = Counter::default();
+        let dropped = "Lines of the log that could not be written: who reads it is too slow, gone, or out of space";
+        registry.register("log_lines_dropped", dropped, log_lines_dropped.clone());
         let counted = Mutex::default();
         Self {
             registry,
@@ -103,6 +109,7 @@ impl Metrics {
             traces,
             breaker_state,
             breaker_openings,
+            log_lines_dropped,
             counted,
         }
     }
@@ -154,6 +161,7 @@ impl Metrics {
 
     /// All of them as text (OpenMetrics 1.0).
     pub fn encode(&self) -> String {
+        self.log_lines_dropped.inner().fetch_max(stderr::dropped(), Ordering::Relaxed);
         let mut encoded = String::new();
         if let Err(error) = text::encode(&mut encoded, &self.registry) {
             tracing::warn!(%error, "cannot write the metrics");
@@ -219,6 +227,7 @@ mod tests {
             "receipt_worker_breaker_openings_total{breaker=\"component\"} 1",
             "receipt_worker_breaker_state{breaker=\"services\"} 0",
             "receipt_worker_breaker_openings_total{breaker=\"services\"} 0",
+            "receipt_worker_log_lines_dropped_total 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");

@@ -1,3 +1,4 @@
-//! What the host tells about itself, beside its log.
+//! What the host tells about itself.
 
 pub mod metrics;
+pub mod stderr;

@@ -1,9 +1,9 @@
 //! The folder that traces are recorded into: whole files only, readable by their owner only, within bounds.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, ReadDir, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +16,9 @@ const UNFINISHED: &str = ".unfinished-";
 
 /// Held while a process records into the folder.
 const LOCK: &str = ".lock";
+
+/// Files that are looked at, or deleted, before it is somebody else's turn.
+const SLICE: usize = 256;
 
 /// How stale the time of a response's last use may be on disk. It is only read by the next process.
 const TOUCH: Duration = Duration::from_secs(10);
@@ -33,7 +36,9 @@ pub(super) struct Folder {
     /// Last use and digest; the first can go first.
     by_use: BTreeSet<(String, String)>,
     bytes: u64,
-    _lock: File,
+    /// What earlier processes left, as far as it was not looked at yet.
+    earlier: Vec<ReadDir>,
+    lock: File,
 }
 
 struct Response {
@@ -44,32 +49,40 @@ struct Response {
 }
 
 impl Folder {
-    /// Makes the folder, makes sure that it can be written, and looks at what is there.
+    /// Makes the folder and makes sure that it can be written. What is there is looked at later: it may be much.
     pub(super) fn open(settings: &RecordSettings) -> Result<Self, RecordError> {
         let path = settings.folder.clone();
+        let lock = lock(&path)?;
         let problem = |source| RecordError::Io { path: path.clone(), source };
-        // What people bought is nobody else's business.
-        DirBuilder::new().recursive(true).mode(0o700).create(path.join(RESPONSES)).map_err(problem)?;
-        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join(LOCK)).map_err(problem)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(RecordError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(problem(source)),
-        }
-        let mut folder = Self {
-            path: path.clone(),
+        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&path).map_err(problem)?;
+        let earlier = vec![
+            fs::read_dir(path.join(RESPONSES)).map_err(problem)?,
+            // First: responses are judged by the traces.
+            fs::read_dir(&path).map_err(problem)?,
+        ];
+        Ok(Self {
             max_bytes: settings.max_bytes,
             max_age: settings.max_age,
             traces: BTreeMap::new(),
             responses: HashMap::new(),
             by_use: BTreeSet::new(),
             bytes: 0,
-            _lock: lock,
-        };
-        folder.look().map_err(problem)?;
-        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&path).map_err(problem)?;
-        folder.enforce(SystemTime::now())?;
-        Ok(folder)
+            earlier,
+            lock,
+            path,
+        })
+    }
+
+    /// Makes anew what somebody has deleted beside a running host.
+    pub(super) fn mend(&mut self) -> Result<(), RecordError> {
+        let problem = |source| RecordError::Io { path: self.path.clone(), source };
+        let held = self.lock.metadata().map_err(problem)?;
+        let there = fs::metadata(self.path.join(LOCK)).is_ok_and(|found| found.ino() == held.ino());
+        if there {
+            return folders(&self.path).map_err(problem);
+        }
+        self.lock = lock(&self.path)?;
+        Ok(())
     }
 
     /// Bytes of all traces and responses.
@@ -81,9 +94,14 @@ impl Folder {
     pub(super) fn put_response(&mut self, digest: &str, body: &[u8], trace: &str) -> Result<(), RecordError> {
         let path = self.path.join(RESPONSES).join(format!("{digest}.json"));
         let known = self.responses.get(digest);
-        let stale = known.is_none_or(|known| known.touched.is_none_or(|touched| touched.elapsed() >= TOUCH));
-        // Whoever deleted it by hand gets it back.
-        if known.is_none() || stale && !touch(&path) {
+        let touched = known.and_then(|known| known.touched);
+        let stale = touched.is_none_or(|touched| touched.elapsed() >= TOUCH);
+        // Whoever deleted it by hand gets it back, and what a crash of the machine left of it is written again.
+        let whole = match touched {
+            Some(_) => fs::metadata(&path).is_ok_and(|found| found.len() == body.len() as u64),
+            None => known.is_some() && fs::read(&path).is_ok_and(|found| found == body),
+        };
+        if !whole || stale && !touch(&path) {
             write(&path, body).map_err(|source| RecordError::Io { path, source })?;
         }
         let before = self.responses.remove(digest);
@@ -108,18 +126,24 @@ impl Folder {
         Ok(())
     }
 
-    /// Deletes the oldest traces, and the responses that were last used by them, until the bounds are kept.
-    pub(super) fn enforce(&mut self, now: SystemTime) -> Result<(), RecordError> {
+    /// A step of keeping the folder within its bounds: first all is looked at that earlier processes left, then the oldest
+    /// traces are deleted, and the responses that were last used by them. Tells whether there is more to do.
+    pub(super) fn tidy(&mut self, now: SystemTime) -> Result<bool, RecordError> {
+        if self.look() {
+            return Ok(true);
+        }
         let too_old = now.checked_sub(self.max_age).map(stamp).unwrap_or_default();
-        while let Some((oldest, _)) = self.traces.first_key_value()
-            && (self.bytes > self.max_bytes || *oldest < too_old)
-            && let Some((name, bytes)) = self.traces.pop_first()
-        {
-            remove(self.path.join(format!("{name}{SUFFIX}")))?;
+        for _ in 0..SLICE {
+            let Some((oldest, _)) = self.traces.first_key_value() else { return Ok(false) };
+            if self.bytes <= self.max_bytes && *oldest >= too_old {
+                return Ok(false);
+            }
+            let Some((name, bytes)) = self.traces.pop_first() else { return Ok(false) };
             self.bytes = self.bytes.saturating_sub(bytes);
+            remove(self.path.join(format!("{name}{SUFFIX}")))?;
             self.remove_unused()?;
         }
-        Ok(())
+        Ok(true)
     }
 
     fn remove_unused(&mut self) -> Result<(), RecordError> {
@@ -127,9 +151,9 @@ impl Folder {
             && self.traces.first_key_value().is_none_or(|(oldest, _)| last_use < oldest)
             && let Some((_, digest)) = self.by_use.pop_first()
         {
-            remove(self.path.join(RESPONSES).join(format!("{digest}.json")))?;
             let response = self.responses.remove(&digest);
             self.bytes = self.bytes.saturating_sub(response.map_or(0, |response| response.bytes));
+            remove(self.path.join(RESPONSES).join(format!("{digest}.json")))?;
         }
         Ok(())
     }
@@ -140,35 +164,70 @@ impl Folder {
         self.responses.insert(digest, response);
     }
 
-    /// Names and sizes only. What others put there is left alone.
-    fn look(&mut self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let file = entry.file_name().to_string_lossy().into_owned();
-            if file.starts_with(UNFINISHED) {
-                fs::remove_file(entry.path())?;
-            } else if let Some(name) = file.strip_suffix(SUFFIX).filter(|name| is_ours(name)) {
-                let bytes = entry.metadata()?.len();
-                self.bytes += bytes;
-                self.traces.insert(name.to_owned(), bytes);
+    /// Looks at some of what was there at the start. False when all was seen.
+    fn look(&mut self) -> bool {
+        for _ in 0..SLICE {
+            let Some(entries) = self.earlier.last_mut() else { return false };
+            match entries.next() {
+                // What cannot be read is as good as deleted.
+                Some(entry) => {
+                    let traces = self.earlier.len() > 1;
+                    let _ =
+                        entry.and_then(|entry| if traces { self.see_trace(&entry) } else { self.see_response(&entry) });
+                }
+                None => {
+                    self.earlier.pop();
+                }
             }
         }
-        for entry in fs::read_dir(self.path.join(RESPONSES))? {
-            let entry = entry?;
-            let file = entry.file_name().to_string_lossy().into_owned();
-            let metadata = entry.metadata()?;
-            if file.starts_with(UNFINISHED) {
-                fs::remove_file(entry.path())?;
-            } else if let Some(digest) = file.strip_suffix(".json").filter(|digest| digest.len() == 64)
-                // A crash of the machine leaves such: it is written again.
-                && metadata.len() > 0
-            {
-                let last_use = stamp(metadata.modified()? + SLACK);
-                self.add_response(digest.to_owned(), Response { bytes: metadata.len(), last_use, touched: None });
-            }
+        !self.earlier.is_empty()
+    }
+
+    /// Names and sizes only. What others put there is left alone.
+    fn see_trace(&mut self, entry: &DirEntry) -> io::Result<()> {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if file.starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        } else if let Some(name) = file.strip_suffix(SUFFIX).filter(|name| is_ours(name))
+            && !self.traces.contains_key(name)
+        {
+            let bytes = entry.metadata()?.len();
+            self.bytes += bytes;
+            self.traces.insert(name.to_owned(), bytes);
         }
         Ok(())
     }
+
+    fn see_response(&mut self, entry: &DirEntry) -> io::Result<()> {
+        let file = entry.file_name().to_string_lossy().into_owned();
+        if file.starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        } else if let Some(digest) = file.strip_suffix(".json").filter(|digest| digest.len() == 64)
+            && !self.responses.contains_key(digest)
+        {
+            let metadata = entry.metadata()?;
+            let last_use = stamp(metadata.modified()? + SLACK);
+            self.add_response(digest.to_owned(), Response { bytes: metadata.len(), last_use, touched: None });
+        }
+        Ok(())
+    }
+}
+
+/// Makes the folder, and sees to it that one process at a time records into it.
+fn lock(path: &Path) -> Result<File, RecordError> {
+    let problem = |source| RecordError::Io { path: path.to_owned(), source };
+    folders(path).map_err(problem)?;
+    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join(LOCK)).map_err(problem)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(RecordError::InUse { path: path.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(problem(source)),
+    }
+}
+
+/// What people bought is nobody else's business.
+fn folders(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path.join(RESPONSES))
 }
 
 /// `20261124T005145.123456Z-000042`.
@@ -217,6 +276,10 @@ mod tests {
         String::from(letter).repeat(64)
     }
 
+    fn tidied(folder: &mut Folder, now: SystemTime) {
+        while folder.tidy(now).unwrap() {}
+    }
+
     /// The files below it, but for the lock.
     fn files(folder: &Path) -> Vec<String> {
         let mut files = Vec::new();
@@ -243,17 +306,17 @@ mod tests {
             }
             folder.put_trace(&name(second), &" ".repeat(20)).unwrap();
         }
-        folder.enforce(SystemTime::now()).unwrap();
+        tidied(&mut folder, SystemTime::now());
         assert_eq!(folder.bytes(), 90);
         assert_eq!(files(home.path()).len(), 6);
         folder.put_trace(&name(4), &" ".repeat(20)).unwrap();
-        folder.enforce(SystemTime::now()).unwrap();
+        tidied(&mut folder, SystemTime::now());
         assert_eq!(files(home.path()), [name(2), name(3), name(4), digest('b'), digest('c')]);
         assert_eq!(folder.bytes(), 80);
         // A run that began long ago brings nothing back that is older than the bound.
         folder.put_response(&digest('d'), &[b' '; 15], &name(0)).unwrap();
         folder.put_trace(&name(0), &" ".repeat(20)).unwrap();
-        folder.enforce(SystemTime::now()).unwrap();
+        tidied(&mut folder, SystemTime::now());
         assert_eq!(files(home.path()), [name(2), name(3), name(4), digest('b'), digest('c')]);
     }
 
@@ -265,7 +328,7 @@ mod tests {
             folder.put_trace(&name(second), "x").unwrap();
         }
         folder.max_age = Duration::from_secs(50);
-        folder.enforce(UNIX_EPOCH + Duration::from_secs(200)).unwrap();
+        tidied(&mut folder, UNIX_EPOCH + Duration::from_secs(200));
         assert_eq!(files(home.path()), [name(200)]);
     }
 
@@ -285,7 +348,8 @@ mod tests {
         for left in ["mine.trace.jsonl", "notes.txt", ".unfinished-1", "responses/.unfinished-2"] {
             fs::write(home.path().join(left), "x").unwrap();
         }
-        let folder = Folder::open(&settings(home.path(), 50)).unwrap();
+        let mut folder = Folder::open(&settings(home.path(), 50)).unwrap();
+        tidied(&mut folder, now);
         assert_eq!(folder.bytes(), 40);
         assert_eq!(files(home.path()), [at(300), at(0), digest('b'), digest('c'), "mine".into(), "notes.txt".into()]);
     }
@@ -317,5 +381,62 @@ mod tests {
         let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
         folder.put_response(&digest('a'), b"{}", &name(2)).unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn what_is_deleted_or_damaged_beside_it_is_whole_again_in_the_next_trace() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join(RESPONSES).join(digest('a') + ".json");
+        let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
+        let mut put = |second| folder.put_response(&digest('a'), b"{}", &name(second)).unwrap();
+        put(1);
+        fs::remove_file(&file).unwrap();
+        put(2);
+        assert_eq!(fs::read(&file).unwrap(), b"{}");
+        fs::write(&file, "").unwrap();
+        put(3);
+        assert_eq!(fs::read(&file).unwrap(), b"{}");
+        drop(folder);
+        // As long as it was, but not what it was.
+        fs::write(&file, [0, 0]).unwrap();
+        let mut folder = Folder::open(&settings(home.path(), 1000)).unwrap();
+        tidied(&mut folder, SystemTime::now());
+        folder.put_response(&digest('a'), b"{}", &name(4)).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"{}");
+    }
+
+    #[test]
+    fn a_folder_that_is_gone_is_made_anew_and_still_locked() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("traces");
+        let mut folder = Folder::open(&settings(&path, 1000)).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+        assert!(folder.put_trace(&name(1), "x").is_err());
+        folder.mend().unwrap();
+        folder.put_response(&digest('a'), b"{}", &name(1)).unwrap();
+        folder.put_trace(&name(1), "x").unwrap();
+        assert!(matches!(Folder::open(&settings(&path, 1000)), Err(RecordError::InUse { .. })));
+        // Another host was quicker: this one keeps out.
+        fs::remove_dir_all(&path).unwrap();
+        let _other = Folder::open(&settings(&path, 1000)).unwrap();
+        assert!(matches!(folder.mend(), Err(RecordError::InUse { .. })));
+    }
+
+    #[test]
+    fn much_that_is_there_is_looked_at_in_steps_and_what_is_written_meanwhile_is_counted_once() {
+        let home = tempfile::tempdir().unwrap();
+        let mut folder = Folder::open(&settings(home.path(), u64::MAX)).unwrap();
+        let count = SLICE as u64 + 10;
+        for second in 1..=count {
+            folder.put_trace(&name(second), "x").unwrap();
+        }
+        drop(folder);
+        let mut folder = Folder::open(&settings(home.path(), 20)).unwrap();
+        assert_eq!(folder.bytes(), 0);
+        folder.put_trace(&name(count), "x").unwrap();
+        assert!(folder.tidy(SystemTime::now()).unwrap());
+        tidied(&mut folder, SystemTime::now());
+        assert_eq!(folder.bytes(), 20);
+        assert_eq!(files(home.path()), (count - 19..=count).map(name).collect::<Vec<_>>());
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::build::{Run, TraceBuilder};
@@ -77,11 +77,11 @@ pub enum RecordError {
 pub struct RecordStats {
     /// Traces written.
     pub written: u64,
-    /// Runs that were not recorded: too many waited, or recording is off.
+    /// Runs that were not recorded: too many waited, or they could not be written.
     pub dropped: u64,
     /// Bytes that traces and responses take up now.
     pub bytes: u64,
-    /// Why recording went off; none while it is on.
+    /// Why the last run could not be written; none where it was.
     pub off: Option<String>,
 }
 
@@ -103,7 +103,7 @@ impl Recorder {
         let shared = Arc::new(Shared {
             sender,
             stopping: AtomicBool::new(false),
-            off: OnceLock::new(),
+            off: Mutex::new(None),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             bytes: AtomicU64::new(folder.bytes()),
@@ -121,14 +121,12 @@ impl Recorder {
         Ok(Self { shared, done: Mutex::new(done) })
     }
 
-    /// Begins the trace of a run. Free of cost where recording went off.
+    /// Begins the trace of a run.
     pub fn builder(&self, header: Header) -> TraceBuilder {
-        let run = self.shared.off.get().is_none().then(|| {
-            let count = self.shared.runs.fetch_add(1, Ordering::Relaxed);
-            let name = format!("{}-{count:06}", file_stamp(&header.started));
-            Run::new(name, Header { redacted: self.shared.settings.redact, ..header })
-        });
-        TraceBuilder::new(run, Arc::clone(&self.shared))
+        let count = self.shared.runs.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{count:06}", file_stamp(&header.started));
+        let run = Run::new(name, Header { redacted: self.shared.settings.redact, ..header });
+        TraceBuilder::new(Some(run), Arc::clone(&self.shared))
     }
 
     /// What was recorded since the start.
@@ -137,7 +135,7 @@ impl Recorder {
             written: self.shared.written.load(Ordering::Relaxed),
             dropped: self.shared.dropped.load(Ordering::Relaxed),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
-            off: self.shared.off.get().cloned(),
+            off: self.shared.off.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 }
@@ -159,7 +157,7 @@ pub(super) struct Shared {
     pub(super) settings: RecordSettings,
     sender: SyncSender<Message>,
     pub(super) stopping: AtomicBool,
-    pub(super) off: OnceLock<String>,
+    off: Mutex<Option<String>>,
     pub(super) written: AtomicU64,
     pub(super) dropped: AtomicU64,
     pub(super) bytes: AtomicU64,
@@ -178,18 +176,23 @@ pub(super) enum Message {
 }
 
 impl Shared {
+    /// Tells whether there was a reason before.
+    pub(super) fn set_off(&self, reason: Option<String>) -> bool {
+        std::mem::replace(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner), reason).is_some()
+    }
+
     pub(super) fn send(&self, run: Run) {
         let bytes = run.bytes;
         let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
         // One that is too large by itself may still go alone.
         let room = before == 0 || before + bytes <= WAITING_BYTES;
-        if room && self.off.get().is_none() && self.sender.try_send(Message::Run(run)).is_ok() {
+        if room && self.sender.try_send(Message::Run(run)).is_ok() {
             return;
         }
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
         let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.off.get().is_none() && warned.is_none_or(|at| at.elapsed() >= MINUTE) {
+        if warned.is_none_or(|at| at.elapsed() >= MINUTE) {
             *warned = Some(Instant::now());
             let folder = self.settings.folder.display();
             tracing::warn!(dropped, %folder, "runs end faster than they can be recorded; some are not");
@@ -326,24 +329,44 @@ mod tests {
     }
 
     #[test]
-    fn an_error_turns_recording_off_and_nothing_else() {
+    fn an_error_costs_one_trace_and_recording_goes_on_when_it_is_mended() {
         let home = tempfile::tempdir().unwrap();
         let folder = home.path().join("traces");
         let recorder = Recorder::start(RecordSettings::new(&folder)).unwrap();
+        let record = || {
+            let before = recorder.stats();
+            let mut builder = recorder.builder(header());
+            builder.push(enter());
+            answer(&mut builder, &Arc::from(&b"{\"Blocks\":[]}"[..]));
+            builder.finish();
+            let end = Instant::now() + MINUTE;
+            while recorder.stats().written + recorder.stats().dropped == before.written + before.dropped {
+                assert!(Instant::now() < end);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            recorder.stats()
+        };
+        assert_eq!((record().written, record().dropped), (1, 0));
+        // Deleted: made anew, and whole.
+        for place in [folder.clone(), folder.join("responses")] {
+            std::fs::remove_dir_all(&place).unwrap();
+            let stats = record();
+            assert_eq!((stats.dropped, stats.off), (0, None));
+        }
+        let body = digest_of(b"{\"Blocks\":[]}");
+        assert!(recorded(&folder).iter().all(|trace| trace.response(&body).is_ok()));
+        // A file in the folder's place is no folder: that is told, and counted, until it is gone.
         std::fs::remove_dir_all(&folder).unwrap();
-        let before = recorder.builder(header());
-        recorder.builder(header()).finish();
-        // The thread ends.
-        assert_eq!(recorder.done.lock().unwrap().recv_timeout(MINUTE), Err(RecvTimeoutError::Disconnected));
-        before.finish();
-        let mut after = recorder.builder(header());
-        assert!(!after.is_on());
-        after.push(enter());
-        after.finish();
-        let stats = recorder.stats();
-        assert_eq!((stats.written, stats.dropped), (0, 2));
+        std::fs::write(&folder, "").unwrap();
+        record();
+        let stats = record();
+        assert_eq!(stats.dropped, 2);
         let reason = stats.off.unwrap();
         assert!(reason.contains(&folder.display().to_string()), "{reason}");
+        std::fs::remove_file(&folder).unwrap();
+        let stats = record();
+        assert_eq!((stats.dropped, stats.off), (2, None));
+        assert_eq!(recorded(&folder).len(), 1);
     }
 
     #[test]
@@ -365,7 +388,7 @@ mod tests {
         let shared = Arc::new(Shared {
             sender,
             stopping: AtomicBool::new(false),
-            off: OnceLock::new(),
+            off: Mutex::new(None),
             written: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             bytes: AtomicU64::new(0),

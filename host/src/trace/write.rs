@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use super::build::Run;
 use super::event::{Event, Json, MaskedIn};
@@ -17,25 +17,28 @@ use crate::storage::digest_of;
 pub(super) struct Writer {
     folder: Folder,
     shared: Arc<Shared>,
+    /// The folder is not tidy yet.
+    untidy: bool,
+    /// When somebody was last told that nothing can be recorded.
+    warned: Option<Instant>,
     /// Gone when the thread is.
     _done: mpsc::Sender<()>,
 }
 
 impl Writer {
     pub(super) fn new(folder: Folder, shared: Arc<Shared>, done: mpsc::Sender<()>) -> Self {
-        Self { folder, shared, _done: done }
+        Self { folder, shared, untidy: true, warned: None, _done: done }
     }
 
-    /// Writes until the recorder is dropped, or an error.
+    /// Writes until the recorder is dropped. What cannot be written is lost; what comes after it is tried again.
     pub(super) fn work(mut self, receiver: &Receiver<Message>) {
         while let Some(message) = self.next(receiver) {
-            if let Err(error) = self.take(message) {
-                let reason = chain(&error);
-                tracing::warn!(folder = %self.shared.settings.folder.display(), "recording is off: {reason}");
-                let _ = self.shared.off.set(reason);
-                let lost = receiver.try_iter().filter(|message| matches!(message, Message::Run(_))).count();
-                self.shared.dropped.fetch_add(lost as u64, Ordering::Relaxed);
-                return;
+            if let Message::Run(run) = message {
+                self.take(run);
+            }
+            if let Err(error) = self.folder.tidy(SystemTime::now()).map(|more| self.untidy = more) {
+                self.untidy = false;
+                self.warn(&error);
             }
             self.shared.bytes.store(self.folder.bytes(), Ordering::Relaxed);
         }
@@ -46,55 +49,101 @@ impl Writer {
         if self.shared.stopping.load(Ordering::Acquire) {
             return receiver.try_recv().ok();
         }
-        match receiver.recv_timeout(MINUTE) {
+        let patience = if self.untidy { Duration::ZERO } else { MINUTE };
+        match receiver.recv_timeout(patience) {
             Ok(message) => Some(message),
             Err(RecvTimeoutError::Timeout) => Some(Message::Wake),
             Err(RecvTimeoutError::Disconnected) => None,
         }
     }
 
-    fn take(&mut self, message: Message) -> Result<(), RecordError> {
-        if let Message::Run(run) = message {
-            self.shared.waiting.fetch_sub(run.bytes, Ordering::Relaxed);
-            let redact = self.shared.settings.redact;
-            if let Err(error) = write(&mut self.folder, run, redact) {
-                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
-                return Err(error);
+    fn take(&mut self, run: Run) {
+        self.shared.waiting.fetch_sub(run.bytes, Ordering::Relaxed);
+        let files = Files::of(run, self.shared.settings.redact);
+        let written = files.put(&mut self.folder).or_else(|_| {
+            // Somebody may have deleted the folder.
+            self.folder.mend()?;
+            files.put(&mut self.folder)
+        });
+        match written {
+            Ok(()) => {
+                self.shared.written.fetch_add(1, Ordering::Relaxed);
+                if self.shared.set_off(None) {
+                    tracing::info!(folder = %self.shared.settings.folder.display(), "recording again");
+                }
             }
-            self.shared.written.fetch_add(1, Ordering::Relaxed);
+            Err(error) => {
+                self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+                self.shared.set_off(Some(chain(&error)));
+                self.warn(&error);
+            }
         }
-        self.folder.enforce(SystemTime::now())
+    }
+
+    fn warn(&mut self, error: &RecordError) {
+        if self.warned.is_none_or(|at| at.elapsed() >= MINUTE) {
+            self.warned = Some(Instant::now());
+            let (folder, dropped) = (&self.shared.settings.folder, self.shared.dropped.load(Ordering::Relaxed));
+            let reason = chain(error);
+            tracing::warn!(folder = %folder.display(), dropped, "recording is off until this is mended: {reason}");
+        }
     }
 }
 
-/// Writes the run's responses, then its trace: whoever sees the trace finds all that it names.
-fn write(folder: &mut Folder, run: Run, redact: bool) -> Result<(), RecordError> {
-    let Run { name, mut events, bodies, complete, .. } = run;
-    let mut masked = Vec::new();
-    let mut known = Known::new();
-    for (digest, body) in &bodies {
-        match std::str::from_utf8(body).ok().filter(|_| redact).and_then(|text| redact::response(text, &mut known)) {
-            None => folder.put_response(digest, body, &name)?,
-            Some(redacted) => {
-                let new = digest_of(redacted.text.as_bytes());
-                folder.put_response(&new, redacted.text.as_bytes(), &name)?;
-                rename(&mut events, digest, &new);
-                masked.extend(fields(MaskedIn::Response(new), "", redacted.fields));
+/// A run as it is written.
+struct Files {
+    name: String,
+    /// With their digests.
+    responses: Vec<(String, Response)>,
+    text: String,
+}
+
+enum Response {
+    Plain(Arc<[u8]>),
+    Redacted(String),
+}
+
+impl Files {
+    fn of(run: Run, redact: bool) -> Self {
+        let Run { name, mut events, bodies, complete, .. } = run;
+        let (mut masked, mut responses, mut known) = (Vec::new(), Vec::new(), Known::new());
+        for (digest, body) in bodies {
+            match std::str::from_utf8(&body).ok().filter(|_| redact).and_then(|text| redact::response(text, &mut known))
+            {
+                None => responses.push((digest, Response::Plain(body))),
+                Some(redacted) => {
+                    let new = digest_of(redacted.text.as_bytes());
+                    rename(&mut events, &digest, &new);
+                    responses.push((new.clone(), Response::Redacted(redacted.text)));
+                    masked.extend(fields(MaskedIn::Response(new), "", redacted.fields));
+                }
             }
         }
+        if redact {
+            masked.extend((0..).zip(&mut events).flat_map(|(n, event)| mask(n, event, &known)));
+        }
+        events.append(&mut masked);
+        let before = events.len() as u64;
+        events.push(Event::End { events: before, complete });
+        let mut text = String::new();
+        for (n, event) in (0..).zip(&events) {
+            text.push_str(&event.to_line(n));
+            text.push('\n');
+        }
+        Self { name, responses, text }
     }
-    if redact {
-        masked.extend((0..).zip(&mut events).flat_map(|(n, event)| mask(n, event, &known)));
+
+    /// Responses first: whoever sees the trace finds all that it names.
+    fn put(&self, folder: &mut Folder) -> Result<(), RecordError> {
+        for (digest, response) in &self.responses {
+            let bytes = match response {
+                Response::Plain(bytes) => bytes,
+                Response::Redacted(text) => text.as_bytes(),
+            };
+            folder.put_response(digest, bytes, &self.name)?;
+        }
+        folder.put_trace(&self.name, &self.text)
     }
-    events.append(&mut masked);
-    let before = events.len() as u64;
-    events.push(Event::End { events: before, complete });
-    let mut text = String::new();
-    for (n, event) in (0..).zip(&events) {
-        text.push_str(&event.to_line(n));
-        text.push('\n');
-    }
-    folder.put_trace(&name, &text)
 }
 
 /// The response is stored masked, under another digest: events must name that one.

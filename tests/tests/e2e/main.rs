@@ -13,6 +13,7 @@ mod injection;
 mod invariants;
 mod least_privilege;
 mod ledger;
+mod log;
 mod lost_replies;
 mod migrations;
 mod oracle;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use host::dev::s3::{self, LocalS3};
 use host::ocr::local::{Fault, Reader};
-use host::trace::{Event, MaskedIn, Trace};
+use host::trace::{Event, MaskedIn, Trace, traces_in};
 use serde_json::{Value, json};
-use tests::{World, WorldSettings, answer};
+use tests::{World, WorldSettings, answer, eventually};
 
 use crate::replay::{folder, record, recorded, replay};
 
@@ -184,6 +184,30 @@ async fn a_full_disk_turns_recording_off_and_nothing_else() {
     assert!(warnings[0].contains(folder(&world).to_str().unwrap()) && !log.contains("panicked"), "{log}");
     let left: Vec<PathBuf> = files(&folder(&world)).into_iter().filter(|file| !file.ends_with(".lock")).collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test]
+async fn traces_that_are_deleted_beside_a_running_host_leave_the_next_ones_whole() {
+    let world = World::new().await;
+    let host = world.run(&["--every", "200ms", "--record"]).arg(folder(&world)).spawn();
+    // All receipts have the same response: the second trace names what the first one stored.
+    for (number, delete) in ["traces/*", "traces/responses", "traces", "nothing"].into_iter().enumerate() {
+        let (receipt, _) = world.receipt(&format!("{number}.jpg")).await;
+        world.becomes(&receipt, "ocr_done").await;
+        let traces = eventually("a trace", async || {
+            let paths = traces_in(&[folder(&world)]).ok()?;
+            let traces: Vec<Trace> = paths.iter().filter_map(|path| Trace::read(path).ok()).collect();
+            (!traces.is_empty()).then_some(traces)
+        })
+        .await;
+        let digest = host::storage::digest_of(&answer("Blue Bottle Cafe", "4.50", "2024-03-15"));
+        assert!(traces.iter().all(|trace| trace.response(&digest).is_ok()), "{delete}");
+        let script = format!("rm -rf {}/{delete}", folder(&world).parent().unwrap().display());
+        std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
+    }
+    let finished = host.stop().await;
+    assert!(!finished.stderr.contains("recording is off"), "{}", finished.stderr);
+    finished.ok();
 }
 
 #[tokio::test]

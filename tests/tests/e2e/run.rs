@@ -1,6 +1,7 @@
 //! `host run`: when it wakes, when it ends, and what it leaves behind.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use host::ocr::local::Fault;
@@ -282,10 +283,9 @@ async fn compiled_components_are_kept_for_this_user_alone_and_used_again() {
     let once = async || world.run(&["--once"]).env("WORKER_CACHE_DIR", &cache).run().await.ok();
     once().await;
     assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
-    let files = || -> Vec<_> { std::fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect() };
+    let files = || compiled(&cache);
     let kept = files();
     assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0].extension().unwrap(), "cwasm");
     // Each is written to a new file, and takes its place.
     let written = std::fs::metadata(&kept[0]).unwrap().ino();
     once().await;
@@ -297,6 +297,45 @@ async fn compiled_components_are_kept_for_this_user_alone_and_used_again() {
     assert!(finished.stderr.contains("compiling anew"), "{}", finished.stderr);
     finished.ok();
     assert!(std::fs::metadata(&kept[0]).unwrap().len() > 1000);
+    // All that is kept is in that folder, and nothing beside it.
+    assert_eq!(std::fs::read_dir(cache.parent().unwrap()).unwrap().count(), 1);
+}
+
+fn compiled(cache: &Path) -> Vec<PathBuf> {
+    let paths = std::fs::read_dir(cache).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|extension| extension == "cwasm")).collect()
+}
+
+/// Machine code that is not what it was would end every start by a signal.
+#[tokio::test]
+async fn a_compiled_component_that_a_crash_has_damaged_is_compiled_anew() {
+    let world = World::new().await;
+    let cache = world.dir().join("compiled");
+    let once = async || world.run(&["--once"]).env("WORKER_CACHE_DIR", &cache).run().await;
+    once().await.ok();
+    let file = compiled(&cache).remove(0);
+    let whole = std::fs::read(&file).unwrap();
+    let middle = whole.len() / 2;
+    let zeroed = |from: usize, to: usize| {
+        let mut bytes = whole.clone();
+        bytes[from..to].fill(0);
+        bytes
+    };
+    for damaged in [
+        zeroed(whole.len() / 8, whole.len() / 8 + 4096),
+        zeroed(middle, whole.len()),
+        zeroed(0, whole.len()),
+        whole[..middle].to_vec(),
+        Vec::new(),
+    ] {
+        std::fs::write(&file, damaged).unwrap();
+        let (receipt, _) = world.receipt("a.jpg").await;
+        let finished = once().await;
+        assert!(finished.stderr.contains("compiling anew"), "{}", finished.stderr);
+        finished.ok();
+        assert_eq!(world.status_of(&receipt).await, "ocr_done");
+        assert!(!once().await.stderr.contains("compiling anew"));
+    }
 }
 
 #[tokio::test]

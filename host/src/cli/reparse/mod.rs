@@ -3,7 +3,6 @@
 mod differences;
 mod pass;
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -13,6 +12,7 @@ use clap::Args;
 use self::pass::{Mode, Pass, Reader};
 use super::args::{SandboxArgs, at_least_one, duration};
 use super::components::digest;
+use super::output;
 use super::reading::default_jobs;
 use super::run;
 use super::target::TargetArgs;
@@ -102,7 +102,10 @@ impl Reparse {
         if self.dry_run || tally.to_write() == 0 {
             return Ok(code);
         }
-        anyhow::ensure!(confirmed(tally.to_write())?, "nothing was written (--yes does not ask)");
+        anyhow::ensure!(
+            output::confirmed(&format!("Write the new reading of {} receipts?", tally.to_write()))?,
+            "nothing was written (--yes does not ask)"
+        );
         // Read once more: what is held in memory does not grow with the table.
         pass.run(Mode::Write { show: false }).await.map(|tally| tally.report("written"))
     }
@@ -116,16 +119,6 @@ impl Reparse {
         let receipts = Some(self.receipt.clone()).filter(|receipts| !receipts.is_empty());
         Ok(Which { since, receipts, read_by: self.read_by.clone() })
     }
-}
-
-fn confirmed(count: u64) -> anyhow::Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(false);
-    }
-    write!(std::io::stderr(), "Write the new reading of {count} receipts? [y/N] ")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn since(text: &str) -> Result<Since, String> {

@@ -1,11 +1,10 @@
 //! One pass over the receipts: page by page, read in parallel, shown, and written.
 
-use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::differences::{Difference, Kind, differences, kind};
@@ -84,7 +83,7 @@ impl Pass {
     pub(super) async fn run(&self, mode: Mode) -> anyhow::Result<Tally> {
         // Only while something is written: else there is nothing to end cleanly, and Ctrl-C just ends it.
         let stop = (mode != Mode::Look).then(run::stop_on_signals).transpose()?;
-        let bar = bar(self.reparser.count(&self.which).await?);
+        let bar = output::bar(self.reparser.count(&self.which).await?);
         let mut tally = Tally::default();
         let mut after: Option<String> = None;
         loop {
@@ -136,12 +135,12 @@ impl Pass {
                 Written::Written => {
                     tally.book(kind(differences));
                     if mode != (Mode::Write { show: false }) {
-                        bar.suspend(|| self.show(&reread.seen, differences))?;
+                        output::aside(bar, || self.show(&reread.seen, differences))?;
                     }
                 }
                 Written::Edited => {
                     tally.edited += 1;
-                    bar.suspend(|| tracing::info!(receipt, "it changed meanwhile; left alone"));
+                    output::aside(bar, || tracing::info!(receipt, "it changed meanwhile; left alone"));
                 }
                 Written::Locked => {
                     self.failure(receipt, "somebody has it locked; run this again", bar, tally)?;
@@ -154,7 +153,7 @@ impl Pass {
 
     fn failure(&self, receipt: &str, error: &str, bar: &ProgressBar, tally: &mut Tally) -> anyhow::Result<()> {
         tally.failed += 1;
-        bar.suspend(|| {
+        output::aside(bar, || {
             tracing::error!(receipt, "{error}");
             if self.json { output::json(&Line::Failure { receipt, error }) } else { Ok(()) }
         })
@@ -203,15 +202,4 @@ impl Reader {
             Err(error) => Err(error.to_string()),
         }
     }
-}
-
-fn bar(count: u64) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(count);
-    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} receipts  {elapsed}") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -1,0 +1,56 @@
+//! The log: where it goes, what of it, and how it looks.
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
+
+use clap::ValueEnum;
+use tracing_subscriber::EnvFilter;
+
+use super::output;
+use crate::telemetry::stderr::{self, Stderr};
+
+/// The SDKs are talkative; ask for them by name when they are wanted.
+const QUIET: [&str; 7] =
+    ["aws_config", "aws_runtime", "aws_smithy_runtime", "hyper_util", "s3s", "wasmtime", "cranelift"];
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+pub(super) fn start(log: &str, format: LogFormat) -> Result<(), String> {
+    let mut filter = EnvFilter::try_new(log).map_err(|error| format!("--log {log:?}: {error}"))?;
+    for target in QUIET.into_iter().filter(|target| !log.contains(target)) {
+        if let Ok(directive) = format!("{target}=warn").parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
+    match format {
+        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => log.with_target(false).with_ansi(output::colour_stderr()).init(),
+    }
+    Ok(())
+}
+
+/// A panic is a line of the log: the usual hook waits for whoever reads stderr.
+pub(super) fn tell_of_panics() {
+    std::panic::set_hook(Box::new(told));
+}
+
+fn told(info: &PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no message");
+    let at = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    if tracing::enabled!(tracing::Level::ERROR) {
+        tracing::error!(at, "panicked: {message}");
+    } else {
+        stderr::say(format_args!("error: panicked at {at}: {message}"));
+    }
+    let trace = Backtrace::capture();
+    if trace.status() == BacktraceStatus::Captured {
+        stderr::say(trace);
+    }
+}
