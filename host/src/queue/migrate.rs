@@ -14,7 +14,7 @@ struct Migration {
     sql: &'static str,
 }
 
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 20_261_101_000_000,
         name: "20261101000000_receipt_queue",
@@ -39,6 +39,11 @@ const MIGRATIONS: [Migration; 5] = [
         version: 20_261_125_000_000,
         name: "20261125000000_receipt_queue_growth",
         sql: include_str!("../../../migrations/20261125000000_receipt_queue_growth.sql"),
+    },
+    Migration {
+        version: 20_261_127_000_000,
+        name: "20261127000000_receipt_queue_world",
+        sql: include_str!("../../../migrations/20261127000000_receipt_queue_world.sql"),
     },
 ];
 

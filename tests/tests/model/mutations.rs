@@ -112,19 +112,19 @@ fn one_after_another_finds() {
             "a replaced image that is not read",
             Function(
                 "receipts_requeue",
-                "o.status::text IS DISTINCT FROM 'pending'\n          OR",
-                "o.status::text IS DISTINCT FROM 'pending'\n          OR false AND",
+                "OR coalesce(nullif(n.s3_key::text, ''), n.image_url::text)",
+                "OR false AND coalesce(nullif(n.s3_key::text, ''), n.image_url::text)",
             ),
         ),
         ("a requeue that leaves the lease", Function("receipt_queue_put", "lease_token = NULL,", "")),
         ("a requeue that leaves the attempts", Function("receipt_queue_put", "attempts = 0,", "")),
         (
             "a requeue that leaves the dead letter",
-            Function("receipt_queue_put", "WHERE d.receipt_id = ANY (ids)\n", "WHERE false\n"),
+            Function("receipt_queue_put", "WHERE d.receipt_id = ANY (ids);", "WHERE false;"),
         ),
         (
             "a finished receipt that stays dead",
-            Function("receipts_requeue", "AND n.status::text = 'ocr_done'", "AND false"),
+            Function("receipts_requeue", "coalesce(n.status::text, '') = 'ocr_done'", "false"),
         ),
     ];
     for (what, change) in changes {
