@@ -385,6 +385,245 @@ BEGIN
 END
 $triggers$;
 
+-- Whether row-level security may hide receipts from a role, to see or to lock: it binds the role, and no policy shows it all.
+CREATE OR REPLACE FUNCTION public.receipt_queue_hides_from(role name) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT
+        c.relrowsecurity
+        AND NOT r.rolsuper
+        AND NOT r.rolbypassrls
+        AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+        AND EXISTS (
+            SELECT
+            FROM (VALUES ('r'::"char"), ('w'::"char")) AS wanted (command)
+            CROSS JOIN LATERAL (
+                SELECT
+                    bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AS shown,
+                    bool_or(NOT p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) <> 'true') AS narrowed
+                FROM pg_policy p
+                WHERE p.polrelid = c.oid
+                  AND p.polcmd IN ('*', wanted.command)
+                  AND EXISTS (SELECT FROM unnest(p.polroles) AS o (oid) WHERE o.oid = 0 OR pg_has_role(r.oid, o.oid, 'USAGE'))
+            ) AS policies
+            WHERE policies.shown IS NOT TRUE OR policies.narrowed IS TRUE
+        )
+    FROM pg_class c
+    CROSS JOIN pg_roles r
+    WHERE c.oid = 'public.receipts'::regclass AND r.rolname = role
+$body$;
+
+-- Looks at a slice of receipts, by id, for those that are pending and that nothing will ever work: without queue row and dead
+-- letter (they came by a way on which no trigger fires: replication, a restore), beside a queue row that is processed, beside
+-- a row that waits for another image than the receipt has now, or beside a dead letter that died once. What died more often is
+-- left to a person and only counted: else something that never goes well would be paid for once an hour.
+-- With repair they are queued. Receipts are locked first and in order, as everywhere, and looked at again under the lock; those
+-- that somebody has in hand are left for the next time. One that cannot be queued does not keep the others from it.
+-- after: the last id of the slice before; last: of this one, null at the end.
+CREATE OR REPLACE FUNCTION public.receipt_queue_reconcile(
+    after text,
+    slice integer,
+    newest_first boolean,
+    repair boolean,
+    OUT looked integer,
+    OUT last text,
+    OUT stranded integer,
+    OUT queued integer,
+    OUT failed integer,
+    OUT dead integer,
+    OUT problem text
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    id_type text;
+    look text;
+    put text;
+    ids text[];
+    images text[];
+    befores jsonb[];
+BEGIN
+    queued := 0;
+    failed := 0;
+    IF public.receipt_queue_hides_from(current_user) THEN
+        RAISE EXCEPTION 'row-level security may hide receipts from role %, which owns the queue''s functions', current_user
+            USING ERRCODE = 'insufficient_privilege',
+                  HINT = 'Give it BYPASSRLS or a policy on receipts that is true for it, or give receipt_queue_reconcile another owner.';
+    END IF;
+    -- Without the type's modifier: a cast to character(1) would cut.
+    SELECT format_type(a.atttypid, -1) INTO STRICT id_type
+    FROM pg_attribute a
+    WHERE a.attrelid = 'public.receipts'::regclass AND a.attname = 'id' AND NOT a.attisdropped;
+
+    EXECUTE format(
+        'SELECT
+             count(*)::integer,
+             (array_agg(p.id ORDER BY p.id %3$s))[1]::text,
+             array_agg(p.id::text) FILTER (WHERE p.status = ''pending'')
+         FROM (
+             SELECT r.id, r.status::text AS status
+             FROM public.receipts r
+             WHERE %1$s
+             ORDER BY r.id %2$s
+             LIMIT $2
+         ) AS p',
+        CASE
+            WHEN after IS NULL THEN 'true'
+            WHEN newest_first THEN format('r.id < $1::%s', id_type)
+            ELSE format('r.id > $1::%s', id_type)
+        END,
+        CASE WHEN newest_first THEN 'DESC' ELSE 'ASC' END,
+        CASE WHEN newest_first THEN 'ASC' ELSE 'DESC' END
+    ) INTO looked, last, ids USING after, slice;
+    IF looked < slice THEN
+        last := NULL;
+    END IF;
+
+    look := format(
+        'SELECT
+             array_agg(s.id::text ORDER BY s.id) FILTER (WHERE s.lost),
+             array_agg(s.image ORDER BY s.id) FILTER (WHERE s.lost),
+             array_agg(s.before ORDER BY s.id) FILTER (WHERE s.lost),
+             count(*) FILTER (WHERE s.lost)::integer,
+             count(*) FILTER (WHERE NOT s.lost)::integer
+         FROM (
+             SELECT
+                 r.id,
+                 coalesce(nullif(r.s3_key::text, ''''), r.image_url::text) AS image,
+                 pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS before,
+                 CASE
+                     WHEN NOT q.processed
+                         THEN nullif(q.s3_key IS DISTINCT FROM coalesce(nullif(r.s3_key::text, ''''), r.image_url::text), false)
+                     ELSE coalesce(d.deaths, 1) = 1
+                 END AS lost
+             FROM public.receipts r
+             LEFT JOIN public.receipt_queue q ON q.receipt_id = r.id
+             LEFT JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+             WHERE r.id = ANY ($1::%s[]) AND r.status::text = ''pending''
+         ) AS s',
+        id_type
+    );
+    EXECUTE look INTO ids, images, befores, stranded, dead USING ids;
+    IF stranded = 0 OR NOT repair THEN
+        RETURN;
+    END IF;
+
+    EXECUTE format(
+        'SELECT array_agg(l.id::text)
+         FROM (
+             SELECT r.id
+             FROM public.receipts r
+             WHERE r.id = ANY ($1::%s[])
+             ORDER BY r.id
+             FOR NO KEY UPDATE OF r SKIP LOCKED
+         ) AS l',
+        id_type
+    ) INTO ids USING ids;
+    EXECUTE look INTO ids, images, befores USING ids;
+    put := format('SELECT public.receipt_queue_put($1::%s[], $2, $3)', id_type);
+    BEGIN
+        EXECUTE put INTO queued USING coalesce(ids, '{}'), coalesce(images, '{}'), coalesce(befores, '{}');
+        RETURN;
+    EXCEPTION
+        WHEN OTHERS THEN
+            IF NOT public.receipt_queue_may_wait(SQLSTATE) THEN
+                RAISE;
+            END IF;
+    END;
+    queued := 0;
+    FOR place IN 1 .. cardinality(ids) LOOP
+        BEGIN
+            EXECUTE put USING ids[place:place], images[place:place], befores[place:place];
+            queued := queued + 1;
+        EXCEPTION
+            WHEN OTHERS THEN
+                IF NOT public.receipt_queue_may_wait(SQLSTATE) THEN
+                    RAISE;
+                END IF;
+                failed := failed + 1;
+                problem := coalesce(problem, format('receipt %s: %s [%s]', ids[place], SQLERRM, SQLSTATE));
+        END;
+    END LOOP;
+END
+$body$;
+
+-- How far the pass of reconciling is that all hosts share, and what it has come to.
+CREATE TABLE IF NOT EXISTS public.receipt_queue_pass (
+    one      boolean PRIMARY KEY DEFAULT true CHECK (one),
+    ended_at timestamptz NOT NULL DEFAULT now(),
+    began_at timestamptz,
+    beat_at  timestamptz,
+    worker   text,
+    position text,
+    looked   bigint NOT NULL DEFAULT 0,
+    queued   bigint NOT NULL DEFAULT 0,
+    failed   bigint NOT NULL DEFAULT 0,
+    dead     bigint NOT NULL DEFAULT 0,
+    problem  text
+);
+INSERT INTO public.receipt_queue_pass DEFAULT VALUES ON CONFLICT DO NOTHING;
+ALTER TABLE public.receipt_queue_pass ENABLE ROW LEVEL SECURITY;
+
+-- One step of that pass: a slice, if it is time for one and no other host is at it. A host that goes away in the middle is
+-- followed by another one after a minute, where it stopped. state: more (call again soon), ended, resting (until the next pass),
+-- busy (another host has it). wait: seconds until asking again is worth it. The counts are the pass's.
+CREATE OR REPLACE FUNCTION public.receipt_queue_reconcile_step(
+    host text,
+    every interval,
+    slice integer,
+    OUT state text,
+    OUT wait double precision,
+    OUT looked bigint,
+    OUT queued bigint,
+    OUT failed bigint,
+    OUT dead bigint,
+    OUT problem text
+)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    pass public.receipt_queue_pass;
+    seen record;
+BEGIN
+    SELECT * INTO pass FROM public.receipt_queue_pass FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND OR (pass.began_at IS NOT NULL AND pass.worker <> host AND pass.beat_at > now() - interval '1 minute') THEN
+        state := 'busy';
+        wait := 60;
+        RETURN;
+    END IF;
+    IF pass.began_at IS NULL THEN
+        IF pass.ended_at > now() - every THEN
+            state := 'resting';
+            wait := extract(epoch FROM pass.ended_at + every - now());
+            RETURN;
+        END IF;
+        UPDATE public.receipt_queue_pass p
+        SET began_at = now(), position = NULL, looked = 0, queued = 0, failed = 0, dead = 0, problem = NULL
+        RETURNING p.* INTO pass;
+    END IF;
+    SELECT * INTO seen FROM public.receipt_queue_reconcile(pass.position, slice, false, true);
+    UPDATE public.receipt_queue_pass p
+    SET worker = host,
+        beat_at = clock_timestamp(),
+        position = seen.last,
+        began_at = CASE WHEN seen.last IS NULL THEN NULL ELSE p.began_at END,
+        ended_at = CASE WHEN seen.last IS NULL THEN clock_timestamp() ELSE p.ended_at END,
+        looked = p.looked + seen.looked,
+        queued = p.queued + seen.queued,
+        failed = p.failed + seen.failed,
+        dead = p.dead + seen.dead,
+        problem = coalesce(p.problem, seen.problem)
+    RETURNING p.* INTO pass;
+    state := CASE WHEN seen.last IS NULL THEN 'ended' ELSE 'more' END;
+    wait := CASE WHEN seen.last IS NULL THEN extract(epoch FROM every) ELSE 0 END;
+    looked := pass.looked;
+    queued := pass.queued;
+    failed := pass.failed;
+    dead := pass.dead;
+    problem := pass.problem;
+END
+$body$;
+
 DO $rights$
 DECLARE
     granted record;
@@ -401,7 +640,10 @@ BEGIN
         SELECT p.oid::regprocedure AS function
         FROM pg_proc p
         WHERE p.pronamespace = 'public'::regnamespace
-          AND p.proname IN ('receipt_queue_put', 'receipts_enqueue', 'receipts_requeue')
+          AND p.proname IN (
+              'receipt_queue_put', 'receipts_enqueue', 'receipts_requeue', 'receipt_queue_reconcile',
+              'receipt_queue_reconcile_step'
+          )
     LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', granted.function);
         IF id_schema <> 'pg_catalog' THEN
@@ -419,8 +661,17 @@ BEGIN
         CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
         LEFT JOIN pg_roles r ON r.oid = acl.grantee
         WHERE p.pronamespace = 'public'::regnamespace
-          AND p.proname IN ('receipt_queue_put', 'receipt_queue_may_wait')
+          AND p.proname IN (
+              'receipt_queue_put', 'receipt_queue_may_wait', 'receipt_queue_hides_from', 'receipt_queue_reconcile',
+              'receipt_queue_reconcile_step'
+          )
           AND acl.grantee <> p.proowner
+        UNION ALL
+        SELECT format('TABLE %s', c.oid::regclass), r.rolname
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        LEFT JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE c.oid = 'public.receipt_queue_pass'::regclass AND acl.grantee <> c.relowner
     LOOP
         IF granted.grantee IS NULL THEN
             EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', granted.object);
@@ -430,5 +681,119 @@ BEGIN
     END LOOP;
 END
 $rights$;
+
+-- A receipts table of our own make (exactly our columns) is open to whoever has the app's public key, where the platform grants
+-- what is made in this schema to the roles anon and authenticated (Supabase). It is closed: users see their own rows, and the
+-- other roles that hold rights on it, or on the queue, go on seeing all. Any other table is its app's to close; `host doctor`
+-- warns. Done when the migration is first applied: what the operator does later stays.
+DO $close$
+DECLARE
+    made_by_us boolean;
+    holder record;
+BEGIN
+    IF EXISTS (SELECT FROM public.receipt_queue_schema WHERE version = 20261127000000)
+        OR (SELECT count(*) FROM pg_roles WHERE rolname IN ('anon', 'authenticated')) < 2
+        OR (SELECT relrowsecurity FROM pg_class WHERE oid = 'public.receipts'::regclass)
+        OR EXISTS (SELECT FROM pg_policy WHERE polrelid = 'public.receipts'::regclass)
+    THEN
+        RETURN;
+    END IF;
+    WITH ours (name, type, required, preset) AS (
+        VALUES
+            ('id', 'uuid', true, 'gen_random_uuid()'),
+            ('user_id', 'text', false, NULL),
+            ('status', 'text', true, '''pending''::text'),
+            ('created_at', 'timestamp with time zone', true, 'now()'),
+            ('image_url', 'text', false, NULL),
+            ('s3_key', 'text', false, NULL),
+            ('vendor_text', 'text', false, NULL),
+            ('total_amount', 'numeric', false, NULL),
+            ('currency', 'text', false, NULL),
+            ('receipt_date', 'date', false, NULL),
+            ('ocr_confidence', 'numeric', false, NULL),
+            ('ocr_s3_key', 'text', false, NULL),
+            ('ocr_component', 'text', false, NULL)
+    ),
+    theirs (name, type, required, preset) AS (
+        SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_attribute a
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE a.attrelid = 'public.receipts'::regclass AND a.attnum > 0 AND NOT a.attisdropped
+    )
+    SELECT NOT EXISTS (SELECT * FROM ours EXCEPT SELECT * FROM theirs)
+       AND NOT EXISTS (SELECT * FROM theirs EXCEPT SELECT * FROM ours)
+    INTO made_by_us;
+    IF NOT made_by_us THEN
+        RETURN;
+    END IF;
+
+    ALTER TABLE public.receipts ENABLE ROW LEVEL SECURITY;
+    IF EXISTS (
+        SELECT FROM pg_proc p
+        JOIN pg_namespace n ON n.oid = p.pronamespace
+        WHERE n.nspname = 'auth' AND p.proname = 'uid' AND p.pronargs = 0
+    ) THEN
+        -- In a SELECT of its own it is asked once a statement, not once a row.
+        CREATE POLICY "receipts: own rows" ON public.receipts TO authenticated
+            USING (user_id = (SELECT auth.uid())::text)
+            WITH CHECK (user_id = (SELECT auth.uid())::text);
+    ELSE
+        RAISE NOTICE 'receipts has row-level security now, and no policy for its users: there is no function auth.uid()';
+    END IF;
+    FOR holder IN
+        SELECT DISTINCT r.oid, r.rolname
+        FROM (
+            SELECT (aclexplode(c.relacl)).grantee
+            FROM pg_class c
+            WHERE c.oid IN ('public.receipts'::regclass, 'public.receipt_queue'::regclass)
+            UNION
+            SELECT (aclexplode(a.attacl)).grantee
+            FROM pg_attribute a
+            WHERE a.attrelid = 'public.receipts'::regclass
+        ) AS acl
+        JOIN pg_roles r ON r.oid = acl.grantee
+        -- Neither the two, nor what they are members of.
+        WHERE NOT pg_has_role('anon', r.oid, 'MEMBER')
+          AND NOT pg_has_role('authenticated', r.oid, 'MEMBER')
+          AND r.oid <> (SELECT c.relowner FROM pg_class c WHERE c.oid = 'public.receipts'::regclass)
+    LOOP
+        EXECUTE format(
+            'CREATE POLICY %I ON public.receipts TO %I USING (true) WITH CHECK (true)',
+            -- The name that `host rights` gives it; a longer one would be cut off and might be another's.
+            CASE
+                WHEN octet_length(holder.rolname) <= 48 THEN 'receipt queue: ' || holder.rolname
+                ELSE 'receipt queue: role ' || holder.oid
+            END,
+            holder.rolname
+        );
+    END LOOP;
+END
+$close$;
+
+-- Receipts that waited before there was a queue are queued by the migration before this one, as far as its role sees them.
+-- Where it may not have seen them, and nothing was ever queued, that is said, and nothing is recorded as done.
+DO $waiting$
+BEGIN
+    IF EXISTS (SELECT FROM public.receipt_queue_schema WHERE version = 20261127000000)
+        OR EXISTS (SELECT FROM public.receipt_queue)
+        OR EXISTS (SELECT FROM public.receipt_queue_dlq)
+    THEN
+        RETURN;
+    END IF;
+    IF public.receipt_queue_hides_from(current_user) THEN
+        RAISE EXCEPTION 'row-level security may hide receipts from role %, which runs this migration', current_user
+            USING HINT = 'Those that wait would not be queued. Run it as a role with BYPASSRLS, or give this one a policy '
+                'that is true for it, or ALTER TABLE public.receipts NO FORCE ROW LEVEL SECURITY for as long as it runs.';
+    END IF;
+    INSERT INTO public.receipt_queue (receipt_id, s3_key, receipt_before)
+    SELECT
+        r.id,
+        coalesce(nullif(r.s3_key::text, ''), r.image_url::text),
+        pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date)
+    FROM public.receipts r
+    WHERE r.status::text = 'pending'
+    ON CONFLICT (receipt_id) DO NOTHING;
+END
+$waiting$;
 
 INSERT INTO public.receipt_queue_schema (version) VALUES (20261127000000) ON CONFLICT DO NOTHING;

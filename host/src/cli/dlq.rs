@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::output::{self, plain};
 use super::target::TargetArgs;
+use crate::queue::Connection;
 use crate::queue::dead_letters::{self, DeadLetter, Which};
 use crate::swap::short;
 
@@ -87,12 +88,17 @@ impl WhichArgs {
         if self.all { Which::All } else { Which::Receipts(self.receipts.clone()) }
     }
 
-    /// Reports what was done, and fails when something that was named is not there.
-    fn report(&self, verb: &str, done: &[String]) -> anyhow::Result<ExitCode> {
+    /// Reports what was done, and fails when something that was meant is not there, or hidden from this role.
+    async fn report(&self, client: &impl Connection, verb: &str, done: &[String]) -> anyhow::Result<ExitCode> {
         for id in done {
             output::line(id)?;
         }
         tracing::info!(count = done.len(), "{verb}");
+        let hidden = dead_letters::hidden(client, &self.which()).await?;
+        anyhow::ensure!(
+            hidden == 0,
+            "{hidden} dead letters were left alone: row-level security hides their receipts from this role (host rights)"
+        );
         let missing: Vec<&str> = self.receipts.iter().filter(|id| !done.contains(id)).map(String::as_str).collect();
         anyhow::ensure!(missing.is_empty(), "no dead letter of receipt {}", missing.join(", "));
         Ok(ExitCode::SUCCESS)
@@ -107,7 +113,7 @@ impl Dlq {
             Self::Retry(verb) => {
                 let mut client = verb.target.resolve()?.database.connect_checked().await?;
                 let done = dead_letters::retry(&mut client, &verb.which.which()).await?;
-                verb.which.report("back in the queue", &done)
+                verb.which.report(&client, "back in the queue", &done).await
             }
             Self::Discard(verb) => verb.execute().await,
         }
@@ -186,6 +192,6 @@ impl Discard {
         }
         let client = self.target.resolve()?.database.connect_checked().await?;
         let done = dead_letters::discard(&client, &self.which.which()).await?;
-        self.which.report("discarded", &done)
+        self.which.report(&client, "discarded", &done).await
     }
 }

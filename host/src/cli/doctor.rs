@@ -1,7 +1,7 @@
 //! `host doctor`: is everything there that a worker needs? One line a check, with what to do.
 
 use std::process::ExitCode;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde::Serialize;
@@ -14,9 +14,9 @@ use super::target::{Target, TargetArgs};
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
-use crate::queue::status::missing_rights;
+use crate::queue::status::{missing_rights, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
-use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate};
+use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, clock, buckets and Textract; one line each, with what to do.
 ///
@@ -43,10 +43,19 @@ pub(crate) struct Doctor {
 struct Check {
     check: &'static str,
     ok: bool,
+    /// Nothing that keeps a worker from its work, and yet to be looked at.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    warning: bool,
     detail: String,
 }
 
 type Outcome = Result<String, String>;
+
+/// Checks that are shown only where there is something to be said, and fail nothing.
+const WARNINGS: [&str; 2] = ["exposure", "reconcile"];
+
+/// How long receipts are looked at for some that are in no queue.
+const GLANCE: Duration = Duration::from_secs(2);
 
 impl Doctor {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
@@ -55,11 +64,16 @@ impl Doctor {
             healthy &= outcome.is_ok();
             let ok = outcome.is_ok();
             let detail = outcome.unwrap_or_else(|problem| problem);
-            let check = Check { check, ok, detail };
+            let warning = ok && WARNINGS.contains(&check);
+            let check = Check { check, ok, warning, detail };
             if self.json {
                 return output::json(&check);
             }
-            let mark = if ok { "ok  " } else { "FAIL" };
+            let mark = match (ok, warning) {
+                (true, false) => "ok  ",
+                (true, true) => "warn",
+                (false, _) => "FAIL",
+            };
             Ok(output::line(format!("{mark}  {:<16} {}", check.check, plain(&check.detail)))?)
         };
         let component = run::load(&self.sandbox, 1).map(|(_, program)| program.digest().to_owned());
@@ -118,7 +132,15 @@ async fn database(
     let schema = migrate::check(&client).await;
     // A role that may not look at the version hears of all that it lacks at once.
     let migrated = !matches!(schema, Err(QueueError::NotMigrated { .. }));
-    report("schema", schema.map(|()| "up to date".to_owned()).map_err(|error| error.to_string()))?;
+    let schema = match schema {
+        Err(error) => Err(error.to_string()),
+        Ok(()) => match migrate::drift(&client).await {
+            Err(error) => Err(error.to_string()),
+            Ok(drift) if drift.is_empty() => Ok("up to date".to_owned()),
+            Ok(drift) => Err(format!("{}; host migrate mends it", drift.join("; "))),
+        },
+    };
+    report("schema", schema)?;
     if migrated {
         let outcome = match missing_rights(&client).await {
             Err(error) => Err(error.to_string()),
@@ -126,6 +148,15 @@ async fn database(
             Ok(missing) => Err(missing.join("; ")),
         };
         report("rights", outcome)?;
+        for warning in warnings(&client).await.unwrap_or_else(|error| vec![error.to_string()]) {
+            report("exposure", Ok(warning))?;
+        }
+        // Who may not reconcile has heard so under "rights".
+        if let Ok(found) = reconcile::glance(&client, GLANCE).await
+            && let Some(notice) = found.notice()
+        {
+            report("reconcile", Ok(notice))?;
+        }
     }
     report("clock", clock(&client).await)
 }

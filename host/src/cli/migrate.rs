@@ -6,12 +6,13 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::args::{DatabaseArgs, DirectArgs};
-use crate::queue::migrate::{NewTable, check_place, migrate};
+use crate::queue::migrate::{NewTable, check_place, mend, migrate};
 
 /// Creates or completes the tables, trigger and views of the queue.
 ///
 /// Safe to run again, on an empty database, and on one that already has the app's own receipts table: what is missing is
-/// added, pending receipts are queued. The same files can be applied by `supabase db push`.
+/// added, pending receipts are queued. What the app has changed since (the type of receipts.id, a column that it dropped) is
+/// mended. The same files can be applied by `supabase db push`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +38,14 @@ impl Migrate {
         for name in &applied {
             tracing::info!(migration = name, "applied");
         }
-        if applied.is_empty() {
+        let mended = mend(&mut client).await?;
+        for what in &mended {
+            tracing::info!(what, "mended");
+        }
+        if !mended.is_empty() {
+            tracing::info!("`host reconcile` queues what was not queued meanwhile, and host run does within the hour");
+        }
+        if applied.is_empty() && mended.is_empty() {
             tracing::info!(database = database.at(), "nothing to do: the schema is up to date");
         }
         Ok(ExitCode::SUCCESS)

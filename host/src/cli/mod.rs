@@ -14,6 +14,7 @@ mod output;
 mod parse;
 mod prune;
 mod reading;
+mod reconcile;
 mod reparse;
 mod replay;
 mod rights;
@@ -68,6 +69,7 @@ enum Verb {
     #[command(subcommand)]
     Dlq(dlq::Dlq),
     Prune(prune::Prune),
+    Reconcile(reconcile::Reconcile),
     Rights(rights::Rights),
     Components(components::Components),
     Reparse(Box<reparse::Reparse>),
@@ -144,6 +146,7 @@ impl Verb {
             Self::Status(verb) => verb.execute().await,
             Self::Dlq(verb) => verb.execute().await,
             Self::Prune(verb) => verb.execute().await,
+            Self::Reconcile(verb) => verb.execute().await,
             Self::Rights(verb) => verb.execute(),
             Self::Components(verb) => verb.execute().await,
             Self::Reparse(verb) => verb.execute().await,

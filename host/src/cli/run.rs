@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -16,7 +17,7 @@ use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
 use crate::breaker::{BreakerSettings, SharedBreaker};
 use crate::ocr::{LARGEST_INLINE, OcrApi, OcrSource, Textract};
-use crate::queue::{Counts, Database, Prepared, PumpSettings, Settled, listen};
+use crate::queue::{Counts, Database, Prepared, PumpSettings, Settled, listen, reconcile};
 use crate::sandbox::{Observer, Program, RunError, Sandbox, Services};
 use crate::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
@@ -98,10 +99,20 @@ pub(super) struct WorkArgs {
     /// How a photo reaches Textract.
     #[arg(long, env = "TEXTRACT_SOURCE", default_value = "bytes")]
     textract_source: OcrSource,
+    /// Never queue receipts that are pending and were never queued (they came by replication, from a backup, past a trigger that
+    /// was off). For databases whose receipts must not be paid for: replicas that were promoted, restored copies.
+    #[arg(long, env = "WORKER_NO_RECONCILE", value_parser = FalseyValueParser::new())]
+    no_reconcile: bool,
+    /// How often, over all hosts of a database, to walk the receipts for such; see host reconcile.
+    #[arg(long, env = "WORKER_RECONCILE_EVERY", default_value = "1h", value_parser = duration, value_name = "TIME")]
+    reconcile_every: Duration,
     /// Which call reads it: DetectDocumentText ($1.50 a thousand) or AnalyzeExpense ($10).
     #[arg(long, env = "OCR_API", default_value = "detect")]
     ocr_api: OcrApi,
 }
+
+/// What one pass over the queue gives to reconciling, when that is due.
+const RECONCILE_ONCE: Duration = Duration::from_secs(1);
 
 /// What `--once` prints.
 #[derive(Debug, Serialize)]
@@ -187,6 +198,9 @@ impl Worker {
         let of = (self.database.clone(), prepared.worker().to_owned());
         let swap = self.swapping.start(&self.sandbox, of, Arc::clone(&outage), !once).await?;
         let metrics = Arc::clone(&swap.metrics);
+        if once && !work.no_reconcile {
+            reconcile::run_for(&self.database, "one pass", work.reconcile_every, RECONCILE_ONCE).await;
+        }
         let pump = Arc::new(prepared.start(move |component, settled| count(&metrics, component, settled)));
         let direct = self.direct.clone().filter(|_| !once);
         let listener = direct.map(|direct| tokio::spawn(listen(self.database.clone(), direct, wake)));
@@ -206,6 +220,10 @@ impl Worker {
             api: work.ocr_api,
             recorder: self.recorder.clone(),
             observer: self.swapping.shadow().map(|shadow| shadow as Arc<dyn Observer>),
+        });
+        let reconciling = (!once && !work.no_reconcile).then(|| {
+            let worker = pump.worker().to_owned();
+            tokio::spawn(reconcile::run(self.database.clone().of_worker(&worker), worker, work.reconcile_every))
         });
         tracing::info!(
             component = self.swapping.first.digest(),
@@ -247,8 +265,8 @@ impl Worker {
         };
         let runs = schedule::run(run, Arc::clone(&pump), settings, brakes, stop).await;
         swap.stop().await;
-        if let Some(listener) = listener {
-            listener.abort();
+        for task in listener.into_iter().chain(reconciling) {
+            task.abort();
         }
         let counts = pump.counts();
         tracing::info!(

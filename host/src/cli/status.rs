@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
@@ -11,6 +11,7 @@ use super::args::duration;
 use super::output;
 use super::target::TargetArgs;
 use crate::queue::components::{self, Running};
+use crate::queue::reconcile::{self, Reconciled};
 use crate::queue::status::{StatusRow, status};
 use crate::swap::short;
 
@@ -18,7 +19,10 @@ use crate::swap::short;
 ///
 /// Age: since enqueued (pending), from enqueued to processed (processed), since failed (dlq).
 ///
-/// Below it are the workers that claim nothing for now, because their component, or storage or OCR, fail for everything: the
+/// Below it is how many receipts are pending and in no queue, as far as can be told in a quarter of a second (with --json: a line
+/// with `stranded`); host reconcile counts and queues them all.
+///
+/// Then come the workers that claim nothing for now, because their component, or storage or OCR, fail for everything: the
 /// ledger of components says so, so that it can be seen from every machine (with --json: a line with `paused`, the worker).
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -40,11 +44,26 @@ pub(crate) struct Status {
     target: TargetArgs,
 }
 
+/// How long receipts are looked at, and how often when the status is watched.
+const GLANCE: Duration = Duration::from_millis(250);
+const GLANCE_AGAIN: Duration = Duration::from_secs(60);
+
 impl Status {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.target.resolve()?.database.connect_checked().await?;
+        let mut looked: Option<Instant> = None;
+        let mut stranded = None;
         loop {
             let rows = status(&client).await?;
+            if looked.is_none_or(|looked| looked.elapsed() >= GLANCE_AGAIN) {
+                looked = Some(Instant::now());
+                // Who may read the view may not be allowed to reconcile.
+                stranded = reconcile::glance(&client, GLANCE)
+                    .await
+                    .inspect_err(|error| tracing::debug!(%error, "cannot tell how many receipts are in no queue"))
+                    .ok()
+                    .filter(|found| found.notice().is_some());
+            }
             // Who may read the view may not be allowed to read the ledger.
             let running = components::running(&client).await.unwrap_or_else(|error| {
                 tracing::debug!(%error, "cannot tell which workers are paused");
@@ -55,7 +74,7 @@ impl Status {
                 // Home and clear: one picture, not a scroll.
                 output::bytes(b"\x1b[H\x1b[2J")?;
             }
-            self.show(&rows, &paused)?;
+            self.show(&rows, stranded.as_ref(), &paused)?;
             if !self.watch {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -63,9 +82,10 @@ impl Status {
         }
     }
 
-    fn show(&self, rows: &[StatusRow], paused: &[Running]) -> anyhow::Result<()> {
+    fn show(&self, rows: &[StatusRow], stranded: Option<&Reconciled>, paused: &[Running]) -> anyhow::Result<()> {
         if self.json {
             rows.iter().try_for_each(output::json)?;
+            stranded.into_iter().try_for_each(output::json)?;
             return paused.iter().try_for_each(|worker| output::json(&Paused::from(worker)));
         }
         let mut table = output::table(&["status", "count", "avg age", "max age"]);
@@ -73,6 +93,9 @@ impl Status {
             table.add_row([&row.status, &row.count.to_string(), &age(row.avg_age_seconds), &age(row.max_age_seconds)]);
         }
         output::line(table.to_string())?;
+        if let Some(notice) = stranded.and_then(Reconciled::notice) {
+            output::line(notice)?;
+        }
         for Paused { paused, component, why } in paused.iter().map(Paused::from) {
             let (worker, component) = (output::plain(paused), output::plain(short(component)));
             output::line(format!(

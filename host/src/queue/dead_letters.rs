@@ -127,9 +127,45 @@ pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<St
         )
         .await
         .map_err(problem)?;
-    let ids = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    let ids: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    // The trigger takes out of the dead letters what it queues, and nothing else. Where it is off, or was kept from it, all
+    // stays as it was.
+    let left = transaction
+        .query_typed_one(
+            "SELECT count(*)
+             FROM public.receipt_queue_dlq d
+             JOIN unnest($1::text[]) AS retried (id) ON retried.id = d.receipt_id::text",
+            &[(&ids, Type::TEXT_ARRAY)],
+        )
+        .await
+        .map_err(problem)?;
+    let left: i64 = left.try_get(0).map_err(problem)?;
+    if left > 0 {
+        transaction.rollback().await.map_err(problem)?;
+        return Err(QueueError::NotQueued { missing: usize::try_from(left).unwrap_or(0), asked: ids.len() });
+    }
     transaction.commit().await.map_err(problem)?;
     Ok(ids)
+}
+
+/// How many of them are left alone by everything, because row-level security hides their receipts from this role: a dead letter
+/// never outlives its receipt.
+pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, QueueError> {
+    let problem =
+        |error: tokio_postgres::Error| QueueError::query("to look for dead letters of hidden receipts", &error);
+    let row = client
+        .query_typed_one(
+            "SELECT count(*)
+             FROM public.receipt_queue_dlq d
+             WHERE row_security_active('public.receipts')
+               AND ($1::text[] IS NULL OR d.receipt_id::text = ANY ($1))
+               AND NOT EXISTS (SELECT FROM public.receipts r WHERE r.id = d.receipt_id)",
+            &[(&which.ids(), Type::TEXT_ARRAY)],
+        )
+        .await
+        .map_err(problem)?;
+    let count: i64 = row.try_get(0).map_err(problem)?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Removes dead letters for good; their receipts stay `ocr_failed`. Returns the receipts' ids.

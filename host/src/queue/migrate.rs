@@ -47,6 +47,14 @@ const MIGRATIONS: [Migration; 6] = [
     },
 ];
 
+/// The newest one is also what mends a database that has drifted.
+const NEWEST: &Migration = {
+    let [.., newest] = &MIGRATIONS;
+    newest
+};
+/// Before the migration that queues what waits.
+const BEFORE_BACKFILL: i64 = 20_261_101_000_000;
+
 /// Any number that no other application is likely to lock on.
 const LOCK: i64 = 0x7265_6365_6970_7473;
 
@@ -55,6 +63,7 @@ const ELSEWHERE: &str = include_str!("sql/elsewhere.sql");
 
 /// Applies what is missing, one migrator at a time. Returns the names of what was applied.
 pub async fn migrate(client: &mut impl Connection) -> Result<Vec<&'static str>, QueueError> {
+    refuse_where_receipts_are_hidden(client).await?;
     let mut applied = Vec::new();
     for migration in &MIGRATIONS {
         let failed =
@@ -119,6 +128,41 @@ pub async fn check_place(client: &impl Connection, new_table: NewTable) -> Resul
         ),
     };
     Err(QueueError::TheLike { schema: schema.clone(), found, advice })
+}
+
+/// What waits is queued by a migration: one that row-level security shows an empty table would queue nothing, and say nothing.
+async fn refuse_where_receipts_are_hidden(client: &impl Connection) -> Result<(), QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at the policies on receipts", &error);
+    let hidden = client.query_typed_opt(include_str!("sql/hidden_receipts.sql"), &[]).await.map_err(problem)?;
+    // Asked for the version afterwards: a session remembers for a while that a table was not there.
+    match hidden {
+        Some(row) if version(client).await? <= BEFORE_BACKFILL => {
+            Err(QueueError::HiddenReceipts { role: row.try_get(0).map_err(problem)? })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the app has changed since, and our objects do not agree with; nothing where nothing has.
+pub async fn drift(client: &impl Connection) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a comparison of its types and columns", &error);
+    let rows = client.query_typed(include_str!("sql/drift.sql"), &[]).await.map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
+}
+
+/// Makes our objects follow what the app has changed. Returns what was mended.
+pub async fn mend(client: &mut impl Connection) -> Result<Vec<String>, QueueError> {
+    let drifted = drift(client).await?;
+    if drifted.is_empty() {
+        return Ok(drifted);
+    }
+    let failed = |error: tokio_postgres::Error| QueueError::Migration { name: NEWEST.name, reason: describe(&error) };
+    let transaction = client.transaction().await.map_err(failed)?;
+    transaction.execute_typed("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await.map_err(failed)?;
+    transaction.batch_execute(NEWEST.sql).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    let left = drift(client).await?;
+    if left.is_empty() { Ok(drifted) } else { Err(QueueError::Drifted(left.join("; "))) }
 }
 
 /// Fails when the database lacks a migration that this host needs.

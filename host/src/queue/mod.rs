@@ -17,6 +17,7 @@ mod prepared;
 pub mod prune;
 mod pump;
 pub mod receipts;
+pub mod reconcile;
 pub mod reparse;
 pub mod role;
 mod schema;
@@ -88,6 +89,19 @@ pub enum QueueError {
     Pooled { at: String },
     #[error("a notification sent to {from} did not arrive at {at} within {seconds} s; is it the same database?")]
     Unheard { from: String, at: String, seconds: u64 },
+    #[error(
+        "row-level security hides receipts from role {role:?}, which is to migrate: those that wait would never be queued; \
+         migrate as a role with BYPASSRLS, or give this one a policy that is true for it, or ALTER TABLE public.receipts NO \
+         FORCE ROW LEVEL SECURITY for as long as it takes"
+    )]
+    HiddenReceipts { role: String },
+    #[error("the queue does not agree with the app's receipts table: {0}")]
+    Drifted(String),
+    #[error(
+        "{missing} of {asked} receipts were set to pending and not queued, so that all of it was undone; host doctor says \
+         what keeps the trigger receipts_requeue from its work"
+    )]
+    NotQueued { missing: usize, asked: usize },
     #[error("migration {name} failed: {reason}")]
     Migration { name: &'static str, reason: String },
     #[error("the database refused {what}: {reason}")]

@@ -43,3 +43,10 @@ pub async fn missing_rights(client: &impl Connection) -> Result<Vec<String>, Que
     let rows = client.query_typed(include_str!("sql/rights.sql"), &[]).await.map_err(problem)?;
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }
+
+/// What is no fault of the queue's and ought to be known: a table of receipts that is open to anybody.
+pub async fn warnings(client: &impl Connection) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at who may do what", &error);
+    let rows = client.query_typed(include_str!("sql/exposed.sql"), &[]).await.map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
+}

@@ -33,7 +33,7 @@ pub async fn take_back(client: &mut impl Connection, leases: &[Lease]) -> Result
 /// Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a worker's
 /// role need not have. A receipt that the app gave another status since stays a dead letter.
 async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, tokio_postgres::Error> {
-    transaction
+    let revived = transaction
         .execute_typed(
             "UPDATE public.receipts r
              SET status = 'pending'
@@ -41,5 +41,16 @@ async fn revive(transaction: &Transaction<'_>, tokens: &[i64]) -> Result<u64, to
              WHERE d.receipt_id = r.id AND d.settled_token = ANY ($1) AND r.status::text = 'ocr_failed'",
             &[(&tokens, Type::INT8_ARRAY)],
         )
-        .await
+        .await?;
+    // What the trigger was kept from queueing is a dead letter still, and its receipt says so.
+    let left = transaction
+        .execute_typed(
+            "UPDATE public.receipts r
+             SET status = 'ocr_failed'
+             FROM public.receipt_queue_dlq d
+             WHERE d.receipt_id = r.id AND d.settled_token = ANY ($1) AND r.status::text = 'pending'",
+            &[(&tokens, Type::INT8_ARRAY)],
+        )
+        .await?;
+    Ok(revived.saturating_sub(left))
 }

@@ -112,6 +112,10 @@ async fn no_role_of_the_apps_holds_a_right_on_what_the_migrations_made() {
             "SELECT nextval('receipt_queue_token')",
             "SELECT nextval('receipt_component_changes_id_seq')",
             "SELECT receipt_queue_put(ARRAY[gen_random_uuid()])",
+            "SELECT * FROM receipt_queue_pass",
+            "SELECT receipt_queue_reconcile(NULL, 1, false, true)",
+            "SELECT receipt_queue_reconcile_step('me', '1 hour', 1)",
+            "SELECT receipt_queue_hides_from('postgres')",
             "CREATE TEMP TABLE t (n int); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION public.receipts_enqueue()",
             "CREATE TEMP TABLE t (n int); CREATE TRIGGER t AFTER INSERT ON t EXECUTE FUNCTION public.receipt_component_changes_forget()",
             "CREATE TEMP TABLE t (n int); CREATE TRIGGER t BEFORE UPDATE ON t FOR EACH ROW EXECUTE FUNCTION public.receipts_reread()",
@@ -132,7 +136,14 @@ async fn definers_functions_look_nowhere_but_where_they_must() {
     let names: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(
         names,
-        ["receipt_component_changes_forget", "receipt_queue_put", "receipts_enqueue", "receipts_requeue"]
+        [
+            "receipt_component_changes_forget",
+            "receipt_queue_put",
+            "receipt_queue_reconcile",
+            "receipt_queue_reconcile_step",
+            "receipts_enqueue",
+            "receipts_requeue"
+        ]
     );
     for row in &rows {
         // pg_temp is last: where it is not named it comes first.

@@ -6,6 +6,7 @@ use host::ocr::local::Fault;
 use host::queue::components::{self, Change, Entry};
 use host::queue::dead_letters::{self, Which};
 use host::queue::prune::Pruner;
+use host::queue::reconcile;
 use host::queue::reparse::{self, Reparser};
 use host::queue::role::{RoleName, script};
 use host::queue::status::{missing_rights, status};
@@ -74,6 +75,7 @@ async fn every_verb_of_the_host_works_with_what_host_rights_grants() {
     assert!(verb(&["dlq", "list"]).run().await.ok().contains(&dead));
     assert!(verb(&["dlq", "show", dead.as_str()]).run().await.ok().contains("nowhere.jpg"));
     verb(&["components"]).run().await.ok();
+    verb(&["reconcile"]).run().await.ok();
     world.photo("nowhere.jpg").await;
     verb(&["dlq", "retry", dead.as_str()]).run().await.ok();
     assert_eq!(verb(&["run", "--once"]).run().await.json()["processed"], 1);
@@ -163,6 +165,11 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     let pruner = Pruner::connect(database, 1, std::time::Duration::ZERO).await.map_err(named("prune"))?;
     pruner.processed(SystemTime::UNIX_EPOCH, |_| {}).await.map_err(named("prune"))?;
     pruner.dead(SystemTime::UNIX_EPOCH, |_| {}).await.map_err(named("prune"))?;
+    reconcile::glance(client, std::time::Duration::ZERO).await.map_err(named("reconcile"))?;
+    client
+        .execute("SELECT receipt_queue_reconcile_step('w', '1 hour', 1)", &[])
+        .await
+        .map_err(|error| format!("reconcile: {}", error.as_db_error().unwrap().message()))?;
     Ok(())
 }
 
@@ -186,10 +193,14 @@ async fn every_right_that_host_rights_grants_is_needed() {
          UNION ALL
          SELECT format('%s (%I) ON %s', acl.privilege_type, a.attname, a.attrelid::regclass)
          FROM pg_attribute a CROSS JOIN LATERAL aclexplode(a.attacl) AS acl
+         WHERE acl.grantee = '{ROLE}'::regrole
+         UNION ALL
+         SELECT format('%s ON FUNCTION %s', acl.privilege_type, p.oid::regprocedure)
+         FROM pg_proc p CROSS JOIN LATERAL aclexplode(p.proacl) AS acl
          WHERE acl.grantee = '{ROLE}'::regrole"
     );
     let grants: Vec<String> = world.client.query(&grants, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 10 + 8, "{grants:#?}");
+    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 10 + 8 + 2, "{grants:#?}");
     for grant in grants {
         world.execute(&format!("REVOKE {grant} FROM {ROLE}")).await;
         let error = everything(&database, &mut client).await.expect_err(&grant);
@@ -229,6 +240,8 @@ async fn it_may_do_nothing_else() {
         "UPDATE receipt_component_changes SET change = 'allowed'",
         "SELECT setval('receipt_queue_token', 1)",
         "SELECT receipt_queue_put(array_agg(id)) FROM receipts",
+        "SELECT * FROM receipt_queue_pass",
+        "UPDATE receipt_queue_pass SET ended_at = now()",
         "INSERT INTO receipt_queue_schema VALUES (1)",
         "CREATE TABLE mine (n integer)",
         "ALTER TABLE receipt_queue DISABLE ROW LEVEL SECURITY",

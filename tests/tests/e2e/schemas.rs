@@ -77,6 +77,11 @@ async fn every_verb_works_in_a_schema_of_whatever_name() {
     assert_eq!(world.count("receipts WHERE ocr_component = 'another'").await, 0);
     world.execute("UPDATE receipt_queue SET processed_at = now() - interval '40 days', enqueued_at = now() - interval '40 days'").await;
     assert!(host().args(["prune"]).run().await.ok().starts_with("2 processed rows"));
+    world.execute("SET session_replication_role = replica; INSERT INTO receipts (image_url) VALUES ('c.jpg'); RESET session_replication_role").await;
+    assert_eq!(host().args(["reconcile", "--json"]).run().await.json()["queued"], 1);
+    world.execute("ALTER TABLE receipts DROP COLUMN s3_key").await;
+    assert!(host().arg("migrate").run().await.stderr.contains("mended"));
+    host().arg("doctor").run().await.ok();
     assert_eq!(in_public(&world).await, 0, "something was made in public");
 }
 

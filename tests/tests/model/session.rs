@@ -154,7 +154,8 @@ pub async fn settled(sessions: &[Session], watcher: &Client, watcher_pid: i32) -
         let at = |(standing, blockers): (&Option<At>, &Vec<i32>)| match standing {
             Some(at) => Some(*at),
             None if blockers.contains(&watcher_pid) => Some(At::Snapshot),
-            None if !blockers.is_empty() => Some(At::Lock),
+            // Somebody outside of the schedule (a NOTIFY in another database takes a turn at its commit) is soon done.
+            None if blockers.iter().any(|pid| pids.contains(pid)) => Some(At::Lock),
             None => None,
         };
         let found: Vec<Option<At>> = before.iter().zip(&blockers).map(at).collect();

@@ -31,6 +31,12 @@ missing_columns AS (
     FROM of_receipts c
     CROSS JOIN (VALUES ('SELECT'), ('UPDATE')) AS wanted (privilege)
     WHERE (c.written OR wanted.privilege = 'SELECT')
+      -- One that is gone is asked about elsewhere (drift.sql).
+      AND EXISTS (
+          SELECT
+          FROM pg_attribute a
+          WHERE a.attrelid = 'public.receipts'::regclass AND a.attname = c.name AND NOT a.attisdropped
+      )
       AND NOT has_column_privilege('public.receipts', c.name, wanted.privilege)
     GROUP BY wanted.privilege
 )
@@ -46,23 +52,60 @@ UNION ALL
 SELECT 'grant USAGE on sequence public.receipt_queue_token'
 WHERE NOT has_sequence_privilege('public.receipt_queue_token', 'USAGE')
 UNION ALL
--- A policy of the app's that is for somebody else, or for some rows, shows this role an empty table, and no error.
-SELECT format(
-    'row-level security hides rows of %s from this role: make it the owner, give it BYPASSRLS, or a policy (host rights)',
-    hidden.object
-)
+SELECT format('grant EXECUTE on function %s', needed.signature)
 FROM (
-    VALUES ('public.receipts'), ('public.receipt_queue'), ('public.receipt_queue_dlq'), ('public.receipt_component_changes')
-) AS hidden (object)
-WHERE row_security_active(hidden.object)
-  AND NOT EXISTS (
+    VALUES
+        ('public.receipt_queue_reconcile(text, integer, boolean, boolean)'),
+        ('public.receipt_queue_reconcile_step(text, interval, integer)')
+) AS needed (signature)
+WHERE NOT has_function_privilege(needed.signature, 'EXECUTE')
+UNION ALL
+-- A policy of the app's that is for somebody else, or for some rows, shows a role an empty table, and no error.
+SELECT CASE
+    WHEN hidden.owner
+        THEN format(
+            'row-level security may hide rows of %s from %I, which owns the queue''s functions, so that they cannot reconcile: '
+            'give it BYPASSRLS or a policy that is true for it',
+            hidden.object, hidden.role
+        )
+    ELSE format(
+        'row-level security hides rows of %s from this role: make it the owner, give it BYPASSRLS, or a policy (host rights)',
+        hidden.object
+    )
+END
+FROM (
+    SELECT asked.object, current_user AS role, false AS owner
+    FROM (
+        VALUES
+            ('public.receipts'), ('public.receipt_queue'), ('public.receipt_queue_dlq'), ('public.receipt_component_changes')
+    ) AS asked (object)
+    UNION
+    SELECT asked.object, pg_get_userbyid(p.proowner), true
+    FROM (VALUES ('public.receipts'), ('public.receipt_queue'), ('public.receipt_queue_dlq')) AS asked (object)
+    JOIN pg_proc p ON p.oid = 'public.receipt_queue_reconcile(text, integer, boolean, boolean)'::regprocedure
+    WHERE pg_get_userbyid(p.proowner) <> current_user
+) AS hidden
+JOIN pg_class c ON c.oid = hidden.object::regclass
+JOIN pg_roles r ON r.rolname = hidden.role
+-- It binds this role ...
+WHERE c.relrowsecurity
+  AND NOT r.rolsuper
+  AND NOT r.rolbypassrls
+  AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+  -- ... and no policy shows it every row, or one takes some away again.
+  AND EXISTS (
       SELECT
-      FROM pg_policy p
-      WHERE p.polrelid = hidden.object::regclass
-        AND p.polpermissive
-        AND p.polcmd = '*'
-        AND pg_get_expr(p.polqual, p.polrelid) = 'true'
-        AND EXISTS (SELECT FROM unnest(p.polroles) AS r (oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))
+      FROM (VALUES ('r'::"char"), ('w'::"char")) AS wanted (command)
+      CROSS JOIN LATERAL (
+          SELECT
+              bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AS shown,
+              bool_or(NOT p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) <> 'true') AS narrowed
+          FROM pg_policy p
+          WHERE p.polrelid = c.oid
+            AND p.polcmd IN ('*', wanted.command)
+            AND EXISTS (SELECT FROM unnest(p.polroles) AS o (oid) WHERE o.oid = 0 OR pg_has_role(r.oid, o.oid, 'USAGE'))
+      ) AS policies
+      WHERE policies.shown IS NOT TRUE OR policies.narrowed IS TRUE
   )
 UNION ALL
 SELECT format('trigger %s is off or missing: ALTER TABLE receipts ENABLE TRIGGER %1$s', needed.name)
@@ -70,5 +113,5 @@ FROM (VALUES ('receipts_enqueue'), ('receipts_requeue'), ('receipts_reread')) AS
 WHERE NOT EXISTS (
     SELECT
     FROM pg_trigger t
-    WHERE t.tgrelid = 'public.receipts'::regclass AND t.tgname = needed.name AND t.tgenabled <> 'D'
+    WHERE t.tgrelid = 'public.receipts'::regclass AND t.tgname = needed.name AND t.tgenabled IN ('O', 'A')
 )

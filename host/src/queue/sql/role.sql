@@ -18,6 +18,9 @@ REVOKE ALL ON
     public.receipt_queue_schema, public.vw_receipt_queue_status, public.vw_receipt_queue_failures
     FROM {ROLE};
 REVOKE ALL ON SEQUENCE public.receipt_queue_token FROM {ROLE};
+REVOKE ALL ON FUNCTION
+    public.receipt_queue_reconcile(text, integer, boolean, boolean), public.receipt_queue_reconcile_step(text, interval, integer)
+    FROM {ROLE};
 
 GRANT USAGE ON SCHEMA public TO {ROLE};
 
@@ -34,6 +37,10 @@ GRANT SELECT, INSERT, DELETE ON public.receipt_queue_dlq TO {ROLE};
 -- No DELETE: nobody makes a component trusted by forgetting.
 GRANT SELECT, INSERT ON public.receipt_component_changes TO {ROLE};
 GRANT SELECT ON public.receipt_queue_schema, public.vw_receipt_queue_status TO {ROLE};
+-- They queue what is pending and in no queue, and nothing else.
+GRANT EXECUTE ON FUNCTION
+    public.receipt_queue_reconcile(text, integer, boolean, boolean), public.receipt_queue_reconcile_step(text, interval, integer)
+    TO {ROLE};
 
 -- Row-level security is on for the queue's tables, and on many platforms for receipts. Policies for this role, and not
 -- BYPASSRLS: that would hold for every table of the database.
