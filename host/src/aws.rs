@@ -129,7 +129,8 @@ where
             Failure::new(FailureKind::TimedOut, format!("{service}.Timeout"), format!("{what}: no answer in time"))
         }
         SdkError::DispatchFailure(failure) if failure.is_user() => Failure::new(
-            FailureKind::InvalidRequest,
+            // Of the configuration: no receipt is to die of it at once.
+            FailureKind::Unavailable,
             format!("{service}.BadEndpoint"),
             format!("{what}: {}", chain(error)),
         ),
@@ -181,6 +182,8 @@ pub fn kind_of_status(status: u16) -> FailureKind {
     match status {
         401 | 403 => FailureKind::AccessDenied,
         404 | 410 => FailureKind::NotFound,
+        // A proxy on the way, which wants to know who asks.
+        407 => FailureKind::Unavailable,
         408 => FailureKind::TimedOut,
         413 => FailureKind::DocumentTooLarge,
         429 => FailureKind::Throttled,

@@ -8,6 +8,7 @@ mod answers;
 pub mod candidates;
 pub mod chaos;
 mod cluster;
+mod front;
 pub mod oracle;
 mod process;
 pub mod wire;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use answers::{answer, photo_bytes};
 pub use cluster::TestDatabase;
+pub use front::{Front, Refusal};
 pub use process::{Finished, HostCommand, Running};
 pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings};
 

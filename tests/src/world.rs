@@ -91,6 +91,8 @@ impl World {
             .env("AWS_SECRET_ACCESS_KEY", self.s3.secret_key())
             .env("AWS_ENDPOINT_URL_S3", self.s3.endpoint())
             .env("AWS_ENDPOINT_URL_TEXTRACT", self.textract.endpoint())
+            // A photo that is not there is nowhere, for all tests but those of what comes late.
+            .env("WORKER_PHOTO_GRACE", "0")
             .env("WORKER_CACHE_DIR", cache_dir())
     }
 

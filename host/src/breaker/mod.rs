@@ -9,11 +9,13 @@
 //!
 //! Where jobs may be poisonous: one that failed before another one succeeded is, and counts no more until it succeeds itself.
 
+mod evidence;
 mod shared;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+pub use evidence::{Blame, ServiceBreaker, Step, Whose};
 pub use shared::{Report, SharedBreaker};
 
 /// When it opens, and for how long.

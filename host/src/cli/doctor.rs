@@ -17,6 +17,7 @@ use crate::ocr::kind_of_code;
 use crate::queue::status::{missing_rights, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
 use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
+use crate::storage::{Artifacts, PROBE};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, clock, buckets and Textract; one line each, with what to do.
 ///
@@ -219,9 +220,8 @@ async fn artifact_bucket(target: &Target, aws: &Aws) -> Outcome {
     let advice = |failure: Failure| {
         advice(&failure, "grant s3:PutObject and s3:GetObject on its objects and s3:ListBucket on it")
     };
-    let put = aws.s3.put_object().bucket(&bucket).key("ocr/.doctor").body(b"{}".to_vec().into()).send().await;
-    put.map_err(|error| advice(crate::storage::classify(&error, &what)))?;
-    let get = aws.s3.head_object().bucket(&bucket).key("ocr/.doctor").send().await;
+    Artifacts::new(aws.s3.clone(), bucket.clone()).probe().await.map_err(advice)?;
+    let get = aws.s3.head_object().bucket(&bucket).key(PROBE).send().await;
     get.map_err(|error| advice(crate::storage::classify(&error, &what)))?;
     let absent = aws.s3.head_object().bucket(&bucket).key("ocr/.doctor-absent").send().await;
     match absent.map_err(|error| crate::storage::classify(&error, &what)) {

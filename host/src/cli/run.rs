@@ -15,7 +15,7 @@ use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs, SandboxArgs, at
 use super::output;
 use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
-use crate::breaker::{BreakerSettings, SharedBreaker};
+use crate::breaker::ServiceBreaker;
 use crate::ocr::{LARGEST_INLINE, OcrApi, OcrSource, Textract};
 use crate::queue::{Counts, Database, Prepared, PumpSettings, Settled, listen, reconcile};
 use crate::sandbox::{Observer, Program, RunError, Sandbox, Services};
@@ -87,6 +87,10 @@ pub(super) struct WorkArgs {
     /// at most a third of the lease, a heartbeat an eighth.
     #[arg(long, env = "WORKER_STATEMENT_TIMEOUT", default_value = "30s", value_parser = duration, value_name = "TIME")]
     statement_timeout: Duration,
+    /// How long after a receipt was inserted its photo may yet come: until then one that is not there costs no attempt and is
+    /// looked for again after seconds (0: not at all). One pass (--once) leaves it to the next one.
+    #[arg(long, env = "WORKER_PHOTO_GRACE", default_value = "5m", value_parser = grace, value_name = "TIME")]
+    photo_grace: Duration,
     /// How long runs may take to end after SIGTERM.
     #[arg(long, env = "WORKER_DRAIN_TIMEOUT", default_value = "25s", value_parser = duration, value_name = "TIME")]
     drain_timeout: Duration,
@@ -186,6 +190,9 @@ impl Worker {
     ) -> anyhow::Result<(Counts, Runs)> {
         check_bucket(&self.aws, &self.source, "SOURCE_BUCKET").await?;
         check_bucket(&self.aws, &self.artifact, "ARTIFACT_BUCKET").await?;
+        let artifacts = Artifacts::new(self.aws.s3.clone(), self.artifact.clone());
+        // Before anything is paid for that could not be kept.
+        artifacts.probe().await.context("ARTIFACT_BUCKET: nothing can be stored in it (host doctor)")?;
         let wake = Arc::new(Notify::new());
         let settings = PumpSettings {
             capacity: work.concurrency.saturating_mul(2).max(2),
@@ -194,9 +201,9 @@ impl Worker {
             every: work.every,
         };
         let prepared = Prepared::connect(self.database.clone(), settings, Arc::clone(&wake)).await?;
-        let outage = Arc::new(SharedBreaker::new(BreakerSettings::SERVICES));
+        let outage = Arc::new(ServiceBreaker::default());
         let of = (self.database.clone(), prepared.worker().to_owned());
-        let swap = self.swapping.start(&self.sandbox, of, Arc::clone(&outage), !once).await?;
+        let swap = self.swapping.start(&self.sandbox, of, outage.breaker(), !once).await?;
         let metrics = Arc::clone(&swap.metrics);
         if once && !work.no_reconcile {
             reconcile::run_for(&self.database, "one pass", work.reconcile_every, RECONCILE_ONCE).await;
@@ -214,10 +221,11 @@ impl Worker {
             images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory)
                 .copied_up_to(inline)
                 .shared_by(work.concurrency),
-            artifacts: Artifacts::new(self.aws.s3.clone(), self.artifact.clone()),
+            artifacts: artifacts.clone(),
             ocr: Textract::new(self.aws.textract.clone(), work.textract_source, work.textract_tps),
             outage: Arc::clone(&outage),
             api: work.ocr_api,
+            photo_grace: work.photo_grace,
             recorder: self.recorder.clone(),
             observer: self.swapping.shadow().map(|shadow| shadow as Arc<dyn Observer>),
         });
@@ -245,7 +253,7 @@ impl Worker {
         let (current, teller) = (Arc::clone(&swap.swapper), Arc::clone(&swap.swapper));
         let brakes = Brakes::new(
             move || Arc::clone(&current.current().program.tally.breaker),
-            outage,
+            outage.breaker(),
             move |which, report, step| teller.braked(which, report, step),
         );
         let (sandbox, swapper, metrics) =
@@ -264,6 +272,7 @@ impl Worker {
             }
         };
         let runs = schedule::run(run, Arc::clone(&pump), settings, brakes, stop).await;
+        save(&artifacts).await;
         swap.stop().await;
         for task in listener.into_iter().chain(reconciling) {
             task.abort();
@@ -290,6 +299,16 @@ fn count(metrics: &Metrics, component: Option<&str>, settled: Settled) {
 async fn no_swap_while_draining(swapper: Arc<Swapper>, mut stop: watch::Receiver<Stop>) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
         swapper.drain();
+    }
+}
+
+/// What was paid for and not stored goes with the process.
+async fn save(artifacts: &Artifacts) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    match tokio::time::timeout(PATIENCE, artifacts.flush()).await {
+        Ok(0) => {}
+        Ok(answers) => tracing::error!(answers, "OCR answers that were paid for could not be stored and are lost"),
+        Err(_) => tracing::error!("OCR answers that were paid for could not be stored in time and are lost"),
     }
 }
 
@@ -332,6 +351,13 @@ pub(super) fn stop_on_signals() -> anyhow::Result<watch::Receiver<Stop>> {
         std::process::exit(143);
     });
     Ok(receiver)
+}
+
+fn grace(text: &str) -> Result<Duration, String> {
+    match text.trim() {
+        "0" | "0s" => Ok(Duration::ZERO),
+        text => duration(text),
+    }
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

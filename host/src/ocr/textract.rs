@@ -120,7 +120,23 @@ where
     if damaged {
         return Failure::new(FailureKind::Internal, "textract.BrokenBody", format!("{what}: the answer was damaged"));
     }
-    aws::classify(error, "textract", what, kind_of_code)
+    let failure = aws::classify(error, "textract", what, kind_of_code);
+    match (failure.kind, error.raw_response().map(|answer| answer.status().as_u16())) {
+        // Textract has nothing that could not be found: what answers at its address is something else. Nor does it refuse
+        // without saying why.
+        (FailureKind::NotFound | FailureKind::DocumentTooLarge, Some(404 | 410 | 413)) if !is_named(&failure) => {
+            Failure { kind: FailureKind::Unavailable, ..failure }
+        }
+        (FailureKind::Internal, Some(400..=499)) if failure.code.starts_with("textract.Http") => {
+            Failure { kind: FailureKind::Unavailable, ..failure }
+        }
+        _ => failure,
+    }
+}
+
+/// Whether the kind is by a code of Textract's, and not by the status alone.
+fn is_named(failure: &Failure) -> bool {
+    failure.code.strip_prefix("textract.").is_some_and(|code| kind_of_code(code).is_some())
 }
 
 /// Textract's error codes (docs.aws.amazon.com/textract/latest/dg/API_DetectDocumentText.html and the common errors), as

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
@@ -150,6 +150,7 @@ fn job(row: &Row, max_attempts: u32, since: Option<SystemTime>) -> Result<(Job, 
     let attempts: i32 = row.try_get("attempts")?;
     let claims: i32 = row.try_get("claims")?;
     let enqueued_at: SystemTime = row.try_get("enqueued_at")?;
+    let age: Option<f64> = row.try_get("age_seconds")?;
     let job = Job {
         lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
         receipt_id: row.try_get("receipt_id")?,
@@ -157,6 +158,9 @@ fn job(row: &Row, max_attempts: u32, since: Option<SystemTime>) -> Result<(Job, 
         attempt: u32::try_from(attempts).unwrap_or(1),
         max_attempts,
         claims: u32::try_from(claims).unwrap_or(1),
+        // By the database's clock, and from here on by ours: the two need not agree on the time of day.
+        age: age.map_or(Duration::MAX, |age| Duration::try_from_secs_f64(age).unwrap_or_default()),
+        claimed_at: Instant::now(),
         enqueued_before: since.is_none_or(|since| enqueued_at <= since),
         alone: false,
         lost: Arc::new(AtomicBool::new(false)),

@@ -30,6 +30,7 @@ pub mod tls;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 pub use client::{Client, Connection, Parameter};
 pub use connect::{Database, check_primary, connect};
@@ -214,6 +215,9 @@ pub struct Job {
     /// Enqueued before we connected to this server. Another one may have known more of it: a failover loses what was
     /// committed last, its claims too.
     enqueued_before: bool,
+    /// Since it was enqueued, when it was claimed.
+    age: Duration,
+    claimed_at: Instant,
     /// To be worked in a run of its own: it was in one that failed without showing on which job.
     pub alone: bool,
     lost: Arc<AtomicBool>,
@@ -236,6 +240,8 @@ impl Job {
             max_attempts: 5,
             claims,
             enqueued_before: false,
+            age: Duration::ZERO,
+            claimed_at: Instant::now(),
             alone: false,
             lost: Arc::default(),
         }
@@ -244,6 +250,11 @@ impl Job {
     /// Claimed before, as far as this server knows or may have forgotten, so that an artifact may exist.
     pub fn claimed_before(&self) -> bool {
         self.claims > 1 || self.enqueued_before
+    }
+
+    /// For how long it has been in the queue. One whose image was replaced, or that is to be read again, begins anew.
+    pub fn age(&self) -> Duration {
+        self.age.saturating_add(self.claimed_at.elapsed())
     }
 
     /// Whether the lease is known to be lost. No work on the job is worth anything then.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
@@ -13,7 +14,7 @@ use super::deadline::ComputeClock;
 use super::limits::{Limiter, Limits};
 use super::tally::Tally;
 use super::wasi;
-use crate::breaker::SharedBreaker;
+use crate::breaker::ServiceBreaker;
 use crate::ocr::{OcrApi, Textract};
 use crate::queue::{Job, Pump};
 use crate::storage::{Artifacts, Image, Images};
@@ -29,10 +30,12 @@ pub struct Services {
     pub artifacts: Artifacts,
     /// OCR.
     pub ocr: Textract,
-    /// Opens when storage or OCR fail for every job.
-    pub outage: Arc<SharedBreaker>,
+    /// Tells storage or OCR that fail for every job from jobs that they fail on.
+    pub outage: Arc<ServiceBreaker>,
     /// The OCR call that the operator prefers.
     pub api: OcrApi,
+    /// How long after it was enqueued a receipt's photo may yet come.
+    pub photo_grace: Duration,
     /// Where runs are recorded, if they are.
     pub recorder: Option<Arc<Recorder>>,
     /// Who else wants to see what is read, if anybody.
@@ -85,6 +88,8 @@ pub(super) struct Live {
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
     /// Jobs on which the surroundings failed (the database, S3, OCR), whatever the component makes of it.
     pub(super) let_down: BTreeSet<i64>,
+    /// Jobs whose photo is not there, and may yet come.
+    pub(super) early: BTreeSet<i64>,
     /// Storage or OCR did what it was asked for.
     pub(super) served: bool,
     /// The response that the component read last, for the observer.
@@ -105,6 +110,7 @@ impl Live {
             claimed: 0,
             ocr_calls: BTreeMap::new(),
             let_down: BTreeSet::new(),
+            early: BTreeSet::new(),
             served: false,
             last_response: None,
         }

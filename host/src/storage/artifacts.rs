@@ -1,19 +1,26 @@
 //! OCR artifacts: the bytes that the OCR service sent, unchanged, under a key made from receipt and image version.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 
-use super::{classify, digest_of};
+use super::unstored::{Answer, Metadata, Unstored};
+use super::{classify, classify_write, digest_of};
 use crate::failure::{Failure, FailureKind};
 
 /// An artifact is refused beyond this: no OCR response of one page is near it.
 const LARGEST_ARTIFACT: usize = 64 * 1024 * 1024;
+
+/// Where the host tries whether it may write; no receipt has this folder.
+pub const PROBE: &str = "ocr/.doctor";
 
 /// The artifact bucket.
 #[derive(Debug, Clone)]
 pub struct Artifacts {
     client: Client,
     bucket: String,
+    unstored: Arc<Unstored>,
 }
 
 /// An artifact that is in S3.
@@ -26,7 +33,7 @@ pub struct StoredArtifact {
 impl Artifacts {
     /// Artifacts in `bucket`.
     pub fn new(client: Client, bucket: String) -> Self {
-        Self { client, bucket }
+        Self { client, bucket, unstored: Arc::default() }
     }
 
     /// The bucket's name.
@@ -47,26 +54,68 @@ impl Artifacts {
         format!("ocr/{}/{image_digest}.{api}.json", segment(receipt_id))
     }
 
-    /// Stores the bytes, with what is worth knowing about them as metadata.
-    pub async fn store(
-        &self,
-        key: &str,
-        body: Vec<u8>,
-        metadata: [(&'static str, String); 4],
-    ) -> Result<StoredArtifact, Failure> {
+    /// Stores the bytes, with what is worth knowing about them as metadata. Where that fails they are kept in memory, for they
+    /// were paid for: see [`Self::unstored`].
+    pub async fn store(&self, key: &str, body: Arc<[u8]>, metadata: Metadata) -> Result<StoredArtifact, Failure> {
+        match self.put(key, &body, &metadata).await {
+            Ok(()) => {
+                self.unstored.stored(key);
+                Ok(StoredArtifact { key: key.to_owned() })
+            }
+            Err(failure) => {
+                self.unstored.keep(Answer { key: key.to_owned(), body, metadata });
+                Err(failure)
+            }
+        }
+    }
+
+    /// An answer that was paid for and could not be stored.
+    pub fn unstored(&self, key: &str) -> Option<Arc<[u8]>> {
+        self.unstored.get(key)
+    }
+
+    /// Nobody will ask for this receipt's answers: it was given up.
+    pub fn forget(&self, receipt_id: &str) {
+        self.unstored.forget(&format!("ocr/{}/", segment(receipt_id)));
+    }
+
+    /// Fails where an answer that is paid for now could not be stored: after one that could not, something must have been.
+    pub async fn check_before_paying(&self) -> Result<(), Failure> {
+        if self.unstored.is_in_doubt() {
+            self.probe().await?;
+            self.unstored.trust();
+        }
+        Ok(())
+    }
+
+    /// Stores next to nothing, as an artifact is stored.
+    pub async fn probe(&self) -> Result<(), Failure> {
+        let metadata = [("receipt-id", "none".to_owned()), ("component", "none".to_owned())];
+        self.put(PROBE, b"{}", &metadata).await
+    }
+
+    /// Stores what waits in memory, each once, before the process ends. Returns how many answers are lost.
+    pub async fn flush(&self) -> usize {
+        for Answer { key, body, metadata } in self.unstored.all() {
+            let _ = self.store(&key, body, metadata).await;
+        }
+        self.unstored.all().len()
+    }
+
+    async fn put(&self, key: &str, body: &[u8], metadata: &[(&'static str, String)]) -> Result<(), Failure> {
         let mut put = self
             .client
             .put_object()
             .bucket(&self.bucket)
             .key(key)
             .content_type("application/json")
-            .body(ByteStream::from(body));
+            .body(ByteStream::from(body.to_vec()));
         for (name, value) in metadata {
             // Metadata travels in headers: ASCII only.
-            put = put.metadata(name, value.chars().filter(char::is_ascii_graphic).collect::<String>());
+            put = put.metadata(*name, value.chars().filter(char::is_ascii_graphic).collect::<String>());
         }
-        put.send().await.map_err(|error| classify(&error, &self.what(key)))?;
-        Ok(StoredArtifact { key: key.to_owned() })
+        put.send().await.map_err(|error| classify_write(&error, &self.what(key)))?;
+        Ok(())
     }
 
     /// Whether the artifact is there.

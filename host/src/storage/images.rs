@@ -1,9 +1,11 @@
 //! Receipts' images: fetched once, bounded in size and in how much of them is held at a time, known by their digest.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,6 +24,9 @@ const HEAVIEST: u64 = LARGEST_IMAGE / 2 * COPIES;
 /// How long to wait for others to let go of their images.
 const ROOM_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How often a photo is opened: once more when there was no room for it, and again where it has grown meanwhile.
+const MOST_OPENINGS: u32 = 4;
+
 /// The source bucket.
 #[derive(Debug, Clone)]
 pub struct Images {
@@ -35,6 +40,10 @@ pub struct Images {
     share: u64,
     /// Images up to this size travel in requests.
     copied: u64,
+    /// What the last one needed, in bytes.
+    expected: Arc<AtomicU64>,
+    /// The key that was read last, to be asked for again where another one is refused.
+    read: Arc<Mutex<Option<String>>>,
 }
 
 /// An image in the host's memory.
@@ -68,7 +77,7 @@ impl Images {
         let budget = held_bytes.max(HEAVIEST);
         let kib = usize::try_from(budget / 1024).unwrap_or(usize::MAX);
         let room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
-        Self { client, bucket, room, budget, share: budget, copied: 0 }
+        Self { client, bucket, room, budget, share: budget, copied: 0, expected: Arc::default(), read: Arc::default() }
     }
 
     /// Where images up to this size (at most half of the largest) travel in requests: while they do, there are copies.
@@ -98,31 +107,73 @@ impl Images {
     pub async fn fetch_beside(&self, location: Option<&str>, held: u64) -> Result<Image, Failure> {
         let Location { key } = locate(location, &self.bucket)?;
         let what = format!("image s3://{}/{key}", self.bucket);
-        let object = self
-            .client
-            .get_object()
-            .bucket(&self.bucket)
-            .key(&key)
-            .send()
-            .await
-            .map_err(|error| classify(&error, &what))?;
-        let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(LARGEST_IMAGE);
-        if size > LARGEST_IMAGE {
-            return Err(too_large(&what, size));
-        }
-        if size == 0 {
-            return Err(Failure::new(FailureKind::BadDocument, "image.Empty", format!("{what} is empty (0 bytes)")));
-        }
-        let weight = self.weight(size);
-        let permit = match held {
-            0 => self.room_for(weight).await?,
-            held => self.room_beside(held, weight, &what)?,
+        // Memory first, as much as the last photo needed: a server cuts a body that nobody reads, sooner or later.
+        let mut room = match held {
+            0 => Some(self.room_for(self.expected.load(Ordering::Relaxed)).await?),
+            _ => None,
         };
-        let version_id = object.version_id().map(str::to_owned);
-        let bytes = read_bounded(object.body, size, &what).await?;
-        let digest = digest_of(&bytes);
-        let content_type = sniff(&bytes);
-        Ok(Image { bytes, digest, content_type, bucket: self.bucket.clone(), key, version_id, room: permit })
+        for _ in 0..MOST_OPENINGS {
+            let object = self.open(&key, &what).await?;
+            let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(LARGEST_IMAGE);
+            if size > LARGEST_IMAGE {
+                return Err(too_large(&what, size));
+            }
+            if size == 0 {
+                return Err(Failure::new(
+                    FailureKind::BadDocument,
+                    "image.Empty",
+                    format!("{what} is empty (0 bytes)"),
+                ));
+            }
+            let weight = self.weight(size);
+            self.expected.store(weight, Ordering::Relaxed);
+            let free = match room.take().and_then(|room| enough(room, weight)) {
+                Some(room) => Some(room),
+                None => self.room_now(held, weight, &what)?,
+            };
+            let Some(permit) = free else {
+                // It needs more. So the connection goes, and there is another one when there is room.
+                drop(object);
+                room = Some(self.room_for(weight).await?);
+                continue;
+            };
+            let version_id = object.version_id().map(str::to_owned);
+            let bytes = read_bounded(object.body, size, &what).await?;
+            *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
+            let digest = digest_of(&bytes);
+            let content_type = sniff(&bytes);
+            return Ok(Image {
+                bytes,
+                digest,
+                content_type,
+                bucket: self.bucket.clone(),
+                key,
+                version_id,
+                room: permit,
+            });
+        }
+        Err(no_room())
+    }
+
+    /// Whether the photo that was read last can still be read: then what is refused to another one is not refused to all.
+    /// None where nothing was read yet, or nothing but that other one, or it is gone.
+    pub async fn still_readable(&self, other: Option<&str>) -> Option<bool> {
+        let key = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
+        if locate(other, &self.bucket).is_ok_and(|other| other.key == key) {
+            return None;
+        }
+        let first = self.client.get_object().bucket(&self.bucket).key(&key).range("bytes=0-0");
+        let Err(error) = first.send().await else { return Some(true) };
+        let failure = classify(&error, &key);
+        match failure.kind {
+            FailureKind::NotFound => None,
+            _ => Some(false),
+        }
+    }
+
+    async fn open(&self, key: &str, what: &str) -> Result<GetObjectOutput, Failure> {
+        let get = self.client.get_object().bucket(&self.bucket).key(key);
+        get.send().await.map_err(|error| classify(&error, what))
     }
 
     /// Memory for an image of this size, copies included.
@@ -130,15 +181,19 @@ impl Images {
         if size <= self.copied { size.saturating_mul(COPIES) } else { size }
     }
 
+    /// Room, if there is some at this moment. A run that holds images already does not wait for more.
+    fn room_now(&self, held: u64, weight: u64, what: &str) -> Result<Option<OwnedSemaphorePermit>, Failure> {
+        match held {
+            0 => Ok(Arc::clone(&self.room).try_acquire_many_owned(kib(weight)).ok()),
+            held => self.room_beside(held, weight, what).map(Some),
+        }
+    }
+
     async fn room_for(&self, weight: u64) -> Result<OwnedSemaphorePermit, Failure> {
         let acquire = Arc::clone(&self.room).acquire_many_owned(kib(weight));
         match tokio::time::timeout(ROOM_TIMEOUT, acquire).await {
             Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Failure::new(
-                FailureKind::Unavailable,
-                "image.NoRoom",
-                "no room for the image: too many are held already (--image-memory)",
-            )),
+            _ => Err(no_room()),
         }
     }
 
@@ -154,6 +209,18 @@ impl Images {
             Failure::new(FailureKind::LimitExceeded, "image.TooManyHeld", why)
         })
     }
+}
+
+fn no_room() -> Failure {
+    let message = "no room for the image: too many are held already (--image-memory)";
+    Failure::new(FailureKind::Unavailable, "image.NoRoom", message)
+}
+
+/// What of this room an image needs, if it is enough.
+fn enough(mut room: OwnedSemaphorePermit, weight: u64) -> Option<OwnedSemaphorePermit> {
+    let surplus = room.num_permits().checked_sub(usize::try_from(kib(weight)).ok()?)?;
+    drop(room.split(surplus));
+    Some(room)
 }
 
 fn kib(bytes: u64) -> u32 {

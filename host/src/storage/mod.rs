@@ -3,11 +3,12 @@
 mod artifacts;
 mod images;
 mod location;
+mod unstored;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
-pub use artifacts::{Artifacts, StoredArtifact};
+pub use artifacts::{Artifacts, PROBE, StoredArtifact};
 pub use images::{Image, Images, LARGEST_IMAGE, digest_of, sniff};
 pub use location::{Location, locate};
 
@@ -21,10 +22,56 @@ where
 {
     let failure = aws::classify(error, "s3", what, kind_of_code);
     match failure.kind {
-        // Nothing was paid for, and no object is so large that it is to blame.
-        FailureKind::TimedOut => Failure { kind: FailureKind::Unavailable, ..failure },
+        // Nothing was paid for, and no object is so large that it is to blame; and a code that is in no list is of the service
+        // (or of what only calls itself S3), not of a receipt, which must not die of it at once.
+        FailureKind::TimedOut | FailureKind::Internal | FailureKind::InvalidRequest | FailureKind::DocumentTooLarge => {
+            Failure { kind: FailureKind::Unavailable, ..failure }
+        }
         _ => failure,
     }
+}
+
+/// The same for what the host writes under keys of its own: nothing about it is the receipt's fault.
+fn classify_write<E>(error: &SdkError<E, HttpResponse>, what: &str) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let failure = classify(error, what);
+    let kind = match failure.kind {
+        FailureKind::Throttled | FailureKind::AccessDenied => failure.kind,
+        _ => FailureKind::Unavailable,
+    };
+    let code = failure.code.trim_start_matches("s3.");
+    let message = match CHECKSUM_CODES.contains(&code) {
+        true => format!("{}; {CHECKSUM_ADVICE}", failure.message),
+        false => failure.message,
+    };
+    Failure::new(kind, failure.code, message)
+}
+
+/// What services that are not AWS's say to the checksums that the SDK sends.
+const CHECKSUM_CODES: [&str; 14] = [
+    "InvalidRequest",
+    "InvalidArgument",
+    "InvalidDigest",
+    "BadDigest",
+    "BadRequest",
+    "NotImplemented",
+    "MethodNotAllowed",
+    "MissingContentLength",
+    "XAmzContentSHA256Mismatch",
+    "XAmzContentChecksumMismatch",
+    "UnsupportedHeader",
+    "Http400",
+    "Http405",
+    "Http501",
+];
+const CHECKSUM_ADVICE: &str =
+    "where this S3 is not AWS's, set AWS_REQUEST_CHECKSUM_CALCULATION=when_required (docs/s3.md)";
+
+/// Whether this is the failure of an object that is not there, and may be there later. (One in an archive is there.)
+pub fn is_absent(failure: &Failure) -> bool {
+    failure.kind == FailureKind::NotFound && failure.code.starts_with("s3.") && failure.code != "s3.InvalidObjectState"
 }
 
 /// S3's error codes (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), as the contract's kinds.

@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host::aws::{self, AwsOverrides};
-use host::breaker::{BreakerSettings, SharedBreaker};
 use host::dev::postgres::LocalPostgres;
 use host::dev::{postgres, s3};
 use host::ocr::local::{LocalTextract, Reader, Settings};
@@ -120,7 +119,7 @@ impl World {
             ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);
         let source = Arc::clone(&pump);
-        let (breaker, outage) = (Arc::clone(&program.tally.breaker), Arc::clone(&services.outage));
+        let (breaker, outage) = (Arc::clone(&program.tally.breaker), services.outage.breaker());
         let brakes = Brakes::new(move || Arc::clone(&breaker), outage, |_, _, _| {});
         let work = move |jobs| {
             let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
@@ -170,8 +169,9 @@ impl World {
             images: Images::new(aws.s3.clone(), "receipts".to_owned(), 64 << 20),
             artifacts: Artifacts::new(aws.s3, "artifacts".to_owned()),
             ocr: Textract::new(aws.textract, OcrSource::Bytes, None),
-            outage: Arc::new(SharedBreaker::new(BreakerSettings::SERVICES)),
+            outage: Arc::default(),
             api: OcrApi::Detect,
+            photo_grace: Duration::ZERO,
             recorder: None,
             observer: None,
         }

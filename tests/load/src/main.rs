@@ -182,7 +182,7 @@ async fn raw(load: &Load, servers: &Servers) -> anyhow::Result<()> {
         let image = images.fetch(Some("photo.jpg")).await?;
         let body = ocr.read(&image, OcrApi::Detect).await?;
         let metadata = ["a", "b", "c", "d"].map(|name| (name, "x".repeat(16)));
-        artifacts.store(&format!("raw/{number}.json"), body, metadata).await.map(drop)
+        artifacts.store(&format!("raw/{number}.json"), body.into(), metadata).await.map(drop)
     });
     let outcomes: Vec<_> = calls.buffer_unordered(load.concurrency).collect().await;
     let took = started.elapsed();

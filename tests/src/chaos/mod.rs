@@ -14,7 +14,7 @@ mod people;
 mod plan;
 mod proxy;
 mod stage;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

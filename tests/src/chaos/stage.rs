@@ -208,6 +208,8 @@ impl Stage {
             .env("AWS_SECRET_ACCESS_KEY", self.s3.secret_key())
             .env("AWS_ENDPOINT_URL_S3", s3)
             .env("AWS_ENDPOINT_URL_TEXTRACT", textract)
+            // Some photos never come, and the run is to end.
+            .env("WORKER_PHOTO_GRACE", "5s")
             .env("WORKER_CACHE_DIR", self.folder.join("compiled"))
             .env("NO_COLOR", "1")
     }

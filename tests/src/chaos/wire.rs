@@ -44,7 +44,7 @@ impl Service {
         }
     }
 
-    fn refusal(self, status: u16, code: &str, message: &str) -> Response<Body> {
+    pub fn refusal(self, status: u16, code: &str, message: &str) -> Response<Body> {
         let (content_type, body) = match self {
             Self::S3 => (
                 "application/xml",

@@ -84,9 +84,9 @@ impl Step {
         Some(match (method, bucket) {
             ("POST", "/") => Self::Recognize,
             ("GET", crate::SOURCE) if !key.is_empty() => Self::ReadImage,
-            ("HEAD", crate::ARTIFACTS) if key.starts_with("ocr/") => Self::FindArtifact,
-            ("GET", crate::ARTIFACTS) if key.starts_with("ocr/") => Self::OpenArtifact,
-            ("PUT", crate::ARTIFACTS) if key.starts_with("ocr/") => Self::StoreArtifact,
+            ("HEAD", crate::ARTIFACTS) if is_artifact(key) => Self::FindArtifact,
+            ("GET", crate::ARTIFACTS) if is_artifact(key) => Self::OpenArtifact,
+            ("PUT", crate::ARTIFACTS) if is_artifact(key) => Self::StoreArtifact,
             _ => return None,
         })
     }
@@ -94,4 +94,9 @@ impl Step {
     pub fn at(self, moment: Moment) -> Point {
         Point { step: self, moment }
     }
+}
+
+/// What a host stores to see whether it may is none.
+fn is_artifact(key: &str) -> bool {
+    key.starts_with("ocr/") && key != host::storage::PROBE
 }

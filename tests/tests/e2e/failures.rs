@@ -57,7 +57,7 @@ async fn each_error_of_textract_has_its_kind() {
         ("ValidationException", 400, K::InvalidRequest),
         ("SerializationException", 400, K::InvalidRequest),
         ("UnknownOperationException", 400, K::InvalidRequest),
-        ("SomethingNewException", 404, K::NotFound),
+        ("SomethingNewException", 404, K::Unavailable),
         ("SomethingNewException", 400, K::Internal),
     ];
     for api in [OcrApi::Detect, OcrApi::Expense] {
@@ -139,11 +139,12 @@ async fn each_error_of_s3_has_its_kind() {
     assert_eq!(artifacts.find("ocr/nowhere.json").await, Ok(None));
     check("no artifact", artifacts.read("ocr/nowhere.json").await.unwrap_err(), K::NotFound, "s3.NoSuchKey");
     let metadata = || ["a", "b", "c", "d"].map(|name| (name, String::new()));
+    let body = || std::sync::Arc::from(b"{}".to_vec());
     let elsewhere = Artifacts::new(world.aws.s3.clone(), "not-there".to_owned());
-    let failure = elsewhere.store("ocr/a.json", b"{}".to_vec(), metadata()).await.unwrap_err();
+    let failure = elsewhere.store("ocr/a.json", body(), metadata()).await.unwrap_err();
     check("no artifact bucket", failure, K::AccessDenied, "s3.NoSuchBucket");
     let unreachable = Artifacts::new(aws::load(&nobody).await.unwrap().s3, ARTIFACTS.to_owned());
-    let failure = unreachable.store("ocr/a.json", b"{}".to_vec(), metadata()).await.unwrap_err();
+    let failure = unreachable.store("ocr/a.json", body(), metadata()).await.unwrap_err();
     check("unreachable artifacts", failure, K::Unavailable, "s3.Unreachable");
 }
 

@@ -19,6 +19,7 @@ mod lost_replies;
 mod many_rows;
 mod migrations;
 mod oracle;
+mod photo_grace;
 mod plans;
 mod promises;
 mod prune;

@@ -25,6 +25,7 @@ fn broken_starts(world: &World, taken: &str) -> Vec<(&'static str, HostCommand)>
         ("no folder for the gate", with(&["--gate", "/nowhere"])),
         ("no trusted key", with(&["--trusted-key", "/nowhere.pub"])),
         ("no source bucket", with(&[]).env("SOURCE_BUCKET", "not-there")),
+        ("a wrong secret", with(&[]).env("AWS_SECRET_ACCESS_KEY", "wrong")),
         ("no artifact bucket", with(&[]).env("ARTIFACT_BUCKET", "not-there")),
     ]
 }

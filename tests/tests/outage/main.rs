@@ -6,9 +6,11 @@
 mod breaker;
 mod gate;
 mod memory;
+mod objects;
 mod poison;
 mod postgres;
 mod services;
+mod storing;
 
 use std::time::Duration;
 

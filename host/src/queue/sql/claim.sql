@@ -30,4 +30,5 @@ RETURNING
     q.attempts,
     q.claims,
     q.enqueued_at,
+    (CASE WHEN isfinite(q.enqueued_at) THEN extract(epoch FROM now() - q.enqueued_at) END)::float8 AS age_seconds,
     taken.due_at

@@ -1,15 +1,19 @@
 //! The contract's imports, one file an interface. A failure of the outside world is the component's to decide on; a trap
 //! is for a component that breaks the rules (a handle that it does not hold).
 
+mod blame;
 mod objects;
 mod queue;
 mod textract;
 mod types;
+mod verdict;
 
 use std::sync::Arc;
 
+use self::verdict::NOT_THERE_YET;
 use super::bindings::snapceit::receipts::types as wit;
 use super::state::{Live, RunState, Services};
+use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};
 
 impl RunState {
@@ -18,9 +22,9 @@ impl RunState {
         self.live.as_ref().map(|live| Arc::clone(&live.services)).ok_or_else(pure_call)
     }
 
-    /// A failure on its way to the component. Where the surroundings failed, what becomes of the job says nothing of the
-    /// component.
-    fn failed(&mut self, failure: Failure) -> wit::Failure {
+    /// A failure at this step on its way to the component. Where the surroundings failed, what becomes of the job says nothing
+    /// of the component.
+    async fn failed(&mut self, failure: Failure, step: Step) -> wit::Failure {
         if let Some(live) = &mut self.live
             && let Some(job) = live.current
             && failure.kind.is_of_the_surroundings()
@@ -29,9 +33,11 @@ impl RunState {
             // What the host or the queue is short of is not for the services' breaker to name.
             let is_ours = failure.kind == FailureKind::LeaseLost
                 || failure.code.starts_with("queue.")
-                || failure.code == "image.NoRoom";
+                || failure.code == "image.NoRoom"
+                || failure.code == NOT_THERE_YET;
             if !is_ours {
-                live.services.outage.failed(Some(job), &failure.to_string());
+                let blame = live.blame(job, step, &failure).await;
+                live.services.outage.failed(job, step, blame, &failure.to_string());
             }
         }
         failure.into()

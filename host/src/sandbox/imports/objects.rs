@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use wasmtime::component::Resource;
 
+use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::bindings::snapceit::receipts::objects::{Host, HostArtifact, HostImage};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
@@ -56,7 +57,13 @@ impl HostArtifact for RunState {
             Ok(services) => services.artifacts.read(&key).await.map(Arc::from),
             Err(failure) => Err(failure),
         };
-        Ok(self.text(call, read, &key).map_err(|failure| self.failed(failure)))
+        if let (Ok(_), Some(live)) = (&read, &self.live) {
+            live.booked(Step::Find);
+        }
+        match self.text(call, read, &key) {
+            Ok(text) => Ok(Ok(text)),
+            Err(failure) => Ok(Err(self.failed(failure, Step::Find).await)),
+        }
     }
 
     async fn drop(&mut self, this: Resource<ArtifactHandle>) -> wasmtime::Result<()> {

@@ -7,8 +7,9 @@ use serde::Serialize;
 use serde_json::json;
 use wasmtime::component::Resource;
 
-use crate::breaker::BreakerSettings;
-use crate::failure::{Failure, FailureKind};
+use super::verdict::NOT_THERE_YET;
+use crate::breaker::Step;
+use crate::failure::Failure;
 use crate::queue::{Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
@@ -16,16 +17,8 @@ use crate::sandbox::call::Call;
 use crate::sandbox::completion::completion;
 use crate::sandbox::run::random_seed;
 use crate::sandbox::state::{ArtifactHandle, ImageHandle, ImageInfo, JobHandle, JobInfo, Live, RunState};
-use crate::storage::{Artifacts, Image};
+use crate::storage::{Artifacts, Image, is_absent};
 use crate::trace::Effect;
-
-/// No component may put a job away for longer than this.
-const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// No component may ask for an uncharged attempt sooner than this.
-const SHORTEST_UNCHARGED: Duration = Duration::from_secs(1);
-/// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the built-in
-/// policy's delays some four hours of outage.
-const MOST_UNCHARGED_CLAIMS: u32 = 1000;
 
 impl Host for RunState {
     async fn claim(&mut self, limit: u32) -> wasmtime::Result<Result<Vec<Resource<JobHandle>>, wit::Failure>> {
@@ -91,7 +84,7 @@ impl HostJob for RunState {
         self.returned(call, &answer);
         match answer {
             Ok(info) => Ok(Ok(self.table.push(ImageHandle { info, held })?)),
-            Err(failure) => Ok(Err(self.failed(failure))),
+            Err(failure) => Ok(Err(self.failed(failure, Step::Read).await)),
         }
     }
 
@@ -115,7 +108,7 @@ impl HostJob for RunState {
         match answer {
             Ok(Some(artifact)) => Ok(Ok(Some(self.table.push(artifact)?))),
             Ok(None) => Ok(Ok(None)),
-            Err(failure) => Ok(Err(self.failed(failure))),
+            Err(failure) => Ok(Err(self.failed(failure, Step::Find).await)),
         }
     }
 
@@ -157,7 +150,7 @@ impl HostJob for RunState {
         let args = json!({ "job": job, "milliseconds": milliseconds, "failure": failure, "charge": charge });
         let call = self.call("queue.job.retry-after", Effect::Write, args);
         let delay = Duration::from_millis(milliseconds);
-        self.settle(this, call, |job, outage| retry(job, delay, failure, charge && !outage)).await
+        self.settle(this, call, |live, job| live.put_back(job, delay, failure, charge)).await
     }
 
     async fn dead_letter(
@@ -169,16 +162,7 @@ impl HostJob for RunState {
         let job = self.table.get(&this)?.info.job;
         let args = json!({ "job": job, "failure": failure });
         let call = self.call("queue.job.dead-letter", Effect::Write, args);
-        self.settle(this, call, |job, outage| {
-            let last = job.attempt >= job.max_attempts;
-            if last && outage {
-                // The attempts ran out on what is nobody's fault.
-                let delay = crate::backoff::charged(job.claims, random_seed());
-                return retry(job, delay, failure, false);
-            }
-            Outcome::DeadLetter { failure, notes: if last { "max attempts exceeded" } else { "permanent failure" } }
-        })
-        .await
+        self.settle(this, call, |live, job| live.give_up(job, failure)).await
     }
 
     async fn drop(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<()> {
@@ -246,8 +230,8 @@ impl RunState {
     }
 
     async fn fetch(&mut self, this: &Resource<JobHandle>) -> wasmtime::Result<Result<Arc<Image>, Failure>> {
-        let location = match &self.table.get(this)?.job {
-            Some(job) if !job.is_lost() => job.location.clone(),
+        let job = match &self.table.get(this)?.job {
+            Some(job) if !job.is_lost() => job.clone(),
             _ => return Ok(Err(Failure::lease_lost())),
         };
         let services = match self.services() {
@@ -255,13 +239,16 @@ impl RunState {
             Err(failure) => return Ok(Err(failure)),
         };
         let held = self.live.as_ref().map_or(0, Live::held_bytes);
-        let image = services.images.fetch_beside(location.as_deref(), held).await.map(Arc::new);
+        let image = services.images.fetch_beside(job.location.as_deref(), held).await.map(Arc::new);
         if let (Ok(image), Some(live)) = (&image, &mut self.live) {
             live.images.retain(|image| image.strong_count() > 0);
             live.images.push(Arc::downgrade(image));
-            live.served = true;
+            live.serve(Step::Read);
         }
-        Ok(image)
+        Ok(image.map_err(|failure| match &mut self.live {
+            Some(live) if is_absent(&failure) => live.absent(&job, failure),
+            _ => failure,
+        }))
     }
 
     async fn find_artifact(&mut self, job: &JobInfo, image_digest: &str) -> Result<Option<String>, Failure> {
@@ -270,14 +257,18 @@ impl RunState {
         }
         let services = self.services()?;
         let key = Artifacts::key(&job.receipt_id, image_digest, services.api.as_str());
-        Ok(services.artifacts.find(&key).await?.map(|artifact| artifact.key))
+        let found = services.artifacts.find(&key).await?;
+        if let Some(live) = &self.live {
+            live.booked(Step::Find);
+        }
+        Ok(found.map(|artifact| artifact.key))
     }
 
     async fn settle(
         &mut self,
         this: Resource<JobHandle>,
         call: Option<Call>,
-        outcome: impl FnOnce(&Job, bool) -> Outcome,
+        outcome: impl FnOnce(&Live, &Job) -> Outcome,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let JobHandle { job, .. } = self.table.delete(this)?;
         let answer: Result<(), Failure> = match (self.answered(call.as_ref())?, job) {
@@ -287,8 +278,8 @@ impl RunState {
                 let component = self.component.to_string();
                 match self.live_mut() {
                     Ok(live) => {
-                        let outage = live.is_outage(&job);
-                        live.settle(&job, outcome(&job, outage), component).await
+                        let outcome = outcome(live, &job);
+                        live.settle(&job, outcome, component).await
                     }
                     Err(failure) => Err(failure),
                 }
@@ -308,15 +299,22 @@ impl Live {
         jobs
     }
 
+    /// A service did for the job in hand what it was asked for.
+    pub(super) fn booked(&self, step: Step) {
+        if let Some(job) = self.current {
+            self.services.outage.succeeded(job, step);
+        }
+    }
+
+    /// The same where that is proof enough that the services are there.
+    pub(super) fn serve(&mut self, step: Step) {
+        self.served = true;
+        self.booked(step);
+    }
+
     /// Memory for images that this run holds, in bytes.
     fn held_bytes(&self) -> u64 {
         self.images.iter().filter_map(Weak::upgrade).map(|image| image.weight()).sum()
-    }
-
-    /// Whether the surroundings failed on this job as on the others of late: then it costs no attempt, whatever the
-    /// component decides. It sees one job; the host sees them all.
-    fn is_outage(&self, job: &Job) -> bool {
-        self.let_down.contains(&job.lease.job) && self.services.outage.failures() >= BreakerSettings::SERVICES.failures
     }
 
     async fn settle(&mut self, job: &Job, outcome: Outcome, component: String) -> Result<(), Failure> {
@@ -326,29 +324,19 @@ impl Live {
         log(job, &outcome);
         let settled = self.services.pump.settle(job, outcome.clone(), Some(component)).await;
         if settled.is_ok() {
+            if matches!(outcome, Outcome::DeadLetter { .. }) {
+                self.services.artifacts.forget(&job.receipt_id);
+                self.services.outage.forget(job.lease.job);
+            }
             let let_down = self.let_down.contains(&job.lease.job);
             self.tally.decided(job, &outcome, let_down);
             // One that was read from a stored artifact says nothing of the services that it did without.
             if matches!(outcome, Outcome::Complete(_)) && self.ocr_calls.contains_key(&Some(job.lease.job)) {
-                self.services.outage.succeeded(Some(job.lease.job));
+                self.services.outage.completed(job.lease.job);
             }
         }
         settled
     }
-}
-
-/// A retry as the host grants it.
-fn retry(job: &Job, delay: Duration, failure: Failure, charge: bool) -> Outcome {
-    // What is never the receipt's fault is never charged; but an image that nobody can read must not go round for ever.
-    let charge = charge || (job.claims >= MOST_UNCHARGED_CLAIMS && failure.kind != FailureKind::Throttled);
-    if charge && job.attempt >= job.max_attempts {
-        // The limit is the host's to keep, whatever the component decides.
-        return Outcome::DeadLetter { failure, notes: "max attempts exceeded" };
-    }
-    let delay = delay.min(LONGEST_DELAY);
-    // What costs no attempt has no other end than its delay: never a busy loop.
-    let delay = if charge { delay } else { delay.max(SHORTEST_UNCHARGED) };
-    Outcome::Retry { delay, charge, failure: Some(failure) }
 }
 
 fn log(job: &Job, outcome: &Outcome) {
@@ -358,6 +346,11 @@ fn log(job: &Job, outcome: &Outcome) {
             let (vendor, total) = (read.vendor.as_deref(), read.total.as_deref());
             tracing::info!(receipt, attempt, vendor, total, confidence = read.confidence, "read");
         }
+        // Said once: it is looked for often, and there is nothing to be done about it.
+        Outcome::Retry { delay, failure: Some(failure), .. } if failure.code == NOT_THERE_YET => match job.claims {
+            0..=2 => tracing::info!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
+            _ => tracing::debug!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
+        },
         Outcome::Retry { delay, charge, failure: Some(failure) } => {
             tracing::warn!(receipt, attempt, ?delay, charge, kind = %failure.kind, code = failure.code, "{}", failure.message);
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::json;
 use wasmtime::component::Resource;
 
+use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::OcrApi;
 use crate::sandbox::bindings::snapceit::receipts::textract::{Api, Host, HostResponse};
@@ -58,7 +59,11 @@ impl RunState {
         self.returned(call, &answer);
         match answer {
             Ok(number) => Ok(Ok(self.table.push(ResponseHandle { number, held })?)),
-            Err(failure) => Ok(Err(self.failed(failure))),
+            Err(failure) => {
+                // Before it is paid for, the artifact bucket is asked whether it takes the answer.
+                let step = if failure.code.starts_with("s3.") { Step::Store } else { Step::Recognize };
+                Ok(Err(self.failed(failure, step).await))
+            }
         }
     }
 }
@@ -67,8 +72,13 @@ impl Live {
     async fn recognize(&mut self, image: Option<Arc<Image>>, api: OcrApi) -> Result<HeldResponse, Failure> {
         let image =
             image.ok_or_else(|| Failure::new(FailureKind::Internal, "host.NoImage", "the image is not held"))?;
-        // Nobody pays for a job that is someone else's by now.
         if let Some(job) = self.current.and_then(|current| self.open.get(&current)) {
+            // What was paid for and could not be stored is not paid for again.
+            let key = Artifacts::key(&job.receipt_id, &image.digest, api.as_str());
+            if let Some(body) = self.services.artifacts.unstored(&key) {
+                return Ok(HeldResponse { body, image, api });
+            }
+            // Nobody pays for a job that is someone else's by now.
             self.services.pump.confirm(job).await?;
         }
         let calls = self.ocr_calls.entry(self.current).or_default();
@@ -76,9 +86,10 @@ impl Live {
             let message = format!("the component has asked for OCR {MOST_CALLS} times for one job");
             return Err(Failure::new(FailureKind::LimitExceeded, "host.OcrCalls", message));
         }
+        self.services.artifacts.check_before_paying().await?;
         *calls += 1;
         let body = self.services.ocr.read(&image, api).await?;
-        self.served = true;
+        self.serve(Step::Recognize);
         Ok(HeldResponse { body: Arc::from(body), image, api })
     }
 }
@@ -92,7 +103,10 @@ impl HostResponse for RunState {
             return self.recorded_text(call, answer);
         }
         let body = body.ok_or_else(not_held);
-        Ok(self.text(call, body, "the OCR response").map_err(|failure| self.failed(failure)))
+        match self.text(call, body, "the OCR response") {
+            Ok(text) => Ok(Ok(text)),
+            Err(failure) => Ok(Err(self.failed(failure, Step::Recognize).await)),
+        }
     }
 
     async fn store(
@@ -115,7 +129,7 @@ impl HostResponse for RunState {
         self.returned(call, &answer);
         match answer {
             Ok(artifact) => Ok(Ok(self.table.push(artifact)?)),
-            Err(failure) => Ok(Err(self.failed(failure))),
+            Err(failure) => Ok(Err(self.failed(failure, Step::Store).await)),
         }
     }
 
@@ -136,7 +150,10 @@ impl RunState {
             ("component", self.component.to_string()),
             ("ocr-api", api.as_str().to_owned()),
         ];
-        let stored = self.services()?.artifacts.store(&key, body.to_vec(), metadata).await?;
+        let stored = self.services()?.artifacts.store(&key, body, metadata).await?;
+        if let Some(live) = &self.live {
+            live.booked(Step::Store);
+        }
         Ok(stored.key)
     }
 }

@@ -1,0 +1,298 @@
+//! Whose a failure of storage or OCR is: the service's, for which nobody pays, or one object's (forbidden, under a key that may
+//! not be used, broken), which is charged and must not hold up the others. One job cannot tell; the host sees them all: what a
+//! service does for others at the same step, it would do for this one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{BreakerSettings, BreakerState, SharedBreaker};
+
+/// What a job asks of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// Its photo.
+    Read,
+    /// The artifact of an earlier attempt.
+    Find,
+    /// OCR.
+    Recognize,
+    /// To keep an artifact.
+    Store,
+}
+
+/// Whose one failure is, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// The service's beyond doubt: nobody answers, it is overloaded, it knows no such credentials.
+    Service,
+    /// The service's or the object's: a refusal says only that.
+    Doubtful,
+    /// The object's beyond doubt: a moment later the service did the same for another one.
+    Object,
+}
+
+/// Whose the failures of a job are, by all that is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Not known: the component's word stands.
+    Unknown,
+    /// The service's: it fails for all. So often it was in doubt.
+    Services { tries: u32 },
+    /// The job's own: it is charged whatever the component says.
+    Jobs,
+}
+
+/// Failures in a row, at one step, from which on they are the service's as long as it does nothing for anybody.
+const OUTAGE: usize = BreakerSettings::SERVICES.failures;
+/// Different receipts on which a service must fail in doubt, in a row, before it is left alone: more than the few objects of
+/// one kind that may be in a queue.
+const DOUBTFUL: usize = 8;
+/// So often others were served between two failures of a job: it is charged.
+const STRIKES: u32 = 5;
+/// So often a job failed in doubt: it is charged though nothing else tells. With the host's backoff more than an hour.
+const MOST_TRIES: u32 = 20;
+/// Jobs that are remembered.
+const MOST_RECORDS: usize = 10_000;
+
+/// The breaker of storage and OCR, with what it judges by.
+#[derive(Debug)]
+pub struct ServiceBreaker {
+    evidence: Mutex<Evidence>,
+    breaker: Arc<SharedBreaker>,
+}
+
+#[derive(Debug, Default)]
+struct Evidence {
+    places: BTreeMap<Step, Place>,
+    records: BTreeMap<i64, Record>,
+    /// Steps whose failures the breaker has heard of since it was told of a success.
+    told: BTreeSet<Step>,
+}
+
+/// What is known of a step.
+#[derive(Debug, Default)]
+struct Place {
+    /// Successes so far.
+    served: u64,
+    /// Failures since the last one that may be the service's.
+    failures: usize,
+    /// The jobs of those that are in doubt.
+    doubtful: BTreeSet<i64>,
+}
+
+/// What is known of a job that failed.
+#[derive(Debug)]
+struct Record {
+    step: Step,
+    /// The step's successes when it failed last.
+    served: u64,
+    strikes: u32,
+    /// Failures in doubt.
+    tries: u32,
+}
+
+impl Default for ServiceBreaker {
+    fn default() -> Self {
+        Self::new(BreakerSettings::SERVICES)
+    }
+}
+
+impl ServiceBreaker {
+    /// Closed.
+    pub fn new(settings: BreakerSettings) -> Self {
+        Self { evidence: Mutex::default(), breaker: Arc::new(SharedBreaker::new(settings)) }
+    }
+
+    /// What the schedule watches.
+    pub fn breaker(&self) -> Arc<SharedBreaker> {
+        Arc::clone(&self.breaker)
+    }
+
+    /// A service failed on this job.
+    pub fn failed(&self, job: i64, step: Step, blame: Blame, why: &str) {
+        let tell = {
+            let mut evidence = self.lock();
+            let evidence = &mut *evidence;
+            if self.breaker.state() == BreakerState::Closed && self.breaker.failures() == 0 {
+                evidence.told.clear();
+            }
+            let tell = evidence.failed(job, step, blame);
+            if tell {
+                evidence.told.insert(step);
+            }
+            tell
+        };
+        if tell {
+            self.breaker.failed(Some(job), why);
+        }
+    }
+
+    /// A service did for this job what it asked for.
+    pub fn succeeded(&self, job: i64, step: Step) {
+        let mut evidence = self.lock();
+        let place = evidence.places.entry(step).or_default();
+        place.served = place.served.saturating_add(1);
+        place.failures = 0;
+        place.doubtful.clear();
+        if evidence.records.get(&job).is_some_and(|record| record.step == step) {
+            evidence.records.remove(&job);
+        }
+        evidence.told.remove(&step);
+        let all = evidence.told.is_empty();
+        drop(evidence);
+        if all {
+            self.breaker.succeeded(Some(job));
+        }
+    }
+
+    /// A job went all the way.
+    pub fn completed(&self, job: i64) {
+        let mut evidence = self.lock();
+        for place in evidence.places.values_mut() {
+            place.failures = 0;
+            place.doubtful.clear();
+        }
+        evidence.records.remove(&job);
+        evidence.told.clear();
+        drop(evidence);
+        self.breaker.succeeded(Some(job));
+    }
+
+    /// A job is over.
+    pub fn forget(&self, job: i64) {
+        self.lock().records.remove(&job);
+    }
+
+    /// Whose the failures of this job are.
+    pub fn whose(&self, job: i64) -> Whose {
+        let evidence = self.lock();
+        let Some(record) = evidence.records.get(&job) else { return Whose::Unknown };
+        let failures = evidence.places.get(&record.step).map_or(0, |place| place.failures);
+        match record {
+            Record { strikes: STRIKES.., .. } | Record { tries: MOST_TRIES.., .. } => Whose::Jobs,
+            Record { strikes: 1.., .. } => Whose::Unknown,
+            Record { tries, .. } if failures >= OUTAGE => Whose::Services { tries: *tries },
+            _ => Whose::Unknown,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Evidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Evidence {
+    /// Books a failure. Returns whether the breaker is to hear of it.
+    fn failed(&mut self, job: i64, step: Step, blame: Blame) -> bool {
+        let place = self.places.entry(step).or_default();
+        let new = || Record { step, served: place.served, strikes: 0, tries: 0 };
+        let record = self.records.entry(job).or_insert_with(new);
+        if record.step != step {
+            // It got further than last time, or not so far: that was another matter.
+            *record = new();
+        }
+        let tell = if blame == Blame::Service {
+            place.failures = place.failures.saturating_add(1);
+            true
+        } else {
+            record.tries = record.tries.saturating_add(1);
+            if blame == Blame::Object || place.served > record.served {
+                record.strikes = record.strikes.saturating_add(1);
+            }
+            record.served = place.served;
+            match record.strikes {
+                0 => {
+                    place.failures = place.failures.saturating_add(1);
+                    // One that failed before says nothing new: the next one is tried at once.
+                    place.doubtful.insert(job) && place.doubtful.len() > DOUBTFUL - OUTAGE
+                }
+                _ => {
+                    place.doubtful.remove(&job);
+                    false
+                }
+            }
+        };
+        if self.records.len() > MOST_RECORDS {
+            let oldest = self.records.keys().copied().find(|number| *number != job);
+            oldest.map(|number| self.records.remove(&number));
+        }
+        tell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(services: &ServiceBreaker) -> &'static str {
+        services.breaker().report().state
+    }
+
+    #[test]
+    fn a_few_forbidden_objects_open_nothing_and_are_charged_in_the_end() {
+        let services = ServiceBreaker::default();
+        for round in 0..MOST_TRIES {
+            for job in 1..=6 {
+                assert_ne!(services.whose(job), Whose::Jobs, "{round}");
+                services.failed(job, Step::Read, Blame::Doubtful, "403");
+            }
+            assert_eq!(state(&services), "closed");
+            let spared = Whose::Services { tries: round + 1 };
+            assert_eq!(services.whose(1), if round + 1 < MOST_TRIES { spared } else { Whose::Jobs });
+        }
+    }
+
+    #[test]
+    fn what_is_refused_while_others_are_served_is_its_own() {
+        let services = ServiceBreaker::default();
+        for round in 0..=STRIKES {
+            assert_eq!(services.whose(1), Whose::Unknown, "{round}");
+            services.failed(1, Step::Read, Blame::Doubtful, "403");
+            services.succeeded(2, Step::Read);
+        }
+        assert_eq!(services.whose(1), Whose::Jobs);
+        // Then it counts no more, however many of them there are.
+        for job in 10..100 {
+            services.failed(job, Step::Read, Blame::Doubtful, "403");
+            services.succeeded(2, Step::Read);
+        }
+        for job in 10..100 {
+            services.failed(job, Step::Read, Blame::Doubtful, "403");
+        }
+        assert_eq!(state(&services), "closed");
+        services.succeeded(1, Step::Read);
+        assert_eq!(services.whose(1), Whose::Unknown);
+    }
+
+    #[test]
+    fn a_service_that_does_nothing_for_anybody_is_left_alone_at_nobodys_cost() {
+        for (blame, needed) in [(Blame::Service, OUTAGE), (Blame::Doubtful, DOUBTFUL)] {
+            let services = ServiceBreaker::default();
+            services.succeeded(100, Step::Read);
+            for job in (1..).take(needed) {
+                assert_eq!(state(&services), "closed", "{blame:?} {job}");
+                services.failed(job, Step::Read, blame, "403");
+            }
+            assert_eq!(state(&services), "open", "{blame:?}");
+            assert!(matches!(services.whose(1), Whose::Services { .. }));
+            // What another step does says nothing.
+            services.succeeded(200, Step::Store);
+            assert_eq!(state(&services), "open", "{blame:?}");
+            services.succeeded(201, Step::Read);
+            assert_eq!(state(&services), "closed", "{blame:?}");
+        }
+    }
+
+    #[test]
+    fn what_works_before_it_does_not_hide_a_step_that_fails_for_all() {
+        let services = ServiceBreaker::default();
+        for job in 1..=3 {
+            services.succeeded(job, Step::Read);
+            services.succeeded(job, Step::Recognize);
+            services.failed(job, Step::Store, Blame::Service, "405");
+        }
+        assert_eq!(state(&services), "open");
+        services.completed(4);
+        assert_eq!(state(&services), "closed");
+    }
+}
