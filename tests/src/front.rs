@@ -34,6 +34,7 @@ pub struct Front {
 struct Inner {
     upstream: SocketAddr,
     rule: Mutex<Option<Rule>>,
+    header: Mutex<Option<&'static str>>,
     asked: Mutex<Vec<(Method, String)>>,
 }
 
@@ -43,7 +44,8 @@ impl Front {
         let upstream = endpoint.trim_start_matches("http://").parse().unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let inner = Arc::new(Inner { upstream, rule: Mutex::default(), asked: Mutex::default() });
+        let inner =
+            Arc::new(Inner { upstream, rule: Mutex::default(), header: Mutex::default(), asked: Mutex::default() });
         let shared = Arc::clone(&inner);
         tokio::spawn(async move {
             loop {
@@ -68,6 +70,11 @@ impl Front {
         *self.inner.rule.lock().unwrap() = Some(Box::new(rule));
     }
 
+    /// Requests with such a header are refused, as by services that do not know it.
+    pub fn refuse_header(&self, prefix: &'static str) {
+        *self.inner.header.lock().unwrap() = Some(prefix);
+    }
+
     /// Nothing is refused any more.
     pub fn allow(&self) {
         *self.inner.rule.lock().unwrap() = None;
@@ -86,6 +93,10 @@ impl Inner {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let path = head.uri.path().to_owned();
         self.asked.lock().unwrap().push((head.method.clone(), path.clone()));
+        let unknown = *self.header.lock().unwrap();
+        if unknown.is_some_and(|prefix| head.headers.keys().any(|name| name.as_str().starts_with(prefix))) {
+            return Ok(Service::S3.refusal(400, "InvalidArgument", "Unsupported header received for this API call."));
+        }
         let refusal = self.rule.lock().unwrap().as_ref().and_then(|rule| rule(&head.method, &path, body.len()));
         if let Some(Refusal::Error(status, code)) = refusal {
             // An answer to a HEAD has no body: it says nothing but its status.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use super::answers;
 use super::output::{self, plain};
 use super::target::TargetArgs;
 use crate::queue::Connection;
@@ -18,6 +19,7 @@ Examples:
   host dlq show 6f1c…
   host dlq retry 6f1c… 07aa…
   host dlq retry --all
+  host dlq retry 6f1c… --ocr-again    its stored answer cannot be read: pay for another one
   host dlq discard 6f1c… --yes")]
 pub(crate) enum Dlq {
     /// Lists them, newest first.
@@ -25,6 +27,9 @@ pub(crate) enum Dlq {
     /// Shows everything that is known about one.
     Show(Show),
     /// Puts them back into the queue with fresh attempts; that they were dead is remembered.
+    ///
+    /// Nothing is paid for twice: where there is an answer of Textract's, it is read again. --ocr-again is for answers that
+    /// cannot be read.
     Retry(Retry),
     /// Removes them for good; their receipts stay ocr_failed.
     Discard(Discard),
@@ -57,6 +62,10 @@ pub(crate) struct Show {
 pub(crate) struct Retry {
     #[command(flatten)]
     which: WhichArgs,
+    /// Move the stored answers of OCR aside (they are kept under another key) and pay for new ones; with --all only of those
+    /// that died of an answer that could not be read.
+    #[arg(long)]
+    ocr_again: bool,
     #[command(flatten)]
     target: TargetArgs,
 }
@@ -111,7 +120,12 @@ impl Dlq {
             Self::List(verb) => verb.execute().await,
             Self::Show(verb) => verb.execute().await,
             Self::Retry(verb) => {
-                let mut client = verb.target.resolve()?.database.connect_checked().await?;
+                let target = verb.target.resolve()?;
+                let mut client = target.database.connect_checked().await?;
+                if verb.ocr_again {
+                    let letters = dead_letters::list(&client, &verb.which.which(), i64::MAX).await?;
+                    answers::move_aside(&target, &letters, verb.which.all).await?;
+                }
                 let done = dead_letters::retry(&mut client, &verb.which.which()).await?;
                 verb.which.report(&client, "back in the queue", &done).await
             }

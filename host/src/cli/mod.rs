@@ -1,5 +1,6 @@
 //! The command line: an enum of verbs, each a file of its own. Data goes to stdout, everything else to stderr.
 
+mod answers;
 mod args;
 mod completions;
 mod components;

@@ -88,6 +88,8 @@ pub(super) struct Live {
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
     /// Jobs on which the surroundings failed (the database, S3, OCR), whatever the component makes of it.
     pub(super) let_down: BTreeSet<i64>,
+    /// The artifacts that jobs are read from, by key.
+    pub(super) artifacts: BTreeMap<i64, String>,
     /// Jobs whose photo is not there, and may yet come.
     pub(super) early: BTreeSet<i64>,
     /// Storage or OCR did what it was asked for.
@@ -110,6 +112,7 @@ impl Live {
             claimed: 0,
             ocr_calls: BTreeMap::new(),
             let_down: BTreeSet::new(),
+            artifacts: BTreeMap::new(),
             early: BTreeSet::new(),
             served: false,
             last_response: None,

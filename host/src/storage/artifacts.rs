@@ -1,5 +1,6 @@
 //! OCR artifacts: the bytes that the OCR service sent, unchanged, under a key made from receipt and image version.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_sdk_s3::Client;
@@ -14,6 +15,13 @@ const LARGEST_ARTIFACT: usize = 64 * 1024 * 1024;
 
 /// Where the host tries whether it may write; no receipt has this folder.
 pub const PROBE: &str = "ocr/.doctor";
+
+/// The metadata of a mark that an artifact was moved aside.
+const MOVED_TO: &str = "moved-to";
+
+fn is_moved(metadata: Option<&HashMap<String, String>>) -> bool {
+    metadata.is_some_and(|metadata| metadata.contains_key(MOVED_TO))
+}
 
 /// The artifact bucket.
 #[derive(Debug, Clone)]
@@ -121,6 +129,8 @@ impl Artifacts {
     /// Whether the artifact is there.
     pub async fn find(&self, key: &str) -> Result<Option<StoredArtifact>, Failure> {
         match self.client.head_object().bucket(&self.bucket).key(key).send().await {
+            // What was moved aside is as if it had never been stored.
+            Ok(object) if is_moved(object.metadata()) => Ok(None),
             Ok(_) => Ok(Some(StoredArtifact { key: key.to_owned() })),
             Err(error) => match classify(&error, &self.what(key)) {
                 failure if failure.kind == FailureKind::NotFound => Ok(None),
@@ -140,6 +150,9 @@ impl Artifacts {
             .send()
             .await
             .map_err(|error| classify(&error, &what))?;
+        if is_moved(object.metadata()) {
+            return Err(Failure::new(FailureKind::NotFound, "artifact.MovedAside", format!("{what} was moved aside")));
+        }
         let announced = object.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = Vec::new();
         let mut parts = object.body;
@@ -154,6 +167,22 @@ impl Artifacts {
             }
         }
         Err(Failure::new(FailureKind::BadResponse, "artifact.TooLarge", format!("{what} is too large")))
+    }
+
+    /// Moves an artifact aside, so that OCR is asked again: its bytes are kept under another key, and a mark takes its place
+    /// until there is another answer. (To remove it would take a right that a worker has no other use for.) Returns the new
+    /// key; none where there is no such artifact.
+    pub async fn move_aside(&self, key: &str) -> Result<Option<String>, Failure> {
+        if self.find(key).await?.is_none() {
+            return Ok(None);
+        }
+        let bytes = self.read(key).await?;
+        let name = key.strip_suffix(".json").unwrap_or(key);
+        let aside = format!("{name}.aside-{}.json", digest_of(&bytes).get(..16).unwrap_or_default());
+        self.put(&aside, &bytes, &[("moved-from", key.to_owned())]).await?;
+        let mark = serde_json::json!({ "MovedTo": aside }).to_string();
+        self.put(key, mark.as_bytes(), &[(MOVED_TO, aside.clone())]).await?;
+        Ok(Some(aside))
     }
 
     fn what(&self, key: &str) -> String {

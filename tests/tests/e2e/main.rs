@@ -37,5 +37,6 @@ mod stranded;
 mod swap;
 mod traces;
 mod trigger;
+mod unreadable;
 mod verbs;
 mod zombie;

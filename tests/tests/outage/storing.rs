@@ -53,6 +53,21 @@ async fn a_bucket_that_takes_nothing_is_found_out_before_anything_is_paid_for() 
     assert_eq!(host(&world, &s3, &["--once"]).run().await.json()["processed"], 3);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setting_that_other_services_than_aws_need_is_heeded() {
+    let world = World::new().await;
+    world.receipts(2).await;
+    let s3 = Front::before(&world.s3.endpoint()).await;
+    for header in ["x-amz-checksum-", "x-amz-sdk-checksum-"] {
+        s3.refuse_header(header);
+        let error = host(&world, &s3, &["--once"]).run().await.error();
+        assert!(error.contains("AWS_REQUEST_CHECKSUM_CALCULATION=when_required"), "{error}");
+    }
+    s3.refuse_header("x-amz-checksum-");
+    let told = host(&world, &s3, &["--once"]).env("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required");
+    assert_eq!(told.run().await.json()["processed"], 2);
+}
+
 /// It took something when the host began, and takes nothing afterwards.
 async fn refused_while_it_works(status: u16, code: &'static str) {
     let world = World::new().await;

@@ -106,7 +106,10 @@ impl HostJob for RunState {
         };
         self.returned(call, &answer);
         match answer {
-            Ok(Some(artifact)) => Ok(Ok(Some(self.table.push(artifact)?))),
+            Ok(Some(artifact)) => {
+                self.reads_from(&artifact.key);
+                Ok(Ok(Some(self.table.push(artifact)?)))
+            }
             Ok(None) => Ok(Ok(None)),
             Err(failure) => Ok(Err(self.failed(failure, Step::Find).await)),
         }
@@ -249,6 +252,15 @@ impl RunState {
             Some(live) if is_absent(&failure) => live.absent(&job, failure),
             _ => failure,
         }))
+    }
+
+    /// The job in hand is read from this artifact.
+    pub(super) fn reads_from(&mut self, key: &str) {
+        if let Some(live) = &mut self.live
+            && let Some(job) = live.current
+        {
+            live.artifacts.insert(job, key.to_owned());
+        }
     }
 
     async fn find_artifact(&mut self, job: &JobInfo, image_digest: &str) -> Result<Option<String>, Failure> {

@@ -128,7 +128,10 @@ impl HostResponse for RunState {
         };
         self.returned(call, &answer);
         match answer {
-            Ok(artifact) => Ok(Ok(self.table.push(artifact)?)),
+            Ok(artifact) => {
+                self.reads_from(&artifact.key);
+                Ok(Ok(self.table.push(artifact)?))
+            }
             Err(failure) => Ok(Err(self.failed(failure, Step::Store).await)),
         }
     }

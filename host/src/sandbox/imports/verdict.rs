@@ -78,8 +78,25 @@ impl Live {
         }
     }
 
+    /// An answer that cannot be read stays so, for it is kept: so whoever is told of it is told where it is, and what to do.
+    fn naming_the_artifact(&self, job: &Job, failure: Failure) -> Failure {
+        match self.artifacts.get(&job.lease.job) {
+            Some(key) if failure.kind == FailureKind::BadResponse => {
+                let message = format!(
+                    "{} (s3://{}/{key}; `host dlq retry {} --ocr-again` moves it aside and pays for another answer)",
+                    failure.message,
+                    self.services.artifacts.bucket(),
+                    job.receipt_id
+                );
+                Failure::new(failure.kind, failure.code, message)
+            }
+            _ => failure,
+        }
+    }
+
     /// A dead letter that the component asks for, as the host grants it.
     pub(super) fn give_up(&self, job: &Job, failure: Failure) -> Outcome {
+        let failure = self.naming_the_artifact(job, failure);
         let last = job.attempt >= job.max_attempts;
         match self.verdict(job) {
             // The attempts ran out on what is nobody's fault.
