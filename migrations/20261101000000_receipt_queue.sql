@@ -1,7 +1,7 @@
 -- The receipt queue: receipts (created, or completed with what is missing), the queue, its dead letters, the trigger that
 -- fills it, and the views that people watch. Idempotent: running it twice changes nothing.
 --
--- The queue's key columns take the type that receipts.id has in this database (uuid, bigint, text…), which is why the
+-- The queue's key columns take the type that receipts.id has in this database (uuid, bigint, text), which is why the
 -- tables and one function are made with EXECUTE.
 
 -- Rather give up than queue all traffic behind a lock that somebody holds for long; run it again then.

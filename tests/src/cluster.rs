@@ -89,6 +89,11 @@ impl TestDatabase {
         Self::from_template(TEMPLATE).await
     }
 
+    /// Empty, in this encoding.
+    pub async fn encoded(encoding: &str) -> Self {
+        Self::from_template(&format!("template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")).await
+    }
+
     async fn from_template(template: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let cluster = cluster().await;

@@ -14,6 +14,7 @@ use super::target::{Target, TargetArgs};
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
+use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default};
 use crate::queue::status::{missing_rights, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
 use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
@@ -159,6 +160,10 @@ async fn database(
             report("reconcile", Ok(notice))?;
         }
     }
+    if migrated {
+        report("status default", default_of_status(&client).await)?;
+    }
+    report("connections", connections(&client).await)?;
     report("clock", clock(&client).await)
 }
 
@@ -183,6 +188,26 @@ async fn tls(client: &impl Connection, settings: &TlsSettings, pooled: bool) -> 
         true => format!("encrypted; {checked}"),
         false => "not encrypted: the server offers no TLS (sslmode=prefer)".to_owned(),
     })
+}
+
+/// No failure: the app may name the status.
+async fn default_of_status(client: &impl Connection) -> Outcome {
+    Ok(match status_default(client).await.map_err(|error| error.to_string())? {
+        None => "a receipt that is inserted without a status is queued".to_owned(),
+        Some(default) => format!(
+            "a receipt is queued only where the app writes the status 'pending': the column's default is {default}"
+        ),
+    })
+}
+
+async fn connections(client: &impl Connection) -> Outcome {
+    let limits = room(client).await.map_err(|error| error.to_string())?;
+    if let Some(Room { whose, limit, .. }) = limits.iter().find(|room| room.limit < HOST_CONNECTIONS) {
+        return Err(format!("a host needs up to {HOST_CONNECTIONS}, and {whose} may have {limit}: raise that limit"));
+    }
+    let least =
+        limits.first().map(|Room { whose, limit, used }| format!("; {whose} may have {limit}, {used} are in use"));
+    Ok(format!("a host needs up to {HOST_CONNECTIONS}{}", least.unwrap_or_default()))
 }
 
 /// Leases are judged by the database's clock, signatures by AWS's: ours should agree.

@@ -6,7 +6,8 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::args::{DatabaseArgs, DirectArgs};
-use crate::queue::migrate::{NewTable, check_place, mend, migrate};
+use crate::queue::migrate::{mend, migrate};
+use crate::queue::place::{NewTable, check_place, status_default};
 
 /// Creates or completes the tables, trigger and views of the queue.
 ///
@@ -47,6 +48,13 @@ impl Migrate {
         }
         if applied.is_empty() && mended.is_empty() {
             tracing::info!(database = database.at(), "nothing to do: the schema is up to date");
+        }
+        if let Some(default) = status_default(&client).await? {
+            tracing::warn!(
+                default,
+                "a receipt that is inserted without a status is not queued; let the app write 'pending', or: ALTER TABLE \
+                 receipts ALTER COLUMN status SET DEFAULT 'pending'"
+            );
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -2,6 +2,7 @@
 //! puts the schema in; the driver's own client, whose statements go as they are written, stays inside.
 #![allow(clippy::disallowed_types)]
 
+use std::borrow::Cow;
 use std::future::Future;
 
 use tokio_postgres::types::{ToSql, Type};
@@ -11,6 +12,40 @@ use super::schema::{AS_WRITTEN, Schema};
 
 /// A parameter with its type: nobody asks the server for it.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// What characters the database can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encoding {
+    /// All (UTF8), or whatever it is sent (SQL_ASCII).
+    Any,
+    /// The first 256 of Unicode.
+    Latin1,
+    /// Those of ASCII at least.
+    Other,
+}
+
+impl Encoding {
+    fn named(name: Option<&str>) -> Self {
+        match name {
+            None | Some("UTF8" | "SQL_ASCII") => Self::Any,
+            Some("LATIN1") => Self::Latin1,
+            Some(_) => Self::Other,
+        }
+    }
+
+    /// The text with a `?` for each character that may not be held: for what we write ourselves. A reading is not touched.
+    pub fn fit(self, text: &str) -> Cow<'_, str> {
+        let holds = |c: char| match self {
+            Self::Any => true,
+            Self::Latin1 => u32::from(c) < 256,
+            Self::Other => c.is_ascii(),
+        };
+        match text.chars().all(holds) {
+            true => Cow::Borrowed(text),
+            false => Cow::Owned(text.chars().map(|c| if holds(c) { c } else { '?' }).collect()),
+        }
+    }
+}
 
 /// What can be asked, of whichever schema. Statements have no names (docs/decisions/0014).
 pub trait Connection: Sync + Send {
@@ -22,6 +57,11 @@ pub trait Connection: Sync + Send {
     /// The schema that `public` stands for.
     fn schema(&self) -> &Schema {
         self.parts().1
+    }
+
+    /// What the database can hold.
+    fn encoding(&self) -> Encoding {
+        Encoding::Any
     }
 
     fn query_typed(
@@ -79,11 +119,13 @@ pub trait Connection: Sync + Send {
 pub struct Client {
     inner: tokio_postgres::Client,
     schema: Schema,
+    encoding: Encoding,
 }
 
 impl Client {
-    pub(super) fn new(inner: tokio_postgres::Client, schema: Schema) -> Self {
-        Self { inner, schema }
+    /// `encoding` is the server's name for it.
+    pub(super) fn new(inner: tokio_postgres::Client, schema: Schema, encoding: Option<&str>) -> Self {
+        Self { inner, schema, encoding: Encoding::named(encoding) }
     }
 
     /// Whether the server has ended it.
@@ -104,6 +146,10 @@ impl Connection for Client {
 
     fn parts_mut(&mut self) -> (&mut tokio_postgres::Client, Schema) {
         (&mut self.inner, self.schema.clone())
+    }
+
+    fn encoding(&self) -> Encoding {
+        self.encoding
     }
 }
 
@@ -151,5 +197,19 @@ impl Transaction<'_> {
 
     pub async fn rollback(self) -> Result<(), Error> {
         self.inner.rollback().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_cannot_be_held_is_replaced() {
+        let fit = |encoding: Option<&str>| Encoding::named(encoding).fit("Caf\u{e9} \u{2026} \u{416}").into_owned();
+        assert_eq!(fit(None), "Caf\u{e9} \u{2026} \u{416}");
+        assert_eq!(fit(Some("SQL_ASCII")), fit(Some("UTF8")));
+        assert_eq!(fit(Some("LATIN1")), "Caf\u{e9} ? ?");
+        assert_eq!(fit(Some("WIN1252")), "Caf? ? ?");
     }
 }

@@ -156,7 +156,9 @@ pub async fn record(client: &impl Connection, entry: &Entry) -> Result<(), Queue
                    (worker, change, digest, previous, reason, source, host_version)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";
     // Postgres takes no NUL, and a reason may quote a component.
-    let plain = |text: &Option<String>| text.as_ref().map(|text| text.replace('\0', "\u{FFFD}"));
+    let plain = |text: &Option<String>| {
+        text.as_ref().map(|text| client.encoding().fit(&text.replace('\0', "\u{FFFD}")).into_owned())
+    };
     let change = entry.change.as_str();
     client
         .execute_typed(

@@ -224,6 +224,7 @@ pub(super) async fn connect_hearing(
         .await
         .map_err(|_| QueueError::Timeout { at: database.at(), seconds: patience.as_secs() })?
         .map_err(|error| database.refusal(&error))?;
+    let client = Client::new(client, database.schema.clone(), connection.parameter("server_encoding"));
     let driver = tokio::spawn(async move {
         loop {
             match std::future::poll_fn(|context| connection.poll_message(context)).await {
@@ -238,7 +239,7 @@ pub(super) async fn connect_hearing(
             }
         }
     });
-    Ok((Client::new(client, database.schema.clone()), driver))
+    Ok((client, driver))
 }
 
 /// Connects for one-off statements.

@@ -5,7 +5,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::client::Transaction;
-use super::{Connection, Database, Elsewhere, QueueError, describe};
+use super::{Connection, QueueError, describe, place};
 
 /// A migration: version, name, text.
 struct Migration {
@@ -58,9 +58,6 @@ const BEFORE_BACKFILL: i64 = 20_261_101_000_000;
 /// Any number that no other application is likely to lock on.
 const LOCK: i64 = 0x7265_6365_6970_7473;
 
-const THE_LIKE: &str = include_str!("sql/the_like.sql");
-const ELSEWHERE: &str = include_str!("sql/elsewhere.sql");
-
 /// Applies what is missing, one migrator at a time. Returns the names of what was applied.
 pub async fn migrate(client: &mut impl Connection) -> Result<Vec<&'static str>, QueueError> {
     refuse_where_receipts_are_hidden(client).await?;
@@ -78,56 +75,6 @@ pub async fn migrate(client: &mut impl Connection) -> Result<Vec<&'static str>, 
         applied.push(migration.name);
     }
     Ok(applied)
-}
-
-/// Where a migration may make a receipts table that is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NewTable {
-    /// Where there is nothing like it in the database.
-    Cautious,
-    /// Where there is nothing like it in the schema, which somebody named.
-    InSchema,
-    /// Wherever it is not.
-    Anyway,
-}
-
-impl NewTable {
-    /// What follows from whether somebody named the schema.
-    pub fn of(database: &Database) -> Self {
-        if database.names_schema() { Self::InSchema } else { Self::Cautious }
-    }
-}
-
-/// Fails where a migration would make an empty receipts table, while the app's is in another schema or has another
-/// spelling: its rows would wait for ever.
-pub async fn check_place(client: &impl Connection, new_table: NewTable) -> Result<(), QueueError> {
-    let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts table", &error);
-    let schema = client.schema();
-    let everywhere = new_table == NewTable::Cautious;
-    let name = schema.name();
-    let row =
-        client.query_typed_one(THE_LIKE, &[(&name, Type::TEXT), (&everywhere, Type::BOOL)]).await.map_err(problem)?;
-    let (schema_exists, found): (bool, Vec<String>) =
-        row.try_get(0).and_then(|exists| Ok((exists, row.try_get(1)?))).map_err(problem)?;
-    if !schema_exists {
-        return Err(QueueError::NoSchema { name: schema.clone() });
-    }
-    if found.is_empty() || new_table == NewTable::Anyway {
-        return Ok(());
-    }
-    let advice = match found.iter().find_map(|table| table.strip_suffix(".receipts")) {
-        Some(elsewhere) => format!(
-            "If that is the app's, name its schema: --schema '{}' (WORKER_SCHEMA). To have a new, empty table all the same, \
-             say so: --schema '{name}'",
-            elsewhere.trim_matches('"').replace("\"\"", "\"").replace('\'', "'\\''")
-        ),
-        None => format!(
-            "The worker's table is called receipts: rename the app's (ALTER TABLE {} RENAME TO receipts). To have a new, \
-             empty table all the same, say so: --new-table",
-            found.first().map_or("", String::as_str)
-        ),
-    };
-    Err(QueueError::TheLike { schema: schema.clone(), found, advice })
 }
 
 /// What waits is queued by a migration: one that row-level security shows an empty table would queue nothing, and say nothing.
@@ -172,12 +119,8 @@ pub async fn check(client: &impl Connection) -> Result<(), QueueError> {
     if found >= needed {
         return Ok(());
     }
-    let problem = |error: tokio_postgres::Error| QueueError::query("a look for a receipt queue", &error);
-    let schema = client.schema().clone();
-    let name = schema.name();
-    let rows = client.query_typed(ELSEWHERE, &[(&name, Type::TEXT)]).await.map_err(problem)?;
-    let elsewhere = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
-    Err(QueueError::NotMigrated { schema, found, needed, elsewhere: Elsewhere(elsewhere) })
+    let elsewhere = place::elsewhere(client).await?;
+    Err(QueueError::NotMigrated { schema: client.schema().clone(), found, needed, elsewhere })
 }
 
 /// The newest migration in the database; 0 when there is none.

@@ -12,6 +12,7 @@ mod keeper;
 mod listen;
 pub mod migrate;
 mod outage;
+pub mod place;
 mod pooler;
 mod prepared;
 pub mod prune;
@@ -67,7 +68,7 @@ pub enum QueueError {
         "the database has no receipt queue in its schema {schema} (or an older one: version {found}, needed {needed}); run \
          `host migrate`{elsewhere}"
     )]
-    NotMigrated { schema: Schema, found: i64, needed: i64, elsewhere: Elsewhere },
+    NotMigrated { schema: Schema, found: i64, needed: i64, elsewhere: place::Elsewhere },
     #[error("DATABASE_URL: schema: {0}")]
     Schema(String),
     #[error(
@@ -103,23 +104,12 @@ pub enum QueueError {
          what keeps the trigger receipts_requeue from its work"
     )]
     NotQueued { missing: usize, asked: usize },
+    #[error("{table} is {what}")]
+    Unfit { table: String, what: String },
     #[error("migration {name} failed: {reason}")]
     Migration { name: &'static str, reason: String },
     #[error("the database refused {what}: {reason}")]
     Query { what: &'static str, reason: String, code: Option<tokio_postgres::error::SqlState>, closed: bool },
-}
-
-/// Schemas that have a receipt queue, where the one that was looked into has none.
-#[derive(Debug)]
-pub struct Elsewhere(Vec<String>);
-
-impl std::fmt::Display for Elsewhere {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0.as_slice() {
-            [] => Ok(()),
-            schemas => write!(f, ", or name the schema that has one with --schema: {}", schemas.join(", ")),
-        }
-    }
 }
 
 impl QueueError {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
+use super::client::Encoding;
 pub(super) use super::client::Parameter;
 use super::connect::{Database, connect};
 use super::{Client, Connection as _, QueueError};
@@ -32,6 +33,10 @@ impl Session {
     /// Whether the server has ended it. An idle session may be ended by the server's settings; that is no error.
     pub(super) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    pub(super) fn encoding(&self) -> Encoding {
+        self.client.encoding()
     }
 
     /// Whether a pooler stands between us and the server.

@@ -1,11 +1,13 @@
 //! Settling: what became of jobs, written in batches, one statement (hence one transaction) for a kind of outcome.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::client::Encoding;
 use super::session::{Parameter, Session};
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
@@ -197,6 +199,7 @@ impl Writer {
 
     /// Writes a batch. The kinds of outcome are pipelined: three statements cost one round trip.
     pub async fn write(&self, entries: &[Entry]) -> Result<Verdicts, QueueError> {
+        let entries = &*self.fitting(entries);
         let (completed, put_back, dead) = (Completed::of(entries), PutBack::of(entries), Dead::of(entries));
         let (complete, retry, dead_letter) = tokio::join!(
             self.settle("to settle completed jobs", COMPLETE, &completed.leases, completed.parameters()),
@@ -243,6 +246,27 @@ impl Writer {
             }
         }
         verdicts(&rows)
+    }
+}
+
+impl Writer {
+    /// The batch, with failures that the database can hold: one that it cannot could never be settled.
+    fn fitting<'a>(&self, entries: &'a [Entry]) -> Cow<'a, [Entry]> {
+        let encoding = self.session.encoding();
+        if encoding == Encoding::Any {
+            return Cow::Borrowed(entries);
+        }
+        let mut fitting = entries.to_vec();
+        for entry in &mut fitting {
+            let (Outcome::Retry { failure: Some(failure), .. } | Outcome::DeadLetter { failure, .. }) =
+                &mut entry.outcome
+            else {
+                continue;
+            };
+            failure.code = encoding.fit(&failure.code).into_owned();
+            failure.message = encoding.fit(&failure.message).into_owned();
+        }
+        Cow::Owned(fitting)
     }
 }
 

@@ -28,6 +28,8 @@ async fn doctor_finds_nothing_wrong_where_nothing_is() {
             "pooler",
             "schema",
             "rights",
+            "status default",
+            "connections",
             "clock",
             "listen",
             "aws",
