@@ -23,6 +23,10 @@ pub enum AwsError {
     #[error("no AWS region is configured; set AWS_REGION (e.g. us-east-1)")]
     NoRegion,
     #[error(
+        "{0} is no address of a service: write https://host or http://host:port, without a user's name, a question mark or a #"
+    )]
+    Endpoint(&'static str),
+    #[error(
         "no AWS credentials: {0}; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role"
     )]
     NoCredentials(String),
@@ -60,6 +64,7 @@ pub async fn load(overrides: &AwsOverrides) -> Result<Aws, AwsError> {
 /// The same with another patience: a call is given up when the service is silent for `read_timeout`, and when it takes
 /// twice as long with all that the SDK tries again.
 pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Result<Aws, AwsError> {
+    check_endpoints(overrides)?;
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT.min(read_timeout))
@@ -94,6 +99,29 @@ pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Resu
         textract: aws_sdk_textract::Client::from_conf(textract.build()),
         region,
     })
+}
+
+/// An address that is none would be quoted in messages, with whatever is in it.
+fn check_endpoints(overrides: &AwsOverrides) -> Result<(), AwsError> {
+    let is_address = |address: &str| {
+        address.parse::<hyper::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+                && uri.query().is_none()
+                && !address.contains('#')
+        })
+    };
+    for (name, given) in [
+        ("AWS_ENDPOINT_URL_S3", &overrides.s3_endpoint),
+        ("AWS_ENDPOINT_URL_TEXTRACT", &overrides.textract_endpoint),
+        ("AWS_ENDPOINT_URL", &None),
+    ] {
+        let address = given.clone().or_else(|| std::env::var(name).ok()).filter(|address| !address.is_empty());
+        if address.is_some_and(|address| !is_address(&address)) {
+            return Err(AwsError::Endpoint(name));
+        }
+    }
+    Ok(())
 }
 
 async fn check_credentials(config: &SdkConfig) -> Result<(), AwsError> {

@@ -183,8 +183,9 @@ pub(super) struct SandboxArgs {
     /// Component to run: a file, or (host run) s3://bucket/key; the one that is built in, if not given.
     #[arg(long, env = "WORKER_COMPONENT", value_name = "FILE|URL")]
     pub(super) component: Option<ComponentLocation>,
-    /// Folder for compiled components (mode 0700); the user's cache, if not given. Empty: compile at every start.
-    #[arg(long, env = "WORKER_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FOLDER")]
+    /// Folder for compiled components and those that were confirmed (mode 0700); the user's cache, if not given. `off`: keep
+    /// none, compile at every start.
+    #[arg(long, env = "WORKER_CACHE_DIR", value_parser = OsStringValueParser::new().map(PathBuf::from), value_name = "FOLDER|off")]
     cache_dir: Option<PathBuf>,
     /// Linear memory of a run.
     #[arg(long, env = "WORKER_MAX_MEMORY", default_value = "64MiB", value_parser = size, value_name = "SIZE")]
@@ -243,7 +244,7 @@ impl SandboxArgs {
 
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
-            Some(folder) if folder.as_os_str().is_empty() => None,
+            Some(folder) if folder.as_os_str().is_empty() || folder.as_os_str() == "off" => None,
             Some(folder) => Some(folder.clone()),
             None => user_cache().map(|cache| cache.join("compiled")),
         }

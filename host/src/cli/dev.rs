@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::args::{SandboxArgs, SchemaArgs};
 use super::enqueue::{Photo, show, upload};
 use super::output;
+use super::patience::unless_stopped;
 use super::run::{WorkArgs, Worker, sandbox, stop_on_signals};
 use super::swapping::{RecordArgs, SwapArgs};
 use crate::aws::{self, AwsOverrides};
@@ -73,8 +74,11 @@ impl Dev {
         let stop = stop_on_signals()?;
         let photos = photos(&self.receipts)?;
         let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
-        let servers = Servers::start(&self).await?;
-        let worked = async {
+        // Dropped halfway, whatever was started stops by itself.
+        let Some(servers) = unless_stopped(&stop, Servers::start(&self)).await.transpose()? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let prepared = async {
             let database = servers.state.database()?;
             let mut client = database.connect().await?;
             if servers.postgres.is_some() {
@@ -87,7 +91,7 @@ impl Dev {
             let aws = aws::load(&servers.state.aws()).await?;
             servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
             let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
-            let worker = Worker {
+            anyhow::Ok(Worker {
                 direct: Some(database.clone()),
                 database,
                 aws,
@@ -96,10 +100,13 @@ impl Dev {
                 sandbox,
                 swapping,
                 recorder: self.record.start()?,
-            };
-            self.work_and_stay(&servers.state, &worker, &photos, stop).await
+            })
         };
-        let result = worked.await;
+        let result = match unless_stopped(&stop, prepared).await {
+            None => Ok(ExitCode::SUCCESS),
+            Some(Err(error)) => Err(error),
+            Some(Ok(worker)) => self.work_and_stay(&servers.state, &worker, &photos, stop).await,
+        };
         servers.stop().await;
         result
     }

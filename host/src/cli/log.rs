@@ -22,7 +22,7 @@ pub(super) enum LogFormat {
 }
 
 pub(super) fn start(log: &str, format: LogFormat) -> Result<(), String> {
-    let mut filter = EnvFilter::try_new(log).map_err(|error| format!("--log {log:?}: {error}"))?;
+    let mut filter = EnvFilter::try_new(log).map_err(|error| format!("--log (WORKER_LOG) {log:?}: {error}"))?;
     for target in QUIET.into_iter().filter(|target| !log.contains(target)) {
         if let Ok(directive) = format!("{target}=warn").parse() {
             filter = filter.add_directive(directive);

@@ -13,6 +13,7 @@ mod log;
 mod migrate;
 mod output;
 mod parse;
+mod patience;
 mod prune;
 mod reading;
 mod reconcile;
@@ -26,13 +27,14 @@ mod swap;
 mod swapping;
 mod target;
 mod trace;
+mod usage;
 
 pub use args::{duration, size};
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches, Parser, Subcommand};
 
 use self::log::LogFormat;
 use self::output::Unwritten;
@@ -87,8 +89,10 @@ enum Verb {
 
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
+    usage::forget_empty_variables();
     log::tell_of_panics();
-    let code = match Cli::try_parse() {
+    let parsed = usage::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let code = match parsed {
         // A panic in the verb's own task ends the process as any other does, but not before it is told.
         Ok(cli) => std::panic::catch_unwind(|| start(cli)).unwrap_or(ExitCode::from(101)),
         Err(error) => explain(&error),
@@ -125,15 +129,15 @@ fn failed(error: &anyhow::Error) -> ExitCode {
 
 /// Help and version are data; all else that clap says is about wrong usage.
 fn explain(error: &clap::Error) -> ExitCode {
-    let text = error.render();
     if !error.use_stderr() {
+        let text = error.render();
         let text = if output::colour_stdout() { text.ansi().to_string() } else { text.to_string() };
         return match output::bytes(text.as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => failed(&error.into()),
         };
     }
-    stderr::print(if output::colour_stderr() { text.ansi().to_string() } else { text.to_string() });
+    stderr::print(usage::explain(error));
     ExitCode::from(2)
 }
 

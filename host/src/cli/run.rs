@@ -13,6 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs, SandboxArgs, at_least_one, duration, size};
 use super::output;
+use super::patience::{patiently, unless_stopped};
 use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
 use crate::breaker::ServiceBreaker;
@@ -26,6 +27,8 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::stderr;
 use crate::trace::Recorder;
 
+/// Signals that come within this time of the first one are the same.
+const ONE_SIGNAL: Duration = Duration::from_millis(500);
 /// How long a stop at once waits to be seen.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
@@ -132,14 +135,18 @@ pub(super) struct Summary {
 impl Run {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let started = Instant::now();
+        let stop = stop_on_signals()?;
         let database = self.database.parse()?.with_statement_timeout(self.work.statement_timeout);
         let direct = self.listen.direct(&self.database, &database)?;
         let (source, artifact) = (self.buckets.source()?, self.buckets.artifact()?);
-        let aws = aws::load_with(&self.aws.overrides(), self.aws_timeout).await?;
+        let overrides = self.aws.overrides();
+        let Some(aws) = unless_stopped(&stop, aws::load_with(&overrides, self.aws_timeout)).await.transpose()? else {
+            return Ok(ExitCode::SUCCESS);
+        };
         let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
-        let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
+        let prepare = async || self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await;
+        let Some(swapping) = patiently(!self.once, &stop, prepare).await? else { return Ok(ExitCode::SUCCESS) };
         let recorder = self.record.start()?;
-        let stop = stop_on_signals()?;
         let worker = Worker { database, direct, aws, source, artifact, sandbox, swapping, recorder };
         let (counts, runs) = worker.run(&self.work, self.once, stop).await?;
         if let Some(why) = runs.gave_up {
@@ -188,11 +195,7 @@ impl Worker {
         once: bool,
         stop: watch::Receiver<Stop>,
     ) -> anyhow::Result<(Counts, Runs)> {
-        check_bucket(&self.aws, &self.source, "SOURCE_BUCKET").await?;
-        check_bucket(&self.aws, &self.artifact, "ARTIFACT_BUCKET").await?;
         let artifacts = Artifacts::new(self.aws.s3.clone(), self.artifact.clone());
-        // Before anything is paid for that could not be kept.
-        artifacts.probe().await.context("ARTIFACT_BUCKET: nothing can be stored in it (host doctor)")?;
         let wake = Arc::new(Notify::new());
         let settings = PumpSettings {
             capacity: work.concurrency.saturating_mul(2).max(2),
@@ -200,7 +203,14 @@ impl Worker {
             lease: work.lease,
             every: work.every,
         };
-        let prepared = Prepared::connect(self.database.clone(), settings, Arc::clone(&wake)).await?;
+        let reach = async || {
+            check_bucket(&self.aws, &self.source, "SOURCE_BUCKET").await?;
+            check_bucket(&self.aws, &self.artifact, "ARTIFACT_BUCKET").await?;
+            // Before anything is paid for that could not be kept.
+            artifacts.probe().await.context("ARTIFACT_BUCKET: nothing can be stored in it (host doctor)")?;
+            Ok(Prepared::connect(self.database.clone(), settings.clone(), Arc::clone(&wake)).await?)
+        };
+        let Some(prepared) = patiently(!once, &stop, reach).await? else { return Ok(Default::default()) };
         let outage = Arc::new(ServiceBreaker::default());
         let of = (self.database.clone(), prepared.worker().to_owned());
         let swap = self.swapping.start(&self.sandbox, of, outage.breaker(), !once).await?;
@@ -344,6 +354,15 @@ pub(super) fn stop_on_signals() -> anyhow::Result<watch::Receiver<Stop>> {
         };
         signalled().await;
         stop.send_replace(Stop::Drain);
+        // A process group and its parent often send the same one: all of this moment are one.
+        let moment = tokio::time::sleep(ONE_SIGNAL);
+        tokio::pin!(moment);
+        loop {
+            tokio::select! {
+                () = &mut moment => break,
+                () = signalled() => {}
+            }
+        }
         signalled().await;
         // Nobody else is told: whoever ended for it would be quicker, with another exit code.
         tracing::warn!("stopping at once; what was being worked comes back when its lease ends");

@@ -126,7 +126,8 @@ impl SwapArgs {
         let metrics = Arc::new(Metrics::new());
         let trust = Trust::new(&self.trusted_key, &self.component_sha256)?;
         for folder in &self.gate {
-            std::fs::read_dir(folder).with_context(|| format!("--gate: cannot read {}", folder.display()))?;
+            std::fs::read_dir(folder)
+                .with_context(|| format!("--gate (WORKER_GATE): cannot read {}", folder.display()))?;
         }
         let candidate = self.first(args.component.as_ref(), aws).await?;
         let offered = crate::storage::digest_of(&candidate.bytes);
@@ -363,8 +364,8 @@ fn load_shadow(
     metrics: &Arc<Metrics>,
 ) -> anyhow::Result<Arc<Shadow>> {
     let candidate = read_candidate(path)?;
-    check(trust, &candidate).with_context(|| format!("--shadow {} is refused", path.display()))?;
-    let candidate = deploy(sandbox, candidate).context("--shadow")?;
+    check(trust, &candidate).with_context(|| format!("--shadow (WORKER_SHADOW): {} is refused", path.display()))?;
+    let candidate = deploy(sandbox, candidate).context("--shadow (WORKER_SHADOW)")?;
     Ok(Shadow::start(Arc::clone(sandbox), candidate, Arc::clone(metrics)))
 }
 

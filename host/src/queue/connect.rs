@@ -10,7 +10,8 @@ use tokio_postgres::{AsyncMessage, Config, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::tls::{self, TlsSettings};
-use super::{Client, Connection, QueueError, Schema, describe, migrate};
+use super::{Client, Connection, QueueError, Schema, complaint, describe, migrate};
+use crate::failure::chain;
 
 /// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
 pub(super) const SESSION_NAME: &str = "receipt-worker";
@@ -47,13 +48,19 @@ impl Database {
 
     /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
     pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
-        let (url, schema) = take_schema(url.trim())?;
+        let url = url.trim();
+        if url.contains("://") && complaint::has_a_stray_at(url) {
+            return Err(QueueError::Url(
+                "it has an @ too many; percent-encode the password (@ is %40, ? is %3F)".to_owned(),
+            ));
+        }
+        let (url, schema) = take_schema(url)?;
         let (url, settings) = tls::split(&url, root_certificate)?;
         // libpq's word for what the driver calls read-write.
         let url = url.replace("target_session_attrs=primary", "target_session_attrs=read-write");
         let mut config: Config = url
             .parse()
-            .map_err(|error: tokio_postgres::Error| QueueError::Url(describe(&error).replace(url.as_str(), "…")))?;
+            .map_err(|error: tokio_postgres::Error| QueueError::Url(complaint::about(&url, &chain(&error))))?;
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(QueueError::Url("it names no host".to_owned()));
         }
@@ -156,13 +163,19 @@ impl Database {
         if refused_to_write(error) {
             return QueueError::ReadOnly { at: self.at() };
         }
-        let mut reason = tls::explain(error, &self.tls).unwrap_or_else(|| describe(error));
+        let explained = tls::explain(error, &self.tls);
+        let passing = match error.code() {
+            None => explained.is_none() && is_io(error),
+            // Connection exceptions, resources (too many connections), the operator's interventions (starting, stopping).
+            Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
+        };
+        let mut reason = explained.unwrap_or_else(|| describe(error));
         // "no pg_hba.conf entry for host …, no encryption" (in older versions: "SSL off").
         let plain = reason.contains("no encryption") || reason.contains("SSL off");
         if plain && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
             reason.push_str("; the server takes this role over TLS only, it seems: use sslmode=require or verify-full");
         }
-        QueueError::Connect { at: self.at(), reason }
+        QueueError::Connect { at: self.at(), reason, passing }
     }
 }
 
@@ -172,6 +185,18 @@ fn name(host: &Host) -> String {
         #[cfg(unix)]
         Host::Unix(path) => path.display().to_string(),
     }
+}
+
+/// Whether the network, a name or the server's silence is the reason.
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.is::<std::io::Error>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    error.is_closed()
 }
 
 /// The driver asked the server whether it takes writes, and says so as an I/O error that no system call made.

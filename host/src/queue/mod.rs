@@ -4,6 +4,7 @@
 mod claim;
 mod claimer;
 mod client;
+mod complaint;
 pub mod components;
 mod connect;
 pub mod dead_letters;
@@ -56,12 +57,17 @@ pub const CHANNEL: &str = "receipt_channel";
 pub enum QueueError {
     #[error("DATABASE_URL is not a Postgres connection string: {0} (expected postgres://user:password@host:5432/db)")]
     Url(String),
-    #[error("DATABASE_URL: sslmode {0:?} is unknown (use disable, prefer, require, verify-ca or verify-full)")]
-    SslMode(String),
+    #[error("DATABASE_URL: its sslmode is unknown (use disable, prefer, require, verify-ca or verify-full)")]
+    SslMode,
     #[error("TLS to the database: {0}")]
     Tls(String),
     #[error("cannot connect to the database at {at}: {reason}")]
-    Connect { at: String, reason: String },
+    Connect {
+        at: String,
+        reason: String,
+        /// Whether it may well be there later: nobody answered, or the server is just starting, stopping or full.
+        passing: bool,
+    },
     #[error("the database at {at} does not answer within {seconds} s")]
     Timeout { at: String, seconds: u64 },
     #[error(
@@ -127,6 +133,16 @@ impl QueueError {
     /// fare better.
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Query { code: Some(code), .. } if code.code().starts_with("40"))
+    }
+
+    /// Whether a start that failed with this may succeed later, with nothing changed.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Connect { passing, .. } => *passing,
+            Self::Timeout { .. } => true,
+            Self::Query { .. } => self.is_passing() || self.is_lost_connection(),
+            _ => false,
+        }
     }
 
     /// Whether somebody else has the row locked.

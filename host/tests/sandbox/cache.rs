@@ -99,7 +99,11 @@ async fn a_machine_that_grants_little_address_space_will_do() {
         let shell = format!("ulimit -v {kib}; exec \"$@\"");
         let real = host_command(&["parse", "--jobs", "8"]);
         command.args(["-c", &shell, "sh"]).arg(real.as_std().get_program()).args(real.as_std().get_args());
-        command.arg(folder.root.path().join("one.json")).args(flags).env("WORKER_CACHE_DIR", "").env("NO_COLOR", "1");
+        command
+            .arg(folder.root.path().join("one.json"))
+            .args(flags)
+            .env("WORKER_CACHE_DIR", "off")
+            .env("NO_COLOR", "1");
         let ran = Ran::from(command.output().await.unwrap());
         assert!(ran.log.contains("no pooling allocator"), "{kib}: {}", ran.log);
         ran

@@ -33,6 +33,7 @@ mod row_security;
 mod run;
 mod schemas;
 mod settle;
+mod start_and_stop;
 mod starts;
 mod stranded;
 mod surroundings;

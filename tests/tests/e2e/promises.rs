@@ -11,7 +11,7 @@ const SUITES: [(&str, &str); 8] = [
     ("outage", "tests/tests/outage"),
     ("model", "tests/tests/model"),
     ("chaos", "tests/tests/chaos.rs"),
-    ("library", "tests/src"),
+    ("library", "host/src"),
     ("sandbox", "host/tests/sandbox"),
     ("found", "tests/fuzz/tests"),
 ];

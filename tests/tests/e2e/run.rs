@@ -232,6 +232,8 @@ async fn a_second_signal_stops_at_once_and_loses_nothing() {
     asked(&world, 2).await;
     host.signal(Signal::TERM);
     host.logged("draining").await;
+    // At the same moment it would be the same signal.
+    tokio::time::sleep(Duration::from_millis(700)).await;
     host.signal(Signal::INT);
     let finished = host.wait().await;
     assert_eq!(finished.code, Some(143), "{}", finished.stderr);

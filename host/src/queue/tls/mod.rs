@@ -82,7 +82,7 @@ fn settings(mode: Option<&str>, root: Option<String>) -> Result<TlsSettings, Que
         Some("require") => (SslMode::Require, Verify::Nothing),
         Some("verify-ca") => (SslMode::Require, Verify::Chain),
         Some("verify-full") => (SslMode::Require, Verify::Full),
-        Some(other) => return Err(QueueError::SslMode(other.to_owned())),
+        Some(_) => return Err(QueueError::SslMode),
     };
     if let (true, Some(mode)) = (system && !matches!(verify, Verify::Full) && ssl != SslMode::Disable, mode) {
         return Err(QueueError::Tls(format!(

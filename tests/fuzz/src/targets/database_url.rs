@@ -55,13 +55,32 @@ const SEEDS: [&str; 7] = [
 
 const PASSWORD: &str = "S3CR3Tpassw0rd";
 
+/// What stands before it: forms that we read, forms of others, and passwords that nobody has encoded.
+const BEFORE: [&str; 10] = [
+    "postgres://user:",
+    "password=",
+    "password='",
+    "host=h password = ",
+    "postgresql+asyncpg://user:",
+    "jdbc:postgresql://h/db?user=u&password=",
+    "mysql://user:",
+    "postgres://user:a@",
+    "postgres://user:12?",
+    "postgres://user:1/",
+];
+
 fn run(data: &[u8]) {
     let Ok(rest) = std::str::from_utf8(data) else { return };
     // Reading certificates is slow, and no parsing of ours; and libFuzzer learns the password.
     if ["verify", "sslrootcert", PASSWORD].iter().any(|word| rest.contains(word)) {
         return;
     }
-    for url in [format!("postgres://user:{PASSWORD}{rest}"), format!("password={PASSWORD}{rest}")] {
+    for before in BEFORE {
+        // A database that is called so is named; so is a host, in front of which nobody has written an @.
+        if before.ends_with('@') && (!rest.contains('@') || rest.contains('?')) {
+            continue;
+        }
+        let url = format!("{before}{PASSWORD}{rest}");
         // Where an @ is missing, the password is in the host's place; who writes so is told nothing of it either.
         let shown = match Database::parse(&url) {
             Ok(database) => format!("{} {database:?}", database.at()),
