@@ -76,8 +76,13 @@ fn run(data: &[u8]) {
         return;
     }
     for before in BEFORE {
-        // A database that is called so is named; so is a host, in front of which nobody has written an @.
-        if before.ends_with('@') && (!rest.contains('@') || rest.contains('?')) {
+        // A host or a database that is called so is named, where no @ says that it is a password.
+        let is_named = match before.chars().next_back() {
+            Some('@') => !rest.contains('@') || rest.contains('?'),
+            Some('/') => !rest.contains('@'),
+            _ => false,
+        };
+        if is_named {
             continue;
         }
         let url = format!("{before}{PASSWORD}{rest}");
