@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a suite's tests are.
-const SUITES: [(&str, &str); 8] = [
+const SUITES: [(&str, &str); 9] = [
     ("e2e", "tests/tests/e2e"),
     ("connections", "tests/tests/connections"),
     ("outage", "tests/tests/outage"),
     ("model", "tests/tests/model"),
     ("chaos", "tests/tests/chaos.rs"),
     ("library", "host/src"),
+    ("support", "tests/src"),
     ("sandbox", "host/tests/sandbox"),
     ("found", "tests/fuzz/tests"),
 ];
