@@ -4,6 +4,47 @@
 -- is defined here in its newest form, and what the app may have changed is looked up and not written down.
 SET LOCAL lock_timeout = '10s';
 
+-- Who is told of new receipts, and how often: see docs/beside-your-app.md. One row.
+CREATE TABLE IF NOT EXISTS public.receipt_queue_settings (
+    id     boolean PRIMARY KEY DEFAULT true CHECK (id),
+    notify text NOT NULL DEFAULT 'on' CONSTRAINT receipt_queue_settings_notify CHECK (
+        notify IN ('on', 'off') OR notify ~ '^[1-9][0-9]{0,3} ?ms$'
+    )
+);
+INSERT INTO public.receipt_queue_settings DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- When hosts were told last, in milliseconds: a sequence, since it belongs to no transaction and nobody waits for another.
+CREATE SEQUENCE IF NOT EXISTS public.receipt_queue_told AS bigint MINVALUE 0 START 0;
+
+-- Tells the hosts of this queue that there is something to do. Where the setting is a time, at most once in it; the notification
+-- says so, and the host looks again when it is over, for what was committed meanwhile without one.
+CREATE OR REPLACE FUNCTION public.receipt_queue_wake() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    -- The transaction's, session's, role's or database's word, and then everybody's.
+    setting text := nullif(current_setting('receipt_worker.notify', true), '');
+    again bigint;
+    now_at bigint;
+BEGIN
+    IF setting IS NULL THEN
+        SELECT s.notify INTO setting FROM public.receipt_queue_settings s;
+    END IF;
+    IF setting = 'off' THEN
+        RETURN;
+    END IF;
+    IF setting ~ '^[1-9][0-9]{0,3} ?ms$' THEN
+        again := substring(setting FROM '^[0-9]+')::bigint;
+        now_at := (extract(epoch FROM clock_timestamp()) * 1000)::bigint;
+        IF abs(now_at - (SELECT t.last_value FROM public.receipt_queue_told t)) < again THEN
+            RETURN;
+        END IF;
+        PERFORM setval('public.receipt_queue_told', now_at);
+    END IF;
+    PERFORM pg_notify('receipt_channel', concat_ws(' ', 'public.receipt_queue', again));
+END
+$body$;
+
 -- Columns that the app has dropped or renamed since. Only what is missing is altered.
 DO $columns$
 DECLARE
@@ -192,7 +233,7 @@ BEGIN
     WHERE d.receipt_id = ANY (ids);
 
     IF queued > 0 THEN
-        PERFORM pg_notify('receipt_channel', '');
+        PERFORM public.receipt_queue_wake();
     END IF;
     RETURN queued;
 END
@@ -221,7 +262,7 @@ BEGIN
     WHERE n.status::text = 'pending'
     ON CONFLICT (receipt_id) DO NOTHING;
     IF FOUND THEN
-        PERFORM pg_notify('receipt_channel', '');
+        PERFORM public.receipt_queue_wake();
     END IF;
     RETURN NULL;
 EXCEPTION
@@ -795,5 +836,68 @@ BEGIN
     ON CONFLICT (receipt_id) DO NOTHING;
 END
 $waiting$;
+
+-- Row-level security hides these tables from roles to which a platform grants whatever is made (anon, authenticated). Elsewhere
+-- they have no right here, and it would only keep pg_dump from a role that may read everything: that fails on a table whose rows
+-- may be hidden. It stays where it hides rows from somebody who was granted the table by hand.
+DO $row_security$
+DECLARE
+    target record;
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname IN ('anon', 'authenticated')) THEN
+        RETURN;
+    END IF;
+    FOR target IN
+        SELECT c.oid::regclass AS name
+        FROM pg_class c
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relname IN ('receipt_queue', 'receipt_queue_dlq', 'receipt_queue_pass', 'receipt_component_changes')
+          AND c.relrowsecurity
+          AND NOT EXISTS (
+              SELECT
+              FROM aclexplode(c.relacl) AS acl
+              LEFT JOIN pg_roles r ON r.oid = acl.grantee
+              WHERE acl.grantee <> c.relowner
+                AND NOT coalesce(r.rolbypassrls OR r.rolsuper, false)
+                AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND acl.grantee = ANY (p.polroles))
+          )
+    LOOP
+        EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY', target.name);
+    END LOOP;
+END
+$row_security$;
+
+-- What a platform's default privileges granted on them a moment ago.
+DO $rights$
+DECLARE
+    granted record;
+BEGIN
+    IF EXISTS (SELECT FROM public.receipt_queue_schema WHERE version = 20261127000000) THEN
+        RETURN;
+    END IF;
+    FOR granted IN
+        SELECT format('%s %s', CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, c.oid::regclass) AS object,
+               r.rolname AS grantee
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        LEFT JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE c.relnamespace = 'public'::regnamespace
+          AND c.relname IN ('receipt_queue_settings', 'receipt_queue_told')
+          AND acl.grantee <> c.relowner
+        UNION
+        SELECT format('FUNCTION %s', p.oid::regprocedure), r.rolname
+        FROM pg_proc p
+        CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS acl
+        LEFT JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE p.pronamespace = 'public'::regnamespace AND p.proname = 'receipt_queue_wake' AND acl.grantee <> p.proowner
+    LOOP
+        IF granted.grantee IS NULL THEN
+            EXECUTE format('REVOKE ALL ON %s FROM PUBLIC', granted.object);
+        ELSE
+            EXECUTE format('REVOKE ALL ON %s FROM %I', granted.object, granted.grantee);
+        END IF;
+    END LOOP;
+END
+$rights$;
 
 INSERT INTO public.receipt_queue_schema (version) VALUES (20261127000000) ON CONFLICT DO NOTHING;

@@ -14,7 +14,7 @@ use super::target::{Target, TargetArgs};
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
-use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default};
+use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default, strangers};
 use crate::queue::status::{missing_rights, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
 use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
@@ -161,6 +161,7 @@ async fn database(
         }
     }
     if migrated {
+        report("queue tables", queue_tables(&client).await)?;
         report("status default", default_of_status(&client).await)?;
     }
     report("connections", connections(&client).await)?;
@@ -188,6 +189,14 @@ async fn tls(client: &impl Connection, settings: &TlsSettings, pooled: bool) -> 
         true => format!("encrypted; {checked}"),
         false => "not encrypted: the server offers no TLS (sslmode=prefer)".to_owned(),
     })
+}
+
+async fn queue_tables(client: &impl Connection) -> Outcome {
+    let strangers = strangers(client).await.map_err(|error| error.to_string())?;
+    match strangers.as_slice() {
+        [] => Ok("nobody else may change them".to_owned()),
+        some => Err(format!("{}: REVOKE that right (docs/beside-your-app.md)", some.join("; "))),
+    }
 }
 
 /// No failure: the app may name the status.

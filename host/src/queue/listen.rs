@@ -16,6 +16,8 @@ use super::outage::Outage;
 use super::pump::random_id;
 use super::{CHANNEL, Client, Connection as _, Database, QueueError, is_pooled};
 
+/// What an insert may take from its trigger to its commit to be seen when the time without notifications is over.
+const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
 /// What a notification is about, in public.
 const WOKEN: &str = "public.receipt_queue";
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
@@ -58,6 +60,31 @@ pub async fn check(database: &Database, direct: &Database) -> Result<(), QueueEr
     Listener::start(database, direct, Arc::default()).await.map(drop)
 }
 
+/// What a notification asks of a host.
+#[derive(Debug, PartialEq, Eq)]
+enum Call {
+    /// It is about the queue of another schema.
+    Another,
+    Now,
+    /// For so long others are not announced: look again after it.
+    NowAndIn(Duration),
+}
+
+impl Call {
+    /// Schemas of one database share the channel. A notification that says nothing, or nothing that is understood, is for
+    /// everybody.
+    fn parse(payload: &str, ours: &str) -> Self {
+        let Some((queue, spared)) = payload.rsplit_once(".receipt_queue") else { return Self::Now };
+        if ours.strip_suffix(".receipt_queue") != Some(queue) {
+            return Self::Another;
+        }
+        match spared.trim().parse() {
+            Ok(spared) => Self::NowAndIn(Duration::from_millis(spared) + COMMIT_PATIENCE),
+            Err(_) => Self::Now,
+        }
+    }
+}
+
 /// Dropping it ends its connection.
 struct Listener {
     driver: JoinHandle<Option<SqlState>>,
@@ -73,9 +100,19 @@ impl Listener {
         let ours = database.schema().qualify(WOKEN).into_owned();
         let on_message = move |heard: Heard<'_>| match heard {
             Heard::Notification(notification) if notification.channel() == probed => hears.notify_one(),
-            // Schemas of one database share the channel. A notification that names no queue is for everybody.
-            Heard::Notification(about) if about.payload().is_empty() || about.payload() == ours => wake.notify_one(),
-            Heard::Notification(_) | Heard::Notice(_) => {}
+            Heard::Notification(notification) => match Call::parse(notification.payload(), &ours) {
+                Call::Another => {}
+                Call::Now => wake.notify_one(),
+                Call::NowAndIn(pause) => {
+                    wake.notify_one();
+                    let wake = Arc::clone(&wake);
+                    tokio::spawn(async move {
+                        tokio::time::sleep(pause).await;
+                        wake.notify_one();
+                    });
+                }
+            },
+            Heard::Notice(_) => {}
         };
         let (client, driver) = connect_hearing(direct, on_message).await?;
         client.batch_execute(&format!("UNLISTEN *; LISTEN {probe}")).await.map_err(problem)?;
@@ -98,5 +135,22 @@ impl Listener {
     /// Waits for its end; returns the server's reason.
     async fn end(mut self) -> Option<SqlState> {
         (&mut self.driver).await.ok().flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_notification_says_whose_it_is_and_when_to_look_again() {
+        let ours = "\"a.receipt_queue b\".receipt_queue";
+        assert_eq!(Call::parse("", ours), Call::Now);
+        assert_eq!(Call::parse("by hand", ours), Call::Now);
+        assert_eq!(Call::parse(ours, ours), Call::Now);
+        assert_eq!(Call::parse("public.receipt_queue", ours), Call::Another);
+        assert_eq!(Call::parse("public.receipt_queue 50", ours), Call::Another);
+        assert_eq!(Call::parse("public.receipt_queue 50", WOKEN), Call::NowAndIn(Duration::from_millis(100)));
+        assert_eq!(Call::parse("public.receipt_queue soon", WOKEN), Call::Now);
     }
 }

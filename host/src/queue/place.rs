@@ -10,6 +10,7 @@ const THE_LIKE: &str = include_str!("sql/the_like.sql");
 const ELSEWHERE: &str = include_str!("sql/elsewhere.sql");
 const KIND: &str = include_str!("sql/receipts_kind.sql");
 const STATUS_DEFAULT: &str = include_str!("sql/status_default.sql");
+const STRANGERS: &str = include_str!("sql/strangers.sql");
 const ROOM: &str = include_str!("sql/connections.sql");
 
 /// Connections that a host may have at a time: one each to claim, to keep leases, to settle and to listen, and one for what
@@ -119,6 +120,13 @@ pub async fn status_default(client: &impl Connection) -> Result<Option<String>, 
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at the status column", &error);
     let row = client.query_typed_opt(STATUS_DEFAULT, &[]).await.map_err(problem)?;
     row.map(|row| row.try_get(0)).transpose().map_err(problem)
+}
+
+/// Who else may change the queue's tables, in words.
+pub async fn strangers(client: &impl Connection) -> Result<Vec<String>, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look at who may change the queue", &error);
+    let rows = client.query_typed(STRANGERS, &[]).await.map_err(problem)?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }
 
 /// A limit of connections that hosts are under.

@@ -2,6 +2,7 @@
 //! clusters that cannot be shared are made by the tests themselves.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod beside;
 mod certificates;
 mod failover;
 mod forwarder;

@@ -38,7 +38,7 @@ impl Server {
         Self::start_in(dir, &[]).await
     }
 
-    async fn start_in(dir: TempDir, options: &[&str]) -> Self {
+    pub async fn start_in(dir: TempDir, options: &[&str]) -> Self {
         let settings = Settings {
             fsync: false,
             max_connections: 50,
@@ -78,7 +78,7 @@ impl Server {
     }
 
     /// A program beside the server's, to be run as the server's user: Postgres refuses root.
-    fn program(&self, name: &str) -> Command {
+    pub fn program(&self, name: &str) -> Command {
         let options = fs::read_to_string(self.cluster().join("postmaster.opts")).unwrap();
         let postgres = Path::new(options.split(' ').next().unwrap());
         let mut command = Command::new(postgres.with_file_name(name));
