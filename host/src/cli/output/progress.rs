@@ -27,8 +27,10 @@ pub(in crate::cli) fn spinner() -> ProgressBar {
 
 /// Writes something else while the bar is out of the way.
 pub(in crate::cli) fn aside<T>(bar: &ProgressBar, write: impl FnOnce() -> T) -> T {
+    // Asked before: the bar is locked while it is out of the way.
+    let is_shown = !bar.is_hidden();
     bar.suspend(|| {
-        if !bar.is_hidden() {
+        if is_shown {
             stderr::flush(ROOM);
         }
         write()
