@@ -14,7 +14,7 @@ use crate::admin::{Admin, AdminSettings};
 use crate::aws::Aws;
 use crate::breaker::SharedBreaker;
 use crate::queue::{Database, components};
-use crate::sandbox::{EMBEDDED, Meter, Sandbox, read_component};
+use crate::sandbox::{EMBEDDED, Meter, Sandbox, prepare_cache_folder, read_component};
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
 use crate::swap::trust::{Distrusted, Trust};
@@ -131,7 +131,9 @@ impl SwapArgs {
         }
         let candidate = self.first(args.component.as_ref(), aws).await?;
         let offered = crate::storage::digest_of(&candidate.bytes);
-        let keep = args.cache_dir().map(|cache| Keep::new(&cache));
+        // Why another folder is not used is said where the component is compiled.
+        let cache = args.cache_dir().filter(|cache| prepare_cache_folder(cache).is_ok());
+        let keep = cache.as_deref().map(Keep::new);
         let ledger = Ledger::ask(database, &offered).await;
         let taken_back = ledger.distrusted.is_some();
         let first = load_first(sandbox, &trust, candidate, keep.as_ref(), ledger)?;

@@ -35,7 +35,7 @@ pub(super) struct CompileCache {
 impl CompileCache {
     /// Opens the folder, making it with mode 0700. None, with a warning, when it cannot be trusted or made.
     pub(super) fn open(folder: &Path) -> Option<Self> {
-        match prepare(folder) {
+        match prepare_cache_folder(folder) {
             Ok(()) => Some(Self { folder: folder.to_owned() }),
             Err(problem) => {
                 tracing::warn!(folder = %folder.display(), "not caching compiled components: {problem}");
@@ -146,7 +146,8 @@ fn verified<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a [u8], String> {
     }
 }
 
-fn prepare(folder: &Path) -> Result<(), String> {
+/// Makes the folder of caches with mode 0700, or says why it cannot be trusted: what is loaded from it is run.
+pub fn prepare_cache_folder(folder: &Path) -> Result<(), String> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|error| error.to_string())?;
     let metadata = fs::symlink_metadata(folder).map_err(|error| error.to_string())?;
     if !metadata.is_dir() {

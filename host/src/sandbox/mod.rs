@@ -22,6 +22,7 @@ pub use bindings::exports::snapceit::receipts::parser::ParseError;
 pub use bindings::exports::snapceit::receipts::policy::Decision;
 pub use bindings::exports::snapceit::receipts::worker::Summary;
 pub use bindings::snapceit::receipts::types;
+pub use cache::prepare_cache_folder;
 pub use call::{Call, NoAnswer, Oracle};
 pub use completion::{completion, decimal, iso_date};
 pub use engine::{Sandbox, SandboxError};
