@@ -3,6 +3,10 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What components are built for.
+const TARGET: &str = "wasm32-wasip2";
 
 #[path = "build/component.rs"]
 mod component;
@@ -35,14 +39,27 @@ fn build(workspace: &Path) -> PathBuf {
     // A target folder of its own: the outer cargo holds the lock of the usual one while this runs.
     let out = PathBuf::from(variable("OUT_DIR"));
     let target = out.ancestors().nth(4).unwrap_or(&out).join("component");
+    need_target();
     let mut cargo = component::command(variable("CARGO"), workspace, &target);
     cargo.args(["--package", "worker", "--lib"]);
     match cargo.status() {
         Ok(status) if status.success() => {}
-        Ok(_) => fail("the worker component does not build; if its target is missing: rustup target add wasm32-wasip2"),
+        Ok(_) => fail("the worker component does not build"),
         Err(error) => fail(&format!("cannot run cargo for the worker component: {error}")),
     }
-    target.join("wasm32-wasip2/component/worker.wasm")
+    target.join(TARGET).join("component/worker.wasm")
+}
+
+/// Said before anything is compiled for it: what cargo says of a missing target is long, late, and of `core`.
+fn need_target() {
+    let asked = Command::new(variable("RUSTC")).args(["--print", "target-libdir", "--target", TARGET]).output();
+    let Ok(asked) = asked else { return };
+    let folder = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
+    if !asked.status.success() || !folder.is_dir() {
+        fail(&format!(
+            "this Rust has no target {TARGET}, which the worker component is built for: rustup target add {TARGET}"
+        ));
+    }
 }
 
 fn copy(from: &Path, to: &Path) {

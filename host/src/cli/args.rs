@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 
+use super::quantity::{duration, size};
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
 use crate::dev::user_cache;
@@ -280,73 +281,11 @@ impl AdminArgs {
     }
 }
 
-/// Reads `250ms`, `30s`, `15m`, `2h`, `7d`; a bare number is seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} is no time; write 250ms, 30s, 15m or 2h"))?;
-    let seconds = match unit {
-        "ms" => number / 1000.0,
-        "s" | "" => number,
-        "m" => number * 60.0,
-        "h" => number * 3600.0,
-        "d" => number * 86_400.0,
-        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use ms, s, m, h or d")),
-    };
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(duration) if !duration.is_zero() => Ok(duration),
-        _ => Err(format!("{text:?} is out of range; it must be more than zero")),
-    }
-}
-
-/// Reads `512KiB`, `64MiB`, `1GiB`, `10MB`; a bare number is bytes.
-pub fn size(text: &str) -> Result<usize, String> {
-    let text = text.trim();
-    let (number, unit) = text.split_at(text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len()));
-    let number: usize =
-        number.trim().parse().map_err(|_| format!("{text:?} is no size; write 512KiB, 64MiB or 1GiB"))?;
-    let factor: usize = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "kb" => 1_000,
-        "m" | "mib" => 1 << 20,
-        "mb" => 1_000_000,
-        "g" | "gib" => 1 << 30,
-        "gb" => 1_000_000_000,
-        _ => return Err(format!("{text:?}: unknown unit {unit:?}; use KiB, MiB or GiB")),
-    };
-    match number.checked_mul(factor) {
-        Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => Err(format!("{text:?} is out of range")),
-    }
-}
-
 /// Reads a count that must not be zero.
 pub(super) fn at_least_one(text: &str) -> Result<usize, String> {
     match text.trim().parse() {
         Ok(0) => Err("it must be at least 1".to_owned()),
         Ok(number) => Ok(number),
         Err(_) => Err(format!("{text:?} is no whole number")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes_are_read_as_people_write_them() {
-        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("7"), Ok(Duration::from_secs(7)));
-        assert_eq!(size("64MiB"), Ok(64 << 20));
-        assert_eq!(size("10mb"), Ok(10_000_000));
-        for text in ["", "0", "-1s", "soon", "5 parsecs", "inf", "nan", "1e300h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-        for text in ["", "0", "-1", "1.5GiB", "99999999999999999999", "9999999999999GiB", "1ZiB"] {
-            assert!(size(text).is_err(), "{text}");
-        }
     }
 }

@@ -118,7 +118,7 @@ impl Allow {
 }
 
 fn show_running(running: &[Running]) -> anyhow::Result<()> {
-    let mut table = output::table(&["worker", "runs", "since", "how", "before", "alive", "why", "paused"]);
+    let mut table = output::table(&["worker", "runs", "since", "how", "before", "alive", "why"]);
     for worker in running {
         table.add_row([
             plain(&worker.worker),
@@ -127,11 +127,20 @@ fn show_running(running: &[Running]) -> anyhow::Result<()> {
             worker.change.to_string(),
             plain(worker.previous.as_deref().map_or("-", short)),
             worker.alive.map_or("unknown", |alive| if alive { "yes" } else { "no" }).to_owned(),
-            plain(worker.why.as_deref().unwrap_or("-")),
-            plain(worker.paused.as_deref().unwrap_or("-")),
+            plain(&reasons(worker)),
         ]);
     }
-    Ok(output::line(table.to_string())?)
+    Ok(output::show(&table, "no worker runs")?)
+}
+
+/// Why it runs what it runs, and why it claims nothing for now.
+fn reasons(worker: &Running) -> String {
+    match (&worker.why, &worker.paused) {
+        (None, None) => "-".to_owned(),
+        (Some(why), None) => why.clone(),
+        (None, Some(paused)) => format!("paused: {paused}"),
+        (Some(why), Some(paused)) => format!("{why}; paused: {paused}"),
+    }
 }
 
 fn show_history(history: &[Recorded]) -> anyhow::Result<()> {
@@ -152,7 +161,7 @@ fn show_history(history: &[Recorded]) -> anyhow::Result<()> {
             plain(change.reason.as_deref().unwrap_or("-")),
         ]);
     }
-    Ok(output::line(table.to_string())?)
+    Ok(output::show(&table, "no component was ever changed here")?)
 }
 
 /// Reads a digest or the beginning of one.

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use super::answers;
 use super::output::{self, plain};
@@ -62,6 +63,8 @@ pub(crate) struct Show {
 pub(crate) struct Retry {
     #[command(flatten)]
     which: WhichArgs,
+    #[command(flatten)]
+    told: Told,
     /// Move the stored answers of OCR aside (they are kept under another key) and pay for new ones; with --all only of those
     /// that died of an answer that could not be read.
     #[arg(long)]
@@ -74,6 +77,8 @@ pub(crate) struct Retry {
 pub(crate) struct Discard {
     #[command(flatten)]
     which: WhichArgs,
+    #[command(flatten)]
+    told: Told,
     /// Do not ask.
     #[arg(long)]
     yes: bool,
@@ -92,17 +97,44 @@ struct WhichArgs {
     all: bool,
 }
 
+/// How what was done is told.
+#[derive(Debug, Args)]
+struct Told {
+    /// One line of JSON a receipt.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    receipt: &'a str,
+    done: &'static str,
+}
+
+/// What was done to dead letters: one word for programs, and words for people.
+struct Verb(&'static str, &'static str);
+
 impl WhichArgs {
     fn which(&self) -> Which {
         if self.all { Which::All } else { Which::Receipts(self.receipts.clone()) }
     }
 
     /// Reports what was done, and fails when something that was meant is not there, or hidden from this role.
-    async fn report(&self, client: &impl Connection, verb: &str, done: &[String]) -> anyhow::Result<ExitCode> {
-        for id in done {
-            output::line(id)?;
+    async fn report(
+        &self,
+        client: &impl Connection,
+        verb: Verb,
+        told: &Told,
+        done: &[String],
+    ) -> anyhow::Result<ExitCode> {
+        let Verb(word, words) = verb;
+        for receipt in done {
+            match told.json {
+                true => output::json(&Line { receipt, done: word })?,
+                false => output::line(receipt)?,
+            }
         }
-        tracing::info!(count = done.len(), "{verb}");
+        tracing::info!(count = done.len(), "{words}");
         let hidden = dead_letters::hidden(client, &self.which()).await?;
         anyhow::ensure!(
             hidden == 0,
@@ -127,7 +159,7 @@ impl Dlq {
                     answers::move_aside(&target, &letters, verb.which.all).await?;
                 }
                 let done = dead_letters::retry(&mut client, &verb.which.which()).await?;
-                verb.which.report(&client, "back in the queue", &done).await
+                verb.which.report(&client, Verb("retried", "back in the queue"), &verb.told, &done).await
             }
             Self::Discard(verb) => verb.execute().await,
         }
@@ -152,7 +184,7 @@ impl List {
                 plain(&letter.error_message),
             ]);
         }
-        output::line(table.to_string())?;
+        output::show(&table, "there are no dead letters")?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -206,6 +238,6 @@ impl Discard {
         }
         let client = self.target.resolve()?.database.connect_checked().await?;
         let done = dead_letters::discard(&client, &self.which.which()).await?;
-        self.which.report(&client, "discarded", &done).await
+        self.which.report(&client, Verb("discarded", "discarded"), &self.told, &done).await
     }
 }

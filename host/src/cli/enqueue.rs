@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Args;
 
-use super::args::duration;
 use super::output::{self, plain};
+use super::quantity::duration;
 use super::target::TargetArgs;
 use crate::aws::{self, Aws};
 use crate::queue::Connection;
@@ -135,5 +135,5 @@ pub(super) fn show(files: &[PathBuf], rows: &[ReceiptRow], json: bool) -> anyhow
             plain(&status),
         ]);
     }
-    Ok(output::line(table.to_string())?)
+    Ok(output::show(&table, "no receipts")?)
 }

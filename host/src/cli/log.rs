@@ -1,10 +1,14 @@
 //! The log: where it goes, what of it, and how it looks.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt::{self, Debug};
 use std::panic::PanicHookInfo;
 
 use clap::ValueEnum;
+use tracing::field::Field;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::format;
 
 use super::output;
 use crate::telemetry::stderr::{self, Stderr};
@@ -31,9 +35,26 @@ pub(super) fn start(log: &str, format: LogFormat) -> Result<(), String> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
     match format {
         LogFormat::Json => log.json().flatten_event(true).init(),
-        LogFormat::Text => log.with_target(false).with_ansi(output::colour_stderr()).init(),
+        LogFormat::Text => {
+            let fields = format::debug_fn(field).delimited(" ");
+            log.fmt_fields(fields).with_target(false).with_ansi(output::colour_stderr()).init();
+        }
     }
     Ok(())
+}
+
+/// A field for people. What has more than one word stands in quotes, whichever way it was recorded, so that where it ends can be
+/// seen, and no value can look like another field or another line.
+fn field(writer: &mut format::Writer<'_>, field: &Field, value: &dyn Debug) -> fmt::Result {
+    let text = format!("{value:?}");
+    match field.name() {
+        "message" => write!(writer, "{}", text.replace(['\n', '\r'], " ")),
+        name if text.starts_with('"') => write!(writer, "{name}={text}"),
+        name if text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '=')) => {
+            write!(writer, "{name}={text:?}")
+        }
+        name => write!(writer, "{name}={text}"),
+    }
 }
 
 /// A panic is a line of the log: the usual hook waits for whoever reads stderr.

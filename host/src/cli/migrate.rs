@@ -6,6 +6,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::args::{DatabaseArgs, DirectArgs};
+use super::output;
 use crate::queue::migrate::{mend, migrate};
 use crate::queue::place::{NewTable, check_place, status_default};
 
@@ -27,6 +28,9 @@ pub(crate) struct Migrate {
     /// Make a new, empty receipts table, though there is one by another spelling or in another schema.
     #[arg(long, env = "WORKER_NEW_TABLE", value_parser = FalseyValueParser::new())]
     new_table: bool,
+    /// One line of JSON: what was applied, and what was mended.
+    #[arg(long)]
+    json: bool,
 }
 
 impl Migrate {
@@ -55,6 +59,9 @@ impl Migrate {
                 "a receipt that is inserted without a status is not queued; let the app write 'pending', or: ALTER TABLE \
                  receipts ALTER COLUMN status SET DEFAULT 'pending'"
             );
+        }
+        if self.json {
+            output::json(&serde_json::json!({ "applied": applied, "mended": mended }))?;
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -15,6 +15,7 @@ mod output;
 mod parse;
 mod patience;
 mod prune;
+mod quantity;
 mod reading;
 mod reconcile;
 mod reparse;
@@ -29,7 +30,7 @@ mod target;
 mod trace;
 mod usage;
 
-pub use args::{duration, size};
+pub use quantity::{duration, size};
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -39,6 +40,7 @@ use clap::{FromArgMatches, Parser, Subcommand};
 use self::log::LogFormat;
 use self::output::Unwritten;
 use crate::failure::chain;
+use crate::swap::trust::TrustError;
 use crate::telemetry::stderr;
 
 /// How long the end of the process waits until the last lines are written, where somebody reads them.
@@ -124,7 +126,9 @@ fn failed(error: &anyhow::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     stderr::say(format_args!("error: {}", chain(error.as_ref())));
-    ExitCode::FAILURE
+    // A key or a digest that is none is wrong usage, like any other value of a flag.
+    let is_usage = error.chain().any(|cause| cause.is::<TrustError>());
+    if is_usage { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
 /// Help and version are data; all else that clap says is about wrong usage.

@@ -51,6 +51,16 @@ pub(super) fn table(headings: &[&str]) -> Table {
     table
 }
 
+/// Writes a table; in its place, where it has no rows, these words.
+pub(super) fn show(table: &Table, otherwise: &str) -> Result<(), Unwritten> {
+    if table.row_iter().next().is_none() {
+        return line(otherwise);
+    }
+    // No line is as long as the longest one.
+    let text = table.to_string();
+    line(text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n"))
+}
+
 /// Asks on the terminal; without one the answer is no.
 pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
     if !io::stdin().is_terminal() {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::duration;
 use super::output;
+use super::quantity::duration;
 use super::target::TargetArgs;
 use crate::queue::prune::Pruner;
 

@@ -24,6 +24,9 @@ pub(crate) struct Rights {
     /// The role; made unless it is there.
     #[arg(long, env = "WORKER_ROLE", default_value = "receipt_worker", value_name = "NAME")]
     role: RoleName,
+    /// One line of JSON: role, schema and sql.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     schema: SchemaArgs,
 }
@@ -31,7 +34,12 @@ pub(crate) struct Rights {
 impl Rights {
     pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
         let schema = self.schema.named()?.unwrap_or(Schema::PUBLIC);
-        output::line(script_in(&self.role, &schema).trim_end())?;
+        let sql = script_in(&self.role, &schema);
+        if self.json {
+            output::json(&serde_json::json!({ "role": self.role.name(), "schema": schema.name(), "sql": sql }))?;
+        } else {
+            output::line(sql.trim_end())?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -11,9 +11,10 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs, SandboxArgs, at_least_one, duration, size};
+use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs, SandboxArgs, at_least_one};
 use super::output;
 use super::patience::{patiently, unless_stopped};
+use super::quantity::{duration, size};
 use super::swapping::{RecordArgs, SwapArgs, Swapping};
 use crate::aws::{self, Aws};
 use crate::breaker::ServiceBreaker;

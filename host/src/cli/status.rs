@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::args::duration;
 use super::output;
+use super::quantity::duration;
 use super::target::TargetArgs;
 use crate::queue::components::{self, Running};
 use crate::queue::reconcile::{self, Reconciled};
 use crate::queue::status::{StatusRow, status};
+use crate::queue::{Client, Database};
 use crate::swap::short;
 
 /// Shows how many receipts are pending, processed and dead, and their ages (the view vw_receipt_queue_status).
@@ -50,11 +51,19 @@ const GLANCE_AGAIN: Duration = Duration::from_secs(60);
 
 impl Status {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let database = self.target.resolve()?.database;
+        let mut client = database.connect_checked().await?;
         let mut looked: Option<Instant> = None;
         let mut stranded = None;
         loop {
-            let rows = status(&client).await?;
+            let rows = match status(&client).await {
+                Err(error) if self.watch && error.may_pass() => {
+                    tracing::warn!("{error}; watching on when it is there again");
+                    client = self.connect_again(&database).await?;
+                    continue;
+                }
+                rows => rows?,
+            };
             if looked.is_none_or(|looked| looked.elapsed() >= GLANCE_AGAIN) {
                 looked = Some(Instant::now());
                 // Who may read the view may not be allowed to reconcile.
@@ -82,6 +91,17 @@ impl Status {
         }
     }
 
+    /// Who watches may be watching for this: it goes on when the database does.
+    async fn connect_again(&self, database: &Database) -> anyhow::Result<Client> {
+        loop {
+            tokio::time::sleep(self.interval).await;
+            match database.connect_checked().await {
+                Err(error) if error.may_pass() => tracing::debug!(%error, "not there yet"),
+                connected => return Ok(connected?),
+            }
+        }
+    }
+
     fn show(&self, rows: &[StatusRow], stranded: Option<&Reconciled>, paused: &[Running]) -> anyhow::Result<()> {
         if self.json {
             rows.iter().try_for_each(output::json)?;
@@ -92,7 +112,7 @@ impl Status {
         for row in rows {
             table.add_row([&row.status, &row.count.to_string(), &age(row.avg_age_seconds), &age(row.max_age_seconds)]);
         }
-        output::line(table.to_string())?;
+        output::show(&table, "there are no receipts")?;
         if let Some(notice) = stranded.and_then(Reconciled::notice) {
             output::line(notice)?;
         }

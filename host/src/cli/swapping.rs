@@ -9,7 +9,8 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use super::args::{AdminArgs, SandboxArgs, duration, size};
+use super::args::{AdminArgs, SandboxArgs};
+use super::quantity::{duration, size};
 use crate::admin::{Admin, AdminSettings};
 use crate::aws::Aws;
 use crate::breaker::SharedBreaker;
@@ -17,7 +18,7 @@ use crate::queue::{Database, components};
 use crate::sandbox::{EMBEDDED, Meter, Sandbox, prepare_cache_folder, read_component};
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
-use crate::swap::trust::{Distrusted, Trust};
+use crate::swap::trust::{Distrusted, Trust, TrustError};
 use crate::swap::{
     Candidate, Deployed, Keep, ProbationSettings, SIGNATURE_SUFFIX, Shadow, SwapSettings, Swapper, distrust_in_words,
 };
@@ -124,7 +125,13 @@ impl SwapArgs {
     ) -> anyhow::Result<Swapping> {
         let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let metrics = Arc::new(Metrics::new());
-        let trust = Trust::new(&self.trusted_key, &self.component_sha256)?;
+        let trust = Trust::new(&self.trusted_key, &self.component_sha256).map_err(|error| {
+            let flag = match error {
+                TrustError::Pin(_) => "--component-sha256 (WORKER_COMPONENT_SHA256)",
+                _ => "--trusted-key (WORKER_TRUSTED_KEY)",
+            };
+            anyhow::Error::new(error).context(flag)
+        })?;
         for folder in &self.gate {
             std::fs::read_dir(folder)
                 .with_context(|| format!("--gate (WORKER_GATE): cannot read {}", folder.display()))?;

@@ -15,9 +15,17 @@ const OF_THE_SDK: &str = "AWS_";
 /// The command line. Help names variables, never their values: some are secret.
 pub(super) fn command() -> Command {
     fn quiet(command: Command) -> Command {
-        command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(quiet)
+        command.mut_args(|arg| with_negatives(arg.hide_env_values(true))).mut_subcommands(quiet)
     }
     quiet(Cli::command())
+}
+
+/// `--every -5s` is a wrong value of --every, not an unknown flag -5.
+fn with_negatives(arg: Arg) -> Arg {
+    let numbers = ["TIME", "SIZE", "N", "SHARE", "AGE"];
+    let takes_one =
+        arg.get_value_names().is_some_and(|names| names.iter().any(|name| numbers.contains(&name.as_str())));
+    if takes_one && arg.get_long().is_some() { arg.allow_hyphen_values(true) } else { arg }
 }
 
 /// Removes the variables that are empty, so that for everybody who reads one they are not set: it is what compose files make of

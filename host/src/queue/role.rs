@@ -15,6 +15,13 @@ const POLICY: &str = "receipt queue: ";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleName(String);
 
+impl RoleName {
+    /// As Postgres has it: without quotes.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
 impl FromStr for RoleName {
     type Err = String;
 

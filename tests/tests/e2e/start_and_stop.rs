@@ -261,7 +261,7 @@ async fn a_message_about_a_variable_names_it() {
     let world = World::new().await;
     let mut refused = 0;
     for name in variables(&["run"]).await {
-        let finished = world.run(&["--once"]).env(&name, "§ no such thing").run().await;
+        let finished = world.run(&["--once"]).current_dir(world.dir()).env(&name, "§ no such thing").run().await;
         if finished.code == Some(2) {
             refused += 1;
             assert!(finished.stderr.contains(&name), "{name}: {}", finished.stderr);

@@ -10,9 +10,10 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use self::pass::{Mode, Pass, Reader};
-use super::args::{SandboxArgs, at_least_one, duration};
+use super::args::{SandboxArgs, at_least_one};
 use super::components::digest;
 use super::output;
+use super::quantity::duration;
 use super::reading::default_jobs;
 use super::run;
 use super::target::TargetArgs;

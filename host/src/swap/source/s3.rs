@@ -66,7 +66,11 @@ impl S3Source {
                 }
                 Err(failure) => {
                     if self.problem.as_ref() != Some(&failure.code) {
-                        tracing::warn!(code = failure.code, "the component's object is not read: {}", failure.message);
+                        tracing::warn!(
+                            code = failure.code,
+                            "the component's object is not read, and waited for: {}",
+                            failure.message
+                        );
                         self.problem = Some(failure.code);
                     }
                 }
@@ -87,7 +91,7 @@ impl S3Source {
             return Err(Failure::new(
                 FailureKind::NotFound,
                 "s3.NoSuchKey",
-                format!("{}: it is not there; waiting for it", self.component),
+                format!("{}: it is not there", self.component),
             ));
         };
         let etags = (etag, self.signature.etag().await?);

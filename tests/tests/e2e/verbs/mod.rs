@@ -7,6 +7,7 @@ mod enqueue;
 mod general;
 mod inspect;
 mod parse;
+mod small;
 
 use std::path::{Path, PathBuf};
 
