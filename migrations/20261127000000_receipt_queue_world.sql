@@ -87,6 +87,212 @@ BEGIN
 END
 $columns$;
 
+-- A total that was rounded is wrong, and nobody would be told. So a type that cannot hold cents is refused, by name.
+DO $total$
+DECLARE
+    found record;
+BEGIN
+    SELECT
+        format_type(a.atttypid, a.atttypmod) AS type,
+        coalesce(nullif(t.typbasetype, 0), t.oid)::regtype AS base,
+        CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END AS modifier
+    INTO found
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    WHERE a.attrelid = 'public.receipts'::regclass AND a.attname = 'total_amount' AND NOT a.attisdropped;
+    IF found.base IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+        -- A modifier has the scale in its last 11 bits, and is 4 too large.
+        OR (found.base = 'numeric'::regtype AND found.modifier >= 4 AND ((found.modifier - 4) & 2047) NOT BETWEEN 2 AND 1023)
+    THEN
+        RAISE EXCEPTION 'the column public.receipts.total_amount has the type %, which cannot hold cents', found.type
+            USING HINT = 'Change it: ALTER TABLE public.receipts ALTER COLUMN total_amount TYPE numeric(12, 2);';
+    END IF;
+END
+$total$;
+
+DO $memory$
+DECLARE
+    missing record;
+BEGIN
+    FOR missing IN
+        SELECT *
+        FROM (
+            VALUES
+                ('public.receipt_queue', 'receipt_whose', 'jsonb'),
+                ('public.receipt_queue_dlq', 'receipt_before', 'jsonb'),
+                ('public.receipt_queue_dlq', 'receipt_whose', 'jsonb')
+        ) AS wanted (place, name, type)
+        WHERE NOT EXISTS (
+            SELECT FROM pg_attribute
+            WHERE attrelid = wanted.place::regclass AND attname = wanted.name AND NOT attisdropped
+        )
+    LOOP
+        EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', missing.place, missing.name, missing.type);
+    END LOOP;
+END
+$memory$;
+
+COMMENT ON COLUMN public.receipt_queue.receipt_before IS
+    'Vendor, total, currency and date when the receipt was queued; a settle writes none of them where one differs by then.';
+COMMENT ON COLUMN public.receipt_queue.receipt_whose IS
+    'Fields that had a value then which no component wrote: given (it stays) or standing (it stays unless one is read). Null: not known.';
+
+-- A value in the same words in every session, to be compared with itself later: with settings of its own where its type's
+-- words depend on them (timestamptz, money, interval, double precision, ranges of these).
+CREATE OR REPLACE FUNCTION public.receipt_queue_fixed(value anyelement) RETURNS jsonb
+LANGUAGE plpgsql STABLE
+SET search_path = pg_catalog, pg_temp
+SET TimeZone = 'UTC'
+SET DateStyle = 'ISO, YMD'
+SET IntervalStyle = 'iso_8601'
+SET extra_float_digits = '1'
+SET bytea_output = 'hex'
+SET lc_monetary = 'C'
+AS $body$
+BEGIN
+    RETURN to_jsonb(value);
+END
+$body$;
+
+-- Without a call for the usual types, whose words depend on nothing: this one is inlined.
+CREATE OR REPLACE FUNCTION public.receipt_queue_value(value anyelement) RETURNS jsonb
+LANGUAGE sql STABLE
+AS $body$
+    SELECT CASE
+        WHEN pg_catalog.pg_typeof($1) IN (
+            'pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype,
+            'pg_catalog.bpchar'::pg_catalog.regtype, 'pg_catalog.numeric'::pg_catalog.regtype,
+            'pg_catalog.date'::pg_catalog.regtype, 'pg_catalog.timestamp'::pg_catalog.regtype
+        ) THEN pg_catalog.to_jsonb($1)
+        ELSE public.receipt_queue_fixed($1)
+    END
+$body$;
+
+-- A value in the type of a column, cast as an assignment would.
+CREATE OR REPLACE FUNCTION public.receipt_queue_as(of_column anyelement, value anycompatible) RETURNS anyelement
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    result ALIAS FOR $0;
+BEGIN
+    result := value;
+    RETURN result;
+END
+$body$;
+
+-- What became of a receipt that was to be done: an app's triggers may have skipped or changed it. Where it waits as before, or
+-- a number or a day came back as another one, the whole statement fails, so that nothing of it stays. Returns whether the
+-- app has a word of its own for the status.
+CREATE OR REPLACE FUNCTION public.receipt_queue_written(
+    id text, status_before text, status text, total anyelement, total_sent numeric, day anycompatible, day_sent date
+) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    day_words text := to_jsonb(day) #>> '{}';
+    total_words text;
+    other_total boolean := false;
+BEGIN
+    IF status IN (status_before, 'pending') THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'RW001',
+            MESSAGE = format('receipt %s was not written: its status is %s as before', id, status),
+            HINT = 'A trigger of the app''s on receipts skips or undoes the update (RETURN NULL, RETURN OLD).';
+    END IF;
+    IF total_sent IS NOT NULL THEN
+        total_words := CASE
+            WHEN pg_typeof(total) = 'money'::regtype THEN total::text::money::numeric::text
+            ELSE public.receipt_queue_value(total) #>> '{}'
+        END;
+        -- A text column may hold it in the app's own form, which is no number to be compared.
+        other_total := total IS NULL OR CASE
+            WHEN total_words ~ '^\s*[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?\s*$' THEN total_words::numeric <> total_sent
+            ELSE false
+        END;
+    END IF;
+    IF other_total THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'RW002',
+            MESSAGE = format('receipt %s: the total %s came back as %s', id, total_sent, coalesce(total::text, 'null')),
+            HINT = 'A trigger of the app''s changes it, or the type of total_amount rounds it; numeric(12, 2) does not.';
+    END IF;
+    IF day_sent IS NOT NULL
+        AND (day IS NULL OR (day_words ~ '^\d{4}-\d\d-\d\d' AND left(day_words, 10) <> to_char(day_sent, 'YYYY-MM-DD')))
+    THEN
+        RAISE EXCEPTION USING
+            ERRCODE = 'RW002',
+            MESSAGE = format(
+                'receipt %s: the date %s came back as %s', id, to_char(day_sent, 'YYYY-MM-DD'), coalesce(day_words, 'null')
+            ),
+            HINT = 'A trigger of the app''s changes it.';
+    END IF;
+    RETURN status <> 'ocr_done';
+END
+$body$;
+
+-- What the four columns hold where the app gives nothing: the defaults that are constants or the time of the transaction.
+-- Others are not evaluated (a sequence would move), and count as given.
+CREATE OR REPLACE FUNCTION public.receipt_queue_defaults() RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+DECLARE
+    defaults text;
+    result jsonb;
+BEGIN
+    SELECT string_agg(
+        format('%L, public.receipt_queue_value((%s)::%s)', a.attname, d.expression, format_type(a.atttypid, a.atttypmod)),
+        ', '
+    )
+    INTO defaults
+    FROM pg_attribute a
+    JOIN pg_type t ON t.oid = a.atttypid
+    JOIN (SELECT adrelid, adnum, pg_get_expr(adbin, adrelid) AS expression FROM pg_attrdef) AS d
+        ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+    WHERE a.attrelid = 'public.receipts'::regclass
+      AND a.attname IN ('vendor_text', 'total_amount', 'currency', 'receipt_date')
+      AND a.attgenerated = ''
+      AND t.typtype IN ('b', 'e')
+      AND (
+          d.expression ~ '^\(?-?[0-9.]+\)?$'
+          OR d.expression ~ '^''([^'']|'''')*''::[a-zA-Z0-9_ ."(),]+$'
+          OR d.expression ~* '^\(?\(?(now\(\)|current_date|current_timestamp|localtimestamp|transaction_timestamp\(\)|statement_timestamp\(\)|timezone\(''[a-z_/]+''::text, now\(\)\)|now\(\) at time zone ''[a-z_/]+''::text)\)?\)?(::(date|timestamp with(out)? time zone|text))?$'
+      );
+    IF defaults IS NULL THEN
+        RETURN '{}';
+    END IF;
+    EXECUTE format('SELECT jsonb_build_object(%s)', defaults) INTO result;
+    RETURN result;
+EXCEPTION WHEN OTHERS THEN
+    -- Whatever it is: an insert of the app's does not fail for it.
+    RETURN '{}';
+END
+$body$;
+
+-- Whose the values are that stand there when a receipt is queued (receipt_queue.receipt_whose). A value that the app gave stays. What
+-- was there without its doing (a default, blank, zero) stays unless something is read, and so does an old reading in a column
+-- that takes no null; any other old reading is read anew. "before" and "whose" are what was known when it was queued before.
+CREATE OR REPLACE FUNCTION public.receipt_queue_whose(
+    fields jsonb, was_read boolean, defaults jsonb, before jsonb, whose jsonb
+) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT coalesce(jsonb_object_agg(f.name, f.whose) FILTER (WHERE f.whose IS NOT NULL), '{}')
+    FROM (
+        SELECT
+            n.name,
+            CASE
+                WHEN v.value = 'null' THEN NULL
+                WHEN whose ? n.name AND before -> n.place = v.value THEN whose ->> n.name
+                WHEN was_read THEN CASE WHEN a.attnotnull THEN 'standing' END
+                WHEN defaults -> n.name = v.value OR v.value #>> '{}' ~ '^\s*$' OR v.value = '0' THEN 'standing'
+                ELSE 'given'
+            END AS whose
+        FROM (VALUES (0, 'vendor_text'), (1, 'total_amount'), (2, 'currency'), (3, 'receipt_date')) AS n (place, name)
+        CROSS JOIN LATERAL (SELECT fields -> n.place) AS v (value)
+        LEFT JOIN pg_attribute a ON a.attrelid = 'public.receipts'::regclass AND a.attname = n.name
+    ) AS f
+$body$;
+
 -- The queue's keys follow receipts.id: an integer that became a bigint, a varchar(40) that became a text. The view shows such a
 -- column, so that it is made anew, with the rights that it had.
 DO $types$
@@ -173,22 +379,29 @@ $untyped$;
 -- from the owner of this function, or its policies fail in a session that is not the app's, it is what the caller gives (the
 -- trigger's own rows, which no policy filters). So nothing is ever taken out of the dead letters that is not queued.
 -- Planned with the arrays each time: a plan that was made for one receipt compares each with each when there are many.
-CREATE OR REPLACE FUNCTION public.receipt_queue_put(ids anyarray, images text[] DEFAULT NULL, befores jsonb[] DEFAULT NULL)
-RETURNS integer
+-- It is noted whose the values are that stand there, by what was known of it when it was queued before, or died.
+CREATE OR REPLACE FUNCTION public.receipt_queue_put(
+    ids anyarray, images text[] DEFAULT NULL, befores jsonb[] DEFAULT NULL, were_read boolean[] DEFAULT NULL
+) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
 AS $body$
 DECLARE
     asked integer := cardinality(ids);
     queued integer;
+    defaults jsonb := public.receipt_queue_defaults();
 BEGIN
     IF images IS NULL OR NOT row_security_active('public.receipts') THEN
         SELECT
             array_agg(r.id ORDER BY r.id),
             array_agg(coalesce(nullif(r.s3_key::text, ''), r.image_url::text) ORDER BY r.id),
             array_agg(
-                pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) ORDER BY r.id
-            )
-        INTO ids, images, befores
+                pg_catalog.jsonb_build_array(
+                    public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+                    public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+                ) ORDER BY r.id
+            ),
+            array_agg(r.ocr_s3_key IS NOT NULL ORDER BY r.id)
+        INTO ids, images, befores, were_read
         FROM public.receipts r
         WHERE r.id = ANY (ids);
         IF coalesce(cardinality(ids), 0) < asked AND row_security_active('public.receipts') THEN
@@ -199,20 +412,29 @@ BEGIN
         END IF;
     END IF;
 
-    INSERT INTO public.receipt_queue AS q (receipt_id, s3_key, receipt_before, deaths, claims, history)
+    INSERT INTO public.receipt_queue AS q (receipt_id, s3_key, receipt_before, receipt_whose, deaths, claims, history)
     SELECT
         r.id,
         r.image,
         r.before,
+        CASE
+            WHEN r.before = '[null, null, null, null]' THEN '{}'
+            ELSE public.receipt_queue_whose(
+                r.before, coalesce(r.was_read, false), defaults,
+                coalesce(d.receipt_before, o.receipt_before), coalesce(d.receipt_whose, o.receipt_whose)
+            )
+        END,
         coalesce(d.deaths, 0),
         -- It may have been worked before, under a row that is gone: then there is an artifact to look for.
         coalesce(d.claims, 1),
         coalesce(d.history, '[]')
-    FROM unnest(ids, images, befores) AS r (id, image, before)
+    FROM unnest(ids, images, befores, were_read) AS r (id, image, before, was_read)
     LEFT JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+    LEFT JOIN public.receipt_queue o ON o.receipt_id = r.id
     ON CONFLICT (receipt_id) DO UPDATE SET
         s3_key = excluded.s3_key,
         receipt_before = excluded.receipt_before,
+        receipt_whose = excluded.receipt_whose,
         attempts = 0,
         processed = false,
         processed_at = NULL,
@@ -252,14 +474,31 @@ $body$;
 CREATE OR REPLACE FUNCTION public.receipts_enqueue() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $body$
+DECLARE
+    nothing CONSTANT jsonb := '[null, null, null, null]';
+    defaults jsonb;
 BEGIN
-    INSERT INTO public.receipt_queue (receipt_id, s3_key, receipt_before)
+    IF NOT EXISTS (SELECT FROM new_receipts n WHERE n.status::text = 'pending') THEN
+        RETURN NULL;
+    END IF;
+    defaults := public.receipt_queue_defaults();
+    INSERT INTO public.receipt_queue (receipt_id, s3_key, receipt_before, receipt_whose)
     SELECT
         n.id,
-        coalesce(nullif(n.s3_key::text, ''), n.image_url::text),
-        pg_catalog.jsonb_build_array(n.vendor_text, n.total_amount, n.currency, n.receipt_date)
-    FROM new_receipts n
-    WHERE n.status::text = 'pending'
+        n.key,
+        n.fields,
+        CASE WHEN n.fields = nothing THEN '{}' ELSE public.receipt_queue_whose(n.fields, false, defaults, NULL, NULL) END
+    FROM (
+        SELECT
+            n.id,
+            coalesce(nullif(n.s3_key::text, ''), n.image_url::text) AS key,
+            jsonb_build_array(
+                public.receipt_queue_value(n.vendor_text), public.receipt_queue_value(n.total_amount),
+                public.receipt_queue_value(n.currency), public.receipt_queue_value(n.receipt_date)
+            ) AS fields
+        FROM new_receipts n
+        WHERE n.status::text = 'pending'
+    ) AS n
     ON CONFLICT (receipt_id) DO NOTHING;
     IF FOUND THEN
         PERFORM public.receipt_queue_wake();
@@ -281,8 +520,9 @@ $body$;
 -- the trigger's definition, so that the app can still change their types.
 -- The digest stays only with what its component read: an UPDATE that changes a field and brings no other digest is an edit.
 -- Compared as jsonb: a type without an operator for it here (one of an extension, json) is no error.
+-- Two numbers that differ are two, however few digits this session shows of them.
 CREATE OR REPLACE FUNCTION public.receipts_reread() RETURNS trigger
-LANGUAGE plpgsql
+LANGUAGE plpgsql SET extra_float_digits = '1'
 AS $body$
 DECLARE
     old_row jsonb;
@@ -352,17 +592,22 @@ AS $body$
 BEGIN
     IF EXISTS (SELECT FROM new_receipts n WHERE n.status::text = 'pending') THEN
         -- In parts, for the memory that an array takes.
-        PERFORM public.receipt_queue_put(part.ids, part.images, part.befores)
+        PERFORM public.receipt_queue_put(part.ids, part.images, part.befores, part.were_read)
         FROM (
             SELECT
                 array_agg(c.id ORDER BY c.id) AS ids,
                 array_agg(c.image ORDER BY c.id) AS images,
-                array_agg(c.before ORDER BY c.id) AS befores
+                array_agg(c.before ORDER BY c.id) AS befores,
+                array_agg(c.was_read ORDER BY c.id) AS were_read
             FROM (
                 SELECT
                     n.id,
                     coalesce(nullif(n.s3_key::text, ''), n.image_url::text) AS image,
-                    pg_catalog.jsonb_build_array(n.vendor_text, n.total_amount, n.currency, n.receipt_date) AS before,
+                    pg_catalog.jsonb_build_array(
+                        public.receipt_queue_value(n.vendor_text), public.receipt_queue_value(n.total_amount),
+                        public.receipt_queue_value(n.currency), public.receipt_queue_value(n.receipt_date)
+                    ) AS before,
+                    n.ocr_s3_key IS NOT NULL AS was_read,
                     (row_number() OVER () - 1) / 10000 AS part
                 FROM new_receipts n
                 FULL JOIN old_receipts o ON o.id = n.id
@@ -483,6 +728,7 @@ DECLARE
     ids text[];
     images text[];
     befores jsonb[];
+    were_read boolean[];
 BEGIN
     queued := 0;
     failed := 0;
@@ -525,13 +771,18 @@ BEGIN
              array_agg(s.id::text ORDER BY s.id) FILTER (WHERE s.lost),
              array_agg(s.image ORDER BY s.id) FILTER (WHERE s.lost),
              array_agg(s.before ORDER BY s.id) FILTER (WHERE s.lost),
+             array_agg(s.was_read ORDER BY s.id) FILTER (WHERE s.lost),
              count(*) FILTER (WHERE s.lost)::integer,
              count(*) FILTER (WHERE NOT s.lost)::integer
          FROM (
              SELECT
                  r.id,
                  coalesce(nullif(r.s3_key::text, ''''), r.image_url::text) AS image,
-                 pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS before,
+                 pg_catalog.jsonb_build_array(
+                     public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+                     public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+                 ) AS before,
+                 r.ocr_s3_key IS NOT NULL AS was_read,
                  CASE
                      WHEN NOT q.processed
                          THEN nullif(q.s3_key IS DISTINCT FROM coalesce(nullif(r.s3_key::text, ''''), r.image_url::text), false)
@@ -544,7 +795,7 @@ BEGIN
          ) AS s',
         id_type
     );
-    EXECUTE look INTO ids, images, befores, stranded, dead USING ids;
+    EXECUTE look INTO ids, images, befores, were_read, stranded, dead USING ids;
     IF stranded = 0 OR NOT repair THEN
         RETURN;
     END IF;
@@ -560,10 +811,11 @@ BEGIN
          ) AS l',
         id_type
     ) INTO ids USING ids;
-    EXECUTE look INTO ids, images, befores USING ids;
-    put := format('SELECT public.receipt_queue_put($1::%s[], $2, $3)', id_type);
+    EXECUTE look INTO ids, images, befores, were_read USING ids;
+    put := format('SELECT public.receipt_queue_put($1::%s[], $2, $3, $4)', id_type);
     BEGIN
-        EXECUTE put INTO queued USING coalesce(ids, '{}'), coalesce(images, '{}'), coalesce(befores, '{}');
+        EXECUTE put INTO queued
+            USING coalesce(ids, '{}'), coalesce(images, '{}'), coalesce(befores, '{}'), coalesce(were_read, '{}');
         RETURN;
     EXCEPTION
         WHEN OTHERS THEN
@@ -574,7 +826,8 @@ BEGIN
     queued := 0;
     FOR place IN 1 .. cardinality(ids) LOOP
         BEGIN
-            EXECUTE put USING ids[place:place], images[place:place], befores[place:place];
+            EXECUTE put
+                USING ids[place:place], images[place:place], befores[place:place], were_read[place:place];
             queued := queued + 1;
         EXCEPTION
             WHEN OTHERS THEN
@@ -704,7 +957,8 @@ BEGIN
         WHERE p.pronamespace = 'public'::regnamespace
           AND p.proname IN (
               'receipt_queue_put', 'receipt_queue_may_wait', 'receipt_queue_hides_from', 'receipt_queue_reconcile',
-              'receipt_queue_reconcile_step'
+              'receipt_queue_reconcile_step', 'receipt_queue_fixed', 'receipt_queue_value', 'receipt_queue_as',
+              'receipt_queue_written', 'receipt_queue_defaults', 'receipt_queue_whose'
           )
           AND acl.grantee <> p.proowner
         UNION ALL
@@ -719,6 +973,19 @@ BEGIN
         ELSE
             EXECUTE format('REVOKE ALL ON %s FROM %I', granted.object, granted.grantee);
         END IF;
+    END LOOP;
+    -- A worker's role that has its rights already needs what its settles call.
+    FOR granted IN
+        SELECT p.oid::regprocedure AS function, r.rolname AS grantee
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        JOIN pg_roles r ON r.oid = acl.grantee
+        JOIN pg_proc p ON p.pronamespace = c.relnamespace AND p.proname IN (
+            'receipt_queue_fixed', 'receipt_queue_value', 'receipt_queue_as', 'receipt_queue_written'
+        )
+        WHERE c.oid = 'public.receipt_queue'::regclass AND acl.privilege_type = 'UPDATE' AND acl.grantee <> c.relowner
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', granted.function, granted.grantee);
     END LOOP;
 END
 $rights$;

@@ -153,7 +153,7 @@ impl QueueError {
     /// Whether trying again cannot help: the database refused the statement itself (rights, data, a table that is not
     /// there).
     pub fn is_permanent(&self) -> bool {
-        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "42")))
+        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "42" | "RW")))
     }
 
     /// Whether the connection is of no use any more.
@@ -173,9 +173,18 @@ impl QueueError {
     }
 
     /// Whether one of the rows is at fault (class 22: data exception, 23: constraint violation, P0: raised by a trigger of
-    /// the app's).
+    /// the app's, RW: it was not written as it was sent).
     fn is_about_the_data(&self) -> bool {
-        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "P0")))
+        matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "P0" | "RW")))
+    }
+
+    /// What the refusal of a result is called in its row. The codes are those of receipt_queue_written().
+    fn refusal(&self) -> &'static str {
+        match self {
+            Self::Query { code: Some(code), .. } if code.code() == "RW001" => "queue.NotWritten",
+            Self::Query { code: Some(code), .. } if code.code() == "RW002" => "queue.ValueChanged",
+            _ => "queue.ResultRefused",
+        }
     }
 }
 

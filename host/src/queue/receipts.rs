@@ -87,7 +87,7 @@ pub async fn look(client: &impl Connection, ids: &[String]) -> Result<Vec<Receip
                 r.vendor_text::text,
                 r.total_amount::text,
                 r.currency::text,
-                r.receipt_date::text,
+                to_jsonb(r.receipt_date) #>> '{}',
                 r.ocr_confidence::float8,
                 r.ocr_s3_key::text,
                 (extract(epoch FROM q.processed_at - q.enqueued_at) * 1000)::float8,

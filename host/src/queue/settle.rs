@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Once;
 use std::time::Duration;
 
 use tokio_postgres::Row;
@@ -178,6 +179,9 @@ pub struct Writer {
     session: Session,
 }
 
+/// That the app has words of its own is said once.
+static REWORDED: Once = Once::new();
+
 impl Writer {
     pub async fn connect(database: &Database) -> Result<Self, QueueError> {
         Ok(Self { session: Session::connect(database).await? })
@@ -243,6 +247,14 @@ impl Writer {
             if row.try_get("edited").unwrap_or(false) {
                 let job: i64 = row.try_get("job_id").unwrap_or_default();
                 tracing::info!(job, "a person edited the receipt meanwhile; their values stay");
+            }
+            if row.try_get("reworded").unwrap_or(false) {
+                REWORDED.call_once(|| {
+                    tracing::info!(
+                        "a trigger of the app's, or a column's type, gives a receipt's status, vendor or currency other words \
+                         than the worker wrote; they stay (said once)"
+                    );
+                });
             }
         }
         verdicts(&rows)

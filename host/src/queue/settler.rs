@@ -156,7 +156,7 @@ impl Settler {
                 }
                 Err(error) => {
                     tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
-                    let failure = Failure::new(FailureKind::Internal, "queue.ResultRefused", error.to_string());
+                    let failure = Failure::new(FailureKind::Internal, error.refusal(), error.to_string());
                     self.refused(settlement, failure, error.is_about_the_data());
                 }
             }

@@ -200,7 +200,7 @@ async fn every_right_that_host_rights_grants_is_needed() {
          WHERE acl.grantee = '{ROLE}'::regrole"
     );
     let grants: Vec<String> = world.client.query(&grants, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 10 + 8 + 2, "{grants:#?}");
+    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 10 + 8 + 2 + 4, "{grants:#?}");
     for grant in grants {
         world.execute(&format!("REVOKE {grant} FROM {ROLE}")).await;
         let error = everything(&database, &mut client).await.expect_err(&grant);

@@ -42,10 +42,10 @@ pub const SCENES: [Scene; 8] = [
 
 impl Scene {
     pub fn before(self) -> Vec<Op> {
-        let insert = |slot| Op::Insert { slot, status: Status::Pending, image: Some(1), fields: Some(1) };
+        let insert = |slot, fields| Op::Insert { slot, status: Status::Pending, image: Some(1), fields };
         let claim = |worker| Op::Claim { worker, limit: 1 };
         let expire = Op::Expire { slot: 0 };
-        let mut before = vec![insert(0)];
+        let mut before = vec![insert(0, None)];
         before.extend(match self {
             Self::Waiting => vec![],
             Self::Leased => vec![claim(1)],
@@ -56,7 +56,8 @@ impl Scene {
             Self::Dead => vec![claim(1), Op::DeadLetter { token: 1, error: 10 }],
             Self::Done => vec![claim(1), Op::Complete { readings: vec![(1, 10)] }],
         });
-        before.push(insert(1));
+        // What the app gave stays.
+        before.push(insert(1, Some(1)));
         before
     }
 

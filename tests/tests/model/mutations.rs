@@ -96,6 +96,14 @@ fn one_after_another_finds() {
             Statement(|s| &mut s.complete, "AND s.waits AND s.untouched", "AND s.waits"),
         ),
         (
+            "a settle that overwrites what the app gave",
+            Statement(|s| &mut s.complete, "WHEN 'given' THEN true", "WHEN 'given' THEN false"),
+        ),
+        (
+            "a requeue that forgets what the app gave",
+            Function("receipt_queue_whose", "WHEN whose ? n.name AND", "WHEN false AND"),
+        ),
+        (
             "a settle that overwrites the app's status",
             Statement(|s| &mut s.complete, "l.status IN ('pending', 'ocr_failed') AS waits", "true AS waits"),
         ),

@@ -59,6 +59,7 @@ fn queue_row(row: &Value, tokens: &BTreeMap<i64, Token>) -> Row {
     Row {
         image: number('i', &row["s3_key"]),
         before: fields_of(&row["receipt_before"]),
+        given: given(&row["receipt_whose"]),
         attempts: count(&row["attempts"]),
         claims: count(&row["claims"]),
         processed: row["processed"] == true,
@@ -85,6 +86,8 @@ fn dead_letter(row: &Value, tokens: &BTreeMap<i64, Token>) -> Dead {
     assert_eq!(row["notes"], format!("note{before}"), "{row}");
     Dead {
         image: number('i', &row["s3_key"]),
+        before: fields_of(&row["receipt_before"]),
+        given: given(&row["receipt_whose"]),
         error,
         attempts: count(&row["attempts"]),
         claims: count(&row["claims"]),
@@ -92,6 +95,15 @@ fn dead_letter(row: &Value, tokens: &BTreeMap<i64, Token>) -> Dead {
         deaths,
         history: history(&row["history"], tokens),
     }
+}
+
+/// All four fields are the app's, or none is.
+fn given(whose: &Value) -> bool {
+    let whose = whose.as_object().unwrap();
+    let all = ["vendor_text", "total_amount", "currency", "receipt_date"];
+    let given = all.iter().all(|field| whose.get(*field).is_some_and(|whose| whose == "given"));
+    assert!(given || whose.is_empty(), "{whose:?}");
+    given
 }
 
 fn history(history: &Value, tokens: &BTreeMap<i64, Token>) -> Vec<Past> {

@@ -78,7 +78,9 @@ fn operations(model: &Model) -> BoxedStrategy<Op> {
     if !empty.is_empty() {
         let status =
             prop_oneof![6 => Just(Status::Pending), 1 => select(vec![Status::Draft, Status::Done, Status::Failed])];
-        let insert = (select(empty), status, person(), person());
+        // What the app gave stays: a reading would show in few.
+        let given = proptest::option::weighted(0.4, 1..4_u8);
+        let insert = (select(empty), status, person(), given);
         let insert = insert.prop_map(|(slot, status, image, fields)| Op::Insert { slot, status, image, fields });
         choices.push((6, insert.boxed()));
     }

@@ -17,7 +17,13 @@ locked AS MATERIALIZED (
         o.job_id,
         o.token,
         r.status::text AS status,
-        pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS fields
+        r.ocr_s3_key IS NOT NULL AS was_read,
+        pg_catalog.jsonb_build_array(
+            public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+            public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+        ) AS fields,
+        -- In this session's words, as they were noted before they had words of their own.
+        pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) AS in_our_words
     FROM outcome o
     JOIN public.receipt_queue q ON q.id = o.job_id AND q.id = ANY ($1)
     JOIN public.receipts r ON r.id = q.receipt_id
@@ -44,47 +50,140 @@ settled AS (
         q.receipt_id,
         -- With what is to be written: a join with "outcome" further down would compare each of them with each.
         o.vendor,
-        o.total,
+        o.total::numeric AS total,
         o.currency,
-        o.day,
-        o.confidence,
+        o.day::date AS day,
+        o.confidence::numeric AS confidence,
         o.artifact_key,
         o.component,
+        l.status,
         -- A dead letter that was put back by hand is waited for like any other.
         l.status IN ('pending', 'ocr_failed') AS waits,
         -- A row that was inserted by hand remembers nothing; then there is nothing but emptiness to overwrite.
-        l.fields IS NOT DISTINCT FROM coalesce(q.receipt_before, '[null, null, null, null]') AS untouched
+        (
+            l.fields = coalesce(q.receipt_before, '[null, null, null, null]')
+            OR (
+                q.receipt_whose IS NULL
+                AND (
+                    l.in_our_words = q.receipt_before
+                    OR (
+                        l.fields - 3 = q.receipt_before - 3
+                        AND CASE
+                            WHEN q.receipt_before ->> 3 ~ '^\d{4}-\d\d-\d\dT[0-9:.]+[-+][0-9:]+$'
+                                AND l.fields ->> 3 ~ '^\d{4}-\d\d-\d\dT[0-9:.]+[-+][0-9:]+$'
+                                THEN (q.receipt_before ->> 3)::timestamptz = (l.fields ->> 3)::timestamptz
+                            ELSE false
+                        END
+                    )
+                )
+            )
+        ) AS untouched,
+        -- The fields that keep what stands there: the app gave it, or nothing was read in its place. (Of a row that was queued
+        -- when nobody noted it: what stands in a receipt that was never read was given.)
+        CASE
+            WHEN q.receipt_whose = '{}' OR (q.receipt_whose IS NULL AND l.was_read) THEN '{}'
+            ELSE ARRAY(
+                SELECT f.name
+                FROM (
+                    VALUES
+                        (0, 'vendor_text', o.vendor IS NULL),
+                        (1, 'total_amount', o.total IS NULL),
+                        (2, 'currency', o.currency IS NULL),
+                        (3, 'receipt_date', o.day IS NULL)
+                ) AS f (place, name, unread)
+                WHERE CASE q.receipt_whose ->> f.name
+                    WHEN 'given' THEN true
+                    WHEN 'standing' THEN f.unread
+                    ELSE q.receipt_whose IS NULL AND l.fields ->> f.place IS NOT NULL
+                END
+            )
+        END AS stays
 ),
 written AS (
     UPDATE public.receipts r
     SET status = 'ocr_done',
         vendor_text = s.vendor,
-        total_amount = s.total::numeric,
+        total_amount = s.total,
         currency = s.currency,
-        receipt_date = s.day::date,
-        ocr_confidence = s.confidence::numeric,
+        receipt_date = s.day,
+        ocr_confidence = s.confidence,
         ocr_s3_key = s.artifact_key,
         ocr_component = s.component
     FROM settled s
-    WHERE r.id = s.receipt_id AND s.waits AND s.untouched
-    RETURNING r.id
+    WHERE r.id = s.receipt_id AND s.waits AND s.untouched AND s.stays = '{}'
+    RETURNING
+        r.id,
+        public.receipt_queue_written(
+            r.id::text, s.status, r.status::text, r.total_amount, s.total, r.receipt_date, s.day
+        )
+            OR rtrim(r.vendor_text::text) IS DISTINCT FROM rtrim(s.vendor)
+            OR rtrim(r.currency::text) IS DISTINCT FROM rtrim(s.currency) AS reworded
+),
+-- The same, beside values that no component wrote. The reading is not the component's as a whole, so it is nobody's.
+filled AS (
+    UPDATE public.receipts r
+    SET status = 'ocr_done',
+        vendor_text = CASE
+            WHEN 'vendor_text' = ANY (s.stays) THEN r.vendor_text
+            ELSE public.receipt_queue_as(r.vendor_text, s.vendor)
+        END,
+        total_amount = CASE
+            WHEN 'total_amount' = ANY (s.stays) THEN r.total_amount
+            ELSE public.receipt_queue_as(r.total_amount, s.total)
+        END,
+        currency = CASE
+            WHEN 'currency' = ANY (s.stays) THEN r.currency
+            ELSE public.receipt_queue_as(r.currency, s.currency)
+        END,
+        receipt_date = CASE
+            WHEN 'receipt_date' = ANY (s.stays) THEN r.receipt_date
+            ELSE public.receipt_queue_as(r.receipt_date, s.day)
+        END,
+        ocr_confidence = s.confidence,
+        ocr_s3_key = s.artifact_key
+    FROM settled s
+    WHERE r.id = s.receipt_id AND s.waits AND s.untouched AND s.stays <> '{}'
+    RETURNING
+        r.id,
+        public.receipt_queue_written(
+            r.id::text, s.status, r.status::text,
+            r.total_amount, CASE WHEN 'total_amount' <> ALL (s.stays) THEN s.total END,
+            r.receipt_date, CASE WHEN 'receipt_date' <> ALL (s.stays) THEN s.day END
+        ) AS reworded
 ),
 -- A person edited it meanwhile: what the person wrote stays and is no component's reading, and the receipt still ends as
 -- done.
 kept AS (
     UPDATE public.receipts r
     SET status = 'ocr_done',
-        ocr_confidence = s.confidence::numeric,
+        ocr_confidence = s.confidence,
         ocr_s3_key = s.artifact_key
     FROM settled s
     WHERE r.id = s.receipt_id AND s.waits AND NOT s.untouched
-    RETURNING r.id
+    RETURNING
+        r.id,
+        public.receipt_queue_written(
+            r.id::text, s.status, r.status::text, r.total_amount, NULL, r.receipt_date, NULL
+        ) AS reworded
+),
+changed AS (
+    SELECT id, reworded, false AS edited FROM written
+    UNION ALL
+    SELECT id, reworded, false FROM filled
+    UNION ALL
+    SELECT id, reworded, true FROM kept
 )
 SELECT
     o.job_id,
     o.token,
     s.id IS NOT NULL AS settled,
-    s.id IS NOT NULL AND NOT EXISTS (SELECT FROM written w WHERE w.id = s.receipt_id) AS edited,
+    s.id IS NOT NULL AND coalesce(c.edited, true) AS edited,
+    -- A row that was to be changed and was not: a trigger of the app's has skipped it.
+    CASE
+        WHEN s.waits AND c.id IS NULL
+            THEN public.receipt_queue_written(s.receipt_id::text, s.status, s.status, 0, NULL, current_date, NULL)
+        ELSE coalesce(c.reworded, false)
+    END AS reworded,
     s.id IS NULL AND EXISTS (
         SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked,
@@ -97,3 +196,4 @@ SELECT
     ) AS hidden
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token
+LEFT JOIN changed c ON c.id = s.receipt_id

@@ -17,12 +17,13 @@ settled AS (
     DELETE FROM public.receipt_queue q
     USING locked l
     WHERE q.id = l.job_id AND q.id = ANY ($1) AND q.lease_token = l.token
-    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, q.history, l.token, l.status
+    RETURNING q.id, q.receipt_id, q.s3_key, q.attempts, q.claims, q.enqueued_at, q.deaths, q.history,
+        q.receipt_before, q.receipt_whose, l.token, l.status
 ),
 buried AS (
     INSERT INTO public.receipt_queue_dlq (
         receipt_id, s3_key, error_kind, error_code, error_message, attempts, claims, enqueued_at, settled_token, component,
-        notes, deaths, history
+        notes, deaths, history, receipt_before, receipt_whose
     )
     SELECT
         s.receipt_id, s.s3_key, o.kind, o.code, o.message, s.attempts, s.claims, s.enqueued_at, o.token, o.component,
@@ -39,7 +40,9 @@ buried AS (
                 'token', o.token
             ),
             '$[last - 19 to last]'
-        )
+        ),
+        s.receipt_before,
+        s.receipt_whose
     FROM settled s
     JOIN outcome o ON o.job_id = s.id AND o.token = s.token
     -- A person finished it by hand meanwhile: it is done, and nothing is left to be told.
@@ -51,12 +54,22 @@ marked AS (
     SET status = 'ocr_failed'
     FROM settled s
     WHERE r.id = s.receipt_id AND s.status = 'pending'
-    RETURNING r.id
+    RETURNING
+        r.id,
+        public.receipt_queue_written(
+            r.id::text, 'pending', r.status::text, 0, NULL, current_date, NULL
+        ) AS reworded
 )
 SELECT
     o.job_id,
     o.token,
     s.id IS NOT NULL AS settled,
+    -- A row that was to be changed and was not: a trigger of the app's has skipped it.
+    CASE
+        WHEN s.status = 'pending' AND m.id IS NULL
+            THEN public.receipt_queue_written(s.receipt_id::text, 'pending', 'pending', 0, NULL, current_date, NULL)
+        ELSE false
+    END AS reworded,
     s.id IS NULL AND EXISTS (
         SELECT FROM public.receipt_queue q WHERE q.id = o.job_id AND q.id = ANY ($1) AND q.lease_token = o.token
     ) AND NOT EXISTS (SELECT FROM locked l WHERE l.job_id = o.job_id) AS blocked,
@@ -69,3 +82,4 @@ SELECT
     ) AS hidden
 FROM outcome o
 LEFT JOIN settled s ON s.id = o.job_id AND s.token = o.token
+LEFT JOIN marked m ON m.id = s.receipt_id

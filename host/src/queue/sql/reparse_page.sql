@@ -5,13 +5,17 @@
 SELECT
     r.id::text AS id,
     r.vendor_text::text AS vendor,
-    r.total_amount::text AS total,
+    public.receipt_queue_value(r.total_amount) #>> '{}' AS total,
     r.currency::text AS currency,
-    r.receipt_date::text AS day,
+    -- In ISO 8601 whatever the session's DateStyle, and in its time zone, as it is written.
+    to_jsonb(r.receipt_date) #>> '{}' AS day,
     r.ocr_confidence::float8 AS confidence,
     r.ocr_s3_key::text AS artifact_key,
     r.ocr_component AS component,
-    pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date)::text AS fields
+    pg_catalog.jsonb_build_array(
+        public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+        public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+    )::text AS fields
 FROM public.receipts r
 WHERE r.status::text = 'ocr_done'
   AND r.ocr_component IS NOT NULL

@@ -6,4 +6,7 @@ JOIN public.receipts r ON r.id = o.id::ID_TYPE AND r.id = ANY (($1::text[])::ID_
 WHERE r.status::text = 'ocr_done'
   AND r.ocr_component = o.seen
   AND r.ocr_s3_key::text = o.artifact_key
-  AND pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) = o.fields::jsonb
+  AND pg_catalog.jsonb_build_array(
+      public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+      public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+  ) = o.fields::jsonb

@@ -17,7 +17,10 @@ locked AS MATERIALIZED (
     WHERE r.status::text = 'ocr_done'
       AND r.ocr_component = o.seen
       AND r.ocr_s3_key::text = o.artifact_key
-      AND pg_catalog.jsonb_build_array(r.vendor_text, r.total_amount, r.currency, r.receipt_date) = o.fields::jsonb
+      AND pg_catalog.jsonb_build_array(
+          public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+          public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
+      ) = o.fields::jsonb
     ORDER BY r.id
     FOR NO KEY UPDATE OF r SKIP LOCKED
 ),
@@ -31,7 +34,12 @@ changed AS (
         ocr_component = $11
     FROM locked l
     WHERE r.id = l.id AND l.changed
-    RETURNING r.id
+    -- What came back as another number or day fails the statement (see receipt_queue_written).
+    RETURNING
+        r.id,
+        public.receipt_queue_written(
+            r.id::text, '', r.status::text, r.total_amount, l.total::numeric, r.receipt_date, l.day::date
+        )
 ),
 same AS (
     UPDATE public.receipts r

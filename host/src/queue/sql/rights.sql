@@ -52,6 +52,15 @@ UNION ALL
 SELECT 'grant USAGE on sequence public.receipt_queue_token'
 WHERE NOT has_sequence_privilege('public.receipt_queue_token', 'USAGE')
 UNION ALL
+SELECT format('grant EXECUTE on function %s', string_agg(p.oid::regprocedure::text, ', '))
+FROM pg_proc p
+WHERE p.pronamespace = 'public'::regnamespace
+  AND p.proname IN (
+      'receipt_queue_fixed', 'receipt_queue_value', 'receipt_queue_as', 'receipt_queue_written'
+  )
+  AND NOT has_function_privilege(p.oid, 'EXECUTE')
+HAVING count(*) > 0
+UNION ALL
 SELECT format('grant EXECUTE on function %s', needed.signature)
 FROM (
     VALUES
@@ -115,3 +124,23 @@ WHERE NOT EXISTS (
     FROM pg_trigger t
     WHERE t.tgrelid = 'public.receipts'::regclass AND t.tgname = needed.name AND t.tgenabled IN ('O', 'A')
 )
+UNION ALL
+-- As the migration has it: the app may have changed the type since.
+SELECT format(
+    'receipts.total_amount has the type %s, which cannot hold cents: ALTER TABLE receipts ALTER COLUMN total_amount TYPE numeric(12, 2)',
+    format_type(a.atttypid, a.atttypmod)
+)
+FROM pg_attribute a
+JOIN pg_type t ON t.oid = a.atttypid
+CROSS JOIN LATERAL (
+    SELECT
+        coalesce(nullif(t.typbasetype, 0), t.oid)::regtype AS base,
+        CASE WHEN t.typbasetype <> 0 THEN t.typtypmod ELSE a.atttypmod END AS modifier
+) AS held
+WHERE a.attrelid = 'public.receipts'::regclass
+  AND a.attname = 'total_amount'
+  AND NOT a.attisdropped
+  AND (
+      held.base IN ('smallint'::regtype, 'integer'::regtype, 'bigint'::regtype)
+      OR (held.base = 'numeric'::regtype AND held.modifier >= 4 AND ((held.modifier - 4) & 2047) NOT BETWEEN 2 AND 1023)
+  )

@@ -33,6 +33,13 @@ GRANT
     ON public.receipts TO {ROLE};
 GRANT SELECT, UPDATE, DELETE ON public.receipt_queue TO {ROLE};
 GRANT USAGE ON SEQUENCE public.receipt_queue_token TO {ROLE};
+-- What a settle calls.
+GRANT EXECUTE ON FUNCTION
+    public.receipt_queue_fixed(anyelement),
+    public.receipt_queue_value(anyelement),
+    public.receipt_queue_as(anyelement, anycompatible),
+    public.receipt_queue_written(text, text, text, anyelement, numeric, anycompatible, date)
+    TO {ROLE};
 GRANT SELECT, INSERT, DELETE ON public.receipt_queue_dlq TO {ROLE};
 -- No DELETE: nobody makes a component trusted by forgetting.
 GRANT SELECT, INSERT ON public.receipt_component_changes TO {ROLE};

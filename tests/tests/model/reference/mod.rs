@@ -40,6 +40,8 @@ pub struct Row {
     pub image: Option<u8>,
     /// The receipt's fields when it was queued.
     pub before: Option<u8>,
+    /// They were the app's, and no component's.
+    pub given: bool,
     pub attempts: u32,
     pub claims: u32,
     pub processed: bool,
@@ -56,6 +58,9 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dead {
     pub image: Option<u8>,
+    /// As its row had it.
+    pub before: Option<u8>,
+    pub given: bool,
     pub error: u8,
     pub attempts: u32,
     pub claims: u32,

@@ -69,9 +69,15 @@ impl Model {
         if old.is_none() {
             self.rows[slot] += 1;
         }
+        // What the app gave stays its own until it changes; of a receipt that was read, what stands there is read anew.
+        let fields = place.receipt.fields;
+        let known = dead.as_ref().map(|dead| (dead.before, dead.given));
+        let known = known.or(old.as_ref().map(|row| (row.before, row.given)));
+        let still_given = known.is_some_and(|(before, given)| given && before == fields);
         place.row = Some(Row {
             image: place.receipt.image,
-            before: place.receipt.fields,
+            before: fields,
+            given: fields.is_some() && (still_given || place.receipt.artifact.is_none()),
             attempts: 0,
             // Under a row that is gone there may have been claims: an artifact is looked for.
             claims: old.as_ref().map(|row| row.claims).or(dead.as_ref().map(|dead| dead.claims)).unwrap_or(1),
@@ -157,7 +163,8 @@ impl Model {
         Ok(())
     }
 
-    /// What a person wrote meanwhile stays, as a whole; a status that the app has moved on stays as well.
+    /// What a person wrote meanwhile stays, as a whole, and what the app gave does; a status that the app has moved on stays
+    /// as well.
     pub(super) fn complete(&mut self, slot: Slot, token: Token, reading: u8) {
         let row = self.row_mut(slot);
         row.processed = true;
@@ -167,7 +174,7 @@ impl Model {
         row.settled = Some(token);
         row.error = None;
         row.component = Some(reading);
-        let before = row.before;
+        let (before, given) = (row.before, row.given);
         let status = self.places[slot].as_ref().unwrap().receipt.status;
         if !matches!(status, Status::Pending | Status::Failed) {
             return;
@@ -175,7 +182,7 @@ impl Model {
         self.update(slot, |receipt| {
             receipt.status = Status::Done;
             receipt.artifact = Some(reading);
-            if receipt.fields == before {
+            if receipt.fields == before && !given {
                 receipt.fields = Some(reading);
                 receipt.component = Some(reading);
             }
@@ -212,6 +219,8 @@ impl Model {
         row.history.push(Past { attempt: row.attempts, outcome: Fate::Dead, error, token });
         place.dead = Some(Dead {
             image: row.image,
+            before: row.before,
+            given: row.given,
             error,
             attempts: row.attempts,
             claims: row.claims,
