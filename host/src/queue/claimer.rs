@@ -11,7 +11,7 @@ use super::keeper::Ask;
 use super::outage::Outage;
 use super::pump::{Held, Shared};
 use super::settle::{Entry, Outcome};
-use super::settler::Settlement;
+use super::settlement::Settlement;
 use super::{Database, Job, QueueError};
 use crate::failure::{Failure, FailureKind};
 

@@ -10,6 +10,7 @@ mod connect;
 pub mod dead_letters;
 mod heartbeat;
 mod keeper;
+mod lane;
 mod listen;
 pub mod migrate;
 mod outage;
@@ -25,8 +26,10 @@ pub mod role;
 mod schema;
 mod session;
 mod settle;
+mod settlement;
 mod settler;
 pub mod status;
+mod suspects;
 mod take_back;
 pub mod tls;
 
@@ -42,7 +45,7 @@ pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};
 pub use schema::Schema;
 pub use settle::{Completion, Counts, Outcome, Settled};
-pub use settler::Settlement;
+pub use settlement::Settlement;
 pub use take_back::take_back;
 
 use tokio_postgres::error::SqlState;
@@ -143,6 +146,12 @@ impl QueueError {
             Self::Query { .. } => self.is_passing() || self.is_lost_connection(),
             _ => false,
         }
+    }
+
+    /// Whether it took too long: a lock that was waited for, or a time limit.
+    fn is_late(&self) -> bool {
+        use tokio_postgres::error::SqlState;
+        matches!(self, Self::Query { code: Some(code), .. } if [SqlState::LOCK_NOT_AVAILABLE, SqlState::QUERY_CANCELED].contains(code))
     }
 
     /// Whether somebody else has the row locked.

@@ -55,6 +55,8 @@ impl Prepared {
             stopping: AtomicBool::new(false),
             admitted: AtomicUsize::new(usize::MAX),
             finishing: Notify::new(),
+            giving_up: watch::Sender::new(false),
+            suspects: Mutex::default(),
         };
         Ok(Self { database, claimer, heart, writer, asks, shared })
     }

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use super::keeper::Ask;
 use super::prepared::Prepared;
 use super::settle::{Counts, Entry, Outcome, Settled};
-use super::settler::Settlement;
+use super::settlement::{Afterwards, Settlement};
 use super::{Database, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -22,6 +22,12 @@ const DROPPED_DELAY: Duration = Duration::from_secs(1);
 
 /// How long the end of a claim that is on its way is waited for; it may take a new connection to learn what it leased.
 const LAST_CLAIM: Duration = Duration::from_secs(5);
+
+/// How much of the time for finishing is kept for giving back what cannot be settled.
+const GIVE_BACK: Duration = Duration::from_secs(3);
+
+/// Jobs that are remembered for their slow settles; of more, the oldest are forgotten.
+const MOST_SUSPECTS: usize = 10_000;
 
 /// How the pump works.
 #[derive(Debug, Clone)]
@@ -67,6 +73,10 @@ pub(super) struct Shared {
     pub(super) admitted: AtomicUsize,
     /// Rung once, when the claimer is to end.
     pub(super) finishing: Notify,
+    /// What is not settled by now goes back.
+    pub(super) giving_up: watch::Sender<bool>,
+    /// Jobs whose settles were too slow alone, and how often.
+    pub(super) suspects: Mutex<BTreeMap<i64, u32>>,
 }
 
 #[derive(Default)]
@@ -146,10 +156,22 @@ impl Pump {
 
     /// Settles a job; returns when the commit is known.
     pub async fn settle(&self, job: &Job, outcome: Outcome, component: Option<String>) -> Result<(), Failure> {
+        self.settle_then(job, outcome, component, Box::new(|| {})).await
+    }
+
+    /// The same. Where the answer is that the receipt is locked, the settle goes on, and `afterwards` is called if it is
+    /// committed in the end.
+    pub async fn settle_then(
+        &self,
+        job: &Job,
+        outcome: Outcome,
+        component: Option<String>,
+        afterwards: Afterwards,
+    ) -> Result<(), Failure> {
         let (reply, verdict) = oneshot::channel();
         self.shared.lock().settling(job.lease);
         let entry = Entry { lease: job.lease, outcome, component };
-        self.send(Settlement::new(entry, Some(reply)));
+        self.send(Settlement::new(entry, Some(reply)).then(afterwards));
         // No answer: the host stopped before the database could be reached.
         verdict.await.unwrap_or_else(|_| {
             Err(Failure::new(
@@ -261,7 +283,11 @@ impl Pump {
         let _ = tokio::time::timeout(timeout.min(LAST_CLAIM), &mut claimer).await;
         claimer.abort();
         self.settler.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let settled = tokio::time::timeout(timeout, &mut settler).await.is_ok();
+        let mut settled = tokio::time::timeout(timeout.saturating_sub(GIVE_BACK), &mut settler).await.is_ok();
+        if !settled {
+            self.shared.giving_up.send_replace(true);
+            settled = tokio::time::timeout(GIVE_BACK, &mut settler).await.is_ok();
+        }
         settler.abort();
         keeper.abort();
         settled
@@ -302,6 +328,39 @@ impl Shared {
         self.ready.send_replace(state.ready.len());
     }
 
+    /// Whether what is not settled is to go back now.
+    pub(super) fn is_giving_up(&self) -> bool {
+        *self.giving_up.borrow()
+    }
+
+    /// Waits until it is.
+    pub(super) async fn gives_up(&self) {
+        let _ = self.giving_up.subscribe().wait_for(|giving_up| *giving_up).await;
+    }
+
+    /// Receipts that were written so far.
+    pub(super) fn written(&self) -> u64 {
+        let counts = self.lock().counts;
+        counts.processed.saturating_add(counts.dead)
+    }
+
+    /// Notes that the settle of a job was too slow alone; returns how often it was before.
+    pub(super) fn suspect(&self, job: i64) -> u32 {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = suspects.entry(job).or_default();
+        let before = *times;
+        *times = times.saturating_add(1);
+        if suspects.len() > MOST_SUSPECTS {
+            suspects.pop_first();
+        }
+        before
+    }
+
+    /// Whether it was.
+    pub(super) fn is_suspect(&self, job: i64) -> bool {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job)
+    }
+
     /// Books a settle that is over, one way or the other. Returns the receipt, unless its loss was noticed before.
     pub(super) fn settled(&self, entry: &Entry, committed: bool) -> Option<String> {
         let mut state = self.lock();
@@ -311,6 +370,9 @@ impl Shared {
             let due = Instant::now() + *delay;
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
             self.room.notify_one();
+        }
+        if committed && !matches!(entry.outcome, Outcome::Retry { .. }) {
+            self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.lease.job);
         }
         let settled = match (&entry.outcome, committed) {
             (Outcome::Complete(_), true) => Some(Settled::Processed),

@@ -18,6 +18,12 @@ use super::{Client, Connection as _, QueueError};
 const SHORTEST_CANCEL_PATIENCE: Duration = Duration::from_secs(1);
 const LONGEST_CANCEL_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long a statement may take, and what ends then, or before.
+pub(super) struct Within<F> {
+    pub(super) limit: Duration,
+    pub(super) until: F,
+}
+
 /// See the module.
 pub(super) struct Session {
     client: Client,
@@ -59,10 +65,24 @@ impl Session {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueueError> {
         let limit = self.database.statement_timeout();
+        let within = Within { limit, until: tokio::time::sleep(limit) };
+        self.query_within(what, sql, parameters, within).await
+    }
+
+    /// The same, for another time.
+    pub(super) async fn query_within(
+        &self,
+        what: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+        Within { limit, until }: Within<impl Future<Output = ()> + Send>,
+    ) -> Result<Vec<Row>, QueueError> {
         let patience = limit.clamp(SHORTEST_CANCEL_PATIENCE, LONGEST_CANCEL_PATIENCE);
         let mut work = pin!(self.client.query_typed(sql, parameters));
-        if let Ok(answer) = tokio::time::timeout(limit, &mut work).await {
-            return answer.map_err(|error| QueueError::query(what, &error));
+        tokio::select! {
+            biased;
+            answer = &mut work => return answer.map_err(|error| QueueError::query(what, &error)),
+            () = until => {}
         }
         let late = |code: Option<SqlState>| QueueError::Query {
             what,

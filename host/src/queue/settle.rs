@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Once;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::client::Encoding;
-use super::session::{Parameter, Session};
+use super::session::{Parameter, Session, Within};
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
 
@@ -202,13 +203,33 @@ impl Writer {
     }
 
     /// Writes a batch. The kinds of outcome are pipelined: three statements cost one round trip.
-    pub async fn write(&self, entries: &[Entry]) -> Result<Verdicts, QueueError> {
+    /// Each statement is cancelled after `limit`, or `unless` something happens before.
+    pub async fn write(
+        &self,
+        entries: &[Entry],
+        limit: Duration,
+        unless: impl Future<Output = ()> + Send,
+    ) -> Result<Verdicts, QueueError> {
+        let until = async {
+            tokio::select! {
+                () = tokio::time::sleep(limit) => {}
+                () = unless => {}
+            }
+        }
+        .shared();
+        let within = |until| Within { limit, until };
         let entries = &*self.fitting(entries);
         let (completed, put_back, dead) = (Completed::of(entries), PutBack::of(entries), Dead::of(entries));
         let (complete, retry, dead_letter) = tokio::join!(
-            self.settle("to settle completed jobs", COMPLETE, &completed.leases, completed.parameters()),
-            self.settle("to put jobs back", RETRY, &put_back.leases, put_back.parameters()),
-            self.settle("to dead-letter jobs", DEAD_LETTER, &dead.leases, dead.parameters()),
+            self.settle(
+                "to settle completed jobs",
+                COMPLETE,
+                &completed.leases,
+                completed.parameters(),
+                within(until.clone())
+            ),
+            self.settle("to put jobs back", RETRY, &put_back.leases, put_back.parameters(), within(until.clone())),
+            self.settle("to dead-letter jobs", DEAD_LETTER, &dead.leases, dead.parameters(), within(until.clone())),
         );
         Ok(Verdicts { complete: complete?, retry: retry?, dead_letter: dead_letter? })
     }
@@ -238,11 +259,12 @@ impl Writer {
         sql: &str,
         leases: &Leases<'_>,
         parameters: [Parameter<'_>; N],
+        within: Within<impl Future<Output = ()> + Send>,
     ) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
         if leases.jobs.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let rows = self.session.query(what, sql, &parameters).await?;
+        let rows = self.session.query_within(what, sql, &parameters, within).await?;
         for row in &rows {
             if row.try_get("edited").unwrap_or(false) {
                 let job: i64 = row.try_get("job_id").unwrap_or_default();

@@ -1,287 +1,228 @@
 //! The settling half of the pump: gathers what came in while the last batch was written, writes it as one batch, and
-//! keeps at it until every outcome is committed or refused. A lost reply is looked up, never guessed.
+//! keeps at it until every outcome is committed or refused. What fails together is tried in parts, so that one that is to
+//! blame holds up nobody; what is too slow together goes to a connection of its own ([`super::suspects`]).
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
+use super::lane::Lane;
 use super::outage::Outage;
 use super::pump::Shared;
-use super::settle::{Entry, Outcome, Verdict, Verdicts, Writer};
-use super::{Database, Job, QueueError};
-use crate::failure::{Failure, FailureKind};
+use super::settle::Writer;
+use super::settlement::Settlement;
+use super::{Database, QueueError, suspects};
 
 const LARGEST_BATCH: usize = 500;
+/// A batch takes so long at most; what it might have held up is tried one by one then.
+const BATCH_LIMIT: Duration = Duration::from_secs(3);
+/// A batch is as large as can be written in this time.
+const BATCH_TIME: Duration = Duration::from_secs(1);
 const BLOCKED_PAUSE: Duration = Duration::from_millis(50);
-/// A receipt that may become neither done nor dead is looked at again this much later.
-const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
-/// How long a run waits for a receipt that somebody has locked.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// After so long it is asked whether the receipt is locked at all, and again.
-const SUSPICIOUS: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// One settle on its way, and who waits for it.
-pub struct Settlement {
-    pub entry: Entry,
-    pub reply: Option<oneshot::Sender<Result<(), Failure>>>,
-    pub since: Instant,
-    /// A write of it ended without an answer: it may be committed, now or later.
-    pub doubtful: bool,
-    /// When it was last asked why its receipt stays locked.
-    asked: Option<Instant>,
-}
-
-impl Settlement {
-    /// Begins now.
-    pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
-        Self { entry, reply, since: Instant::now(), doubtful: false, asked: None }
-    }
-
-    /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
-    pub(super) fn unbegun(job: &Job) -> Self {
-        let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
-        Self::new(Entry { lease: job.lease, outcome, component: None }, None)
-    }
-
-    /// Whether its receipt has been locked for so long that it is time to ask whether it is. (To be put back, a job needs none.)
-    fn is_suspicious(&self) -> bool {
-        let needs_receipt = !matches!(self.entry.outcome, Outcome::Retry { .. });
-        needs_receipt && self.asked.unwrap_or(self.since).elapsed() >= SUSPICIOUS
-    }
-
-    /// Somebody has the receipt open in a transaction. The settle goes on, but the run that waits for it is let go: a few
-    /// open editors must not stop all instances.
-    fn without_patience(mut self) -> Self {
-        if self.since.elapsed() >= PATIENCE
-            && let Some(reply) = self.reply.take()
-        {
-            let message = "the receipt is locked by another transaction; it will be settled when that ends";
-            let _ = reply.send(Err(Failure::new(FailureKind::Unavailable, "queue.Locked", message)));
-        }
-        self
-    }
-}
 
 /// Runs until the channel is closed and everything in it is settled.
 pub(super) async fn run(
     database: Database,
     writer: Writer,
-    mut incoming: mpsc::UnboundedReceiver<Settlement>,
+    incoming: mpsc::UnboundedReceiver<Settlement>,
     shared: Arc<Shared>,
 ) {
-    let mut settler = Settler { database, shared, writer: Some(writer), batch: Vec::new() };
-    let mut outage = Outage::new("settle", LONGEST_PAUSE);
-    loop {
-        if settler.batch.is_empty() && incoming.recv_many(&mut settler.batch, LARGEST_BATCH).await == 0 {
-            return;
-        }
-        // What waits for a lock does not count: it must not keep the others out.
-        for _ in 0..LARGEST_BATCH {
-            let Ok(settlement) = incoming.try_recv() else { break };
-            settler.batch.push(settlement);
-        }
-        match settler.write_batch().await {
-            Ok(()) => {
-                outage.over();
-                if !settler.batch.is_empty() {
-                    tokio::time::sleep(BLOCKED_PAUSE).await;
-                }
-            }
-            Err(error) => tokio::time::sleep(outage.failed(&error)).await,
-        }
-    }
+    let (suspects, suspected) = mpsc::unbounded_channel();
+    // Ended with this task, however that ends.
+    let mut side = JoinSet::new();
+    side.spawn(suspects::run(Lane::new(database.clone(), Arc::clone(&shared), None), suspected));
+    let settler = Settler {
+        lane: Lane::new(database, shared, Some(writer)),
+        incoming,
+        is_closed: false,
+        queue: VecDeque::new(),
+        parts: Vec::new(),
+        blocked: Vec::new(),
+        most: LARGEST_BATCH,
+        suspects,
+    };
+    settler.run().await;
+    side.join_next().await;
 }
 
 struct Settler {
-    database: Database,
-    shared: Arc<Shared>,
-    writer: Option<Writer>,
-    /// What is not settled yet.
-    batch: Vec<Settlement>,
+    lane: Lane,
+    incoming: mpsc::UnboundedReceiver<Settlement>,
+    is_closed: bool,
+    /// What has not been tried yet.
+    queue: VecDeque<Settlement>,
+    /// What failed together, to be tried in these parts, the last first.
+    parts: Vec<Vec<Settlement>>,
+    /// What somebody has locked, and when it is tried again.
+    blocked: Vec<(Instant, Settlement)>,
+    /// How large a batch may be.
+    most: usize,
+    suspects: mpsc::UnboundedSender<Settlement>,
 }
 
 impl Settler {
-    async fn write_batch(&mut self) -> Result<(), QueueError> {
-        let writer = self.writer().await?;
-        match writer.write(&self.entries()).await {
-            Ok(verdicts) => {
-                self.conclude(&writer, &verdicts).await?;
-                self.writer = Some(writer);
-                Ok(())
+    async fn run(mut self) {
+        let mut outage = Outage::new("settle", LONGEST_PAUSE);
+        while self.gather().await {
+            if self.lane.shared.is_giving_up() {
+                let parts = self.parts.drain(..).flatten();
+                let rest: Vec<_> =
+                    parts.chain(self.queue.drain(..)).chain(self.blocked.drain(..).map(|it| it.1)).collect();
+                self.lane.give_back(rest.into_iter()).await;
+                continue;
             }
-            Err(error) => {
-                self.batch.iter_mut().for_each(|settlement| settlement.doubtful = true);
-                if error.is_lost_connection() {
-                    return Err(error);
-                }
-                self.writer = Some(writer);
-                if error.is_passing() && (self.batch.len() == 1 || !error.is_conflict()) {
-                    return Err(error);
-                }
-                self.write_singly().await
+            if !self.take() {
+                continue;
             }
-        }
-    }
-
-    /// One row of the batch is not to the database's taste (a number too large for the app's column, say). The others
-    /// must not wait for it.
-    async fn write_singly(&mut self) -> Result<(), QueueError> {
-        let writer = self.writer().await?;
-        let mut passing = None;
-        let mut rest = std::mem::take(&mut self.batch).into_iter();
-        while let Some(settlement) = rest.next() {
-            match writer.write(std::slice::from_ref(&settlement.entry)).await {
-                Ok(verdicts) => {
-                    self.batch.push(settlement);
-                    if let Err(error) = self.conclude(&writer, &verdicts).await {
-                        self.batch.extend(rest);
-                        return Err(error);
-                    }
-                }
-                Err(error) if error.is_passing() && error.is_conflict() => {
-                    self.batch.push(settlement);
-                    passing = Some(error);
-                }
-                // Not this one's fault, and what comes after it would wait as long.
-                Err(error) if error.is_lost_connection() || error.is_passing() => {
-                    if !error.is_lost_connection() {
-                        self.writer = Some(writer);
-                    }
-                    self.batch.push(settlement);
-                    self.batch.extend(rest);
-                    return Err(error);
+            let (count, started) = (self.lane.hand.len(), Instant::now());
+            match self.lane.write(BATCH_LIMIT).await {
+                Ok(()) => {
+                    outage.over();
+                    self.most = larger(count, started.elapsed(), self.most);
+                    self.keep_what_is_left();
                 }
                 Err(error) => {
-                    tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
-                    let failure = Failure::new(FailureKind::Internal, error.refusal(), error.to_string());
-                    self.refused(settlement, failure, error.is_about_the_data());
+                    if let Some(pause) = self.failed(&error, &mut outage) {
+                        tokio::select! {
+                            () = tokio::time::sleep(pause) => {}
+                            () = self.lane.shared.gives_up() => {}
+                        }
+                    }
                 }
             }
         }
-        self.writer = Some(writer);
-        passing.map_or(Ok(()), Err)
     }
 
-    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
-    async fn writer(&mut self) -> Result<Writer, QueueError> {
-        match self.writer.take().filter(|writer| !writer.is_closed()) {
-            Some(writer) => Ok(writer),
-            None => Writer::connect(&self.database).await,
-        }
-    }
-
-    /// Answers those that have a final verdict. A doubtful one whose lease is lost may have lost it to an earlier write of
-    /// its own, whose answer never came: what is settled by this token was settled by us.
-    async fn conclude(&mut self, writer: &Writer, verdicts: &Verdicts) -> Result<(), QueueError> {
-        let lost = |settlement: &Settlement| verdicts.of(&settlement.entry) == Some(Verdict::LeaseLost);
-        let doubted: Vec<Entry> = self
-            .batch
-            .iter()
-            .filter(|settlement| settlement.doubtful && lost(settlement))
-            .map(|settlement| settlement.entry.clone())
-            .collect();
-        self.resolve(|settlement| {
-            verdicts.of(&settlement.entry).filter(|_| !(settlement.doubtful && lost(settlement)))
-        });
-        if !doubted.is_empty() {
-            let before = writer.settled_before(&doubted).await?;
-            self.resolve(|settlement| match before.contains(&settlement.entry.lease.token) {
-                _ if !lost(settlement) => None,
-                true => Some(Verdict::Committed),
-                // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer
-                // ours, which is all that was wanted.
-                false if settlement.entry.outcome.is_give_back() => Some(Verdict::Committed),
-                false => Some(Verdict::LeaseLost),
-            });
-        }
-        self.unmask(writer, verdicts).await
-    }
-
-    /// A lock ends. What row-level security lets a role see and not change looks the same to a settle, and never ends: so it
-    /// is asked why a receipt is blocked for long.
-    async fn unmask(&mut self, writer: &Writer, verdicts: &Verdicts) -> Result<(), QueueError> {
-        let mut read_only = BTreeSet::new();
-        for settlement in &mut self.batch {
-            let lease = settlement.entry.lease;
-            if verdicts.of(&settlement.entry) == Some(Verdict::Blocked) && settlement.is_suspicious() {
-                settlement.asked = Some(Instant::now());
-                if writer.is_read_only(lease.job).await? {
-                    read_only.insert(lease);
-                }
+    /// Waits until there is something to write; false when there never will be.
+    async fn gather(&mut self) -> bool {
+        loop {
+            self.unblock();
+            // What waits for a lock does not count: it must not keep the others out.
+            while self.queue.len() < LARGEST_BATCH
+                && let Ok(settlement) = self.incoming.try_recv()
+            {
+                self.queue.push_back(settlement);
             }
-        }
-        self.resolve(|Settlement { entry, .. }| {
-            let waits = verdicts.of(entry) == Some(Verdict::Blocked) && read_only.contains(&entry.lease);
-            waits.then_some(Verdict::Hidden)
-        });
-        Ok(())
-    }
-
-    /// The database does not take this outcome, and will not. A result that it does not take is a dead letter that says
-    /// so; where it is rights or the schema that are wrong, or not even a dead letter is taken, the job waits in the queue
-    /// with the reason until somebody has mended it; and failing that, its lease runs out.
-    fn refused(&mut self, mut settlement: Settlement, failure: Failure, is_about_the_data: bool) {
-        if let Some(reply) = settlement.reply.take() {
-            let _ = reply.send(Err(failure.clone()));
-        }
-        settlement.entry.outcome = match settlement.entry.outcome {
-            Outcome::Complete(_) if is_about_the_data => {
-                Outcome::DeadLetter { failure, notes: "the database refused the result" }
+            if !self.queue.is_empty() || !self.parts.is_empty() {
+                return true;
             }
-            Outcome::Complete(_) | Outcome::DeadLetter { .. } => {
-                Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure) }
+            let next = self.blocked.iter().map(|(due, _)| *due).min();
+            if self.is_closed && next.is_none() {
+                return false;
             }
-            Outcome::Retry { .. } => {
-                self.shared.settled(&settlement.entry, false);
-                return;
-            }
-        };
-        self.batch.push(settlement);
-    }
-
-    fn entries(&self) -> Vec<Entry> {
-        self.batch.iter().map(|settlement| settlement.entry.clone()).collect()
-    }
-
-    /// Answers those of the batch that have a final verdict, and keeps the others.
-    fn resolve(&mut self, verdict: impl Fn(&Settlement) -> Option<Verdict>) {
-        for settlement in std::mem::take(&mut self.batch) {
-            let committed = match verdict(&settlement) {
-                Some(Verdict::Committed) => true,
-                Some(Verdict::LeaseLost) => false,
-                Some(Verdict::Hidden) => {
-                    let (job, message) = (
-                        settlement.entry.lease.job,
-                        "row-level security hides the receipt from this role, or lets it change nothing of it (host doctor)",
-                    );
-                    tracing::error!(job, "the outcome cannot be written: {message}");
-                    let failure = Failure::new(FailureKind::AccessDenied, "queue.ReceiptHidden", message);
-                    self.refused(settlement, failure, false);
-                    continue;
-                }
-                Some(Verdict::Blocked) | None => {
-                    self.batch.push(settlement.without_patience());
-                    continue;
+            let unblocked = async {
+                match next {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => std::future::pending().await,
                 }
             };
-            let Settlement { entry, reply, .. } = settlement;
-            let receipt = self.shared.settled(&entry, committed);
-            // A spent job that another host buried first was never ours to lose.
-            if !committed && (reply.is_some() || receipt.is_some()) {
-                tracing::warn!(
-                    receipt,
-                    job = entry.lease.job,
-                    token = entry.lease.token,
-                    "lease lost: {} it changed nothing",
-                    entry.outcome.doing()
-                );
-            }
-            if let Some(reply) = reply {
-                let _ = reply.send(if committed { Ok(()) } else { Err(Failure::lease_lost()) });
+            tokio::select! {
+                settlement = self.incoming.recv(), if !self.is_closed => match settlement {
+                    Some(settlement) => self.queue.push_back(settlement),
+                    None => self.is_closed = true,
+                },
+                () = unblocked => {}
+                () = self.lane.shared.gives_up(), if next.is_some() => return true,
             }
         }
+    }
+
+    fn unblock(&mut self) {
+        let now = Instant::now();
+        let (due, blocked) = std::mem::take(&mut self.blocked).into_iter().partition(|(due, _)| *due <= now);
+        self.blocked = blocked;
+        self.queue.extend(Vec::into_iter(due).map(|(_, settlement)| settlement));
+    }
+
+    /// Takes the next batch in hand. One that was too slow before holds up no others again.
+    fn take(&mut self) -> bool {
+        if let Some(part) = self.parts.pop() {
+            self.lane.hand = part;
+            return true;
+        }
+        let count = self.queue.len().min(self.most);
+        for settlement in self.queue.drain(..count) {
+            if settlement.needs_receipt() && self.lane.shared.is_suspect(settlement.entry.lease.job) {
+                let _ = self.suspects.send(settlement);
+            } else {
+                self.lane.hand.push(settlement);
+            }
+        }
+        !self.lane.hand.is_empty()
+    }
+
+    fn keep_what_is_left(&mut self) {
+        let due = Instant::now() + BLOCKED_PAUSE;
+        for mut settlement in self.lane.hand.drain(..) {
+            if std::mem::take(&mut settlement.redecided) {
+                self.parts.push(vec![settlement]);
+            } else {
+                self.blocked.push((due, settlement));
+            }
+        }
+    }
+
+    /// What failed together is tried in parts: at once, unless it was nobody's fault. Returns how long to wait, then.
+    fn failed(&mut self, error: &QueueError, outage: &mut Outage) -> Option<Duration> {
+        let mut hand = std::mem::take(&mut self.lane.hand);
+        let is_alone = hand.len() == 1;
+        if error.is_late() && !error.is_lost_connection() && hand.iter().any(Settlement::needs_receipt) {
+            self.most = (hand.len() / 2).max(1);
+            let (suspects, others): (Vec<_>, Vec<_>) = hand.into_iter().partition(Settlement::needs_receipt);
+            tracing::debug!(%error, count = suspects.len(), "too slow together; each is tried alone");
+            suspects.into_iter().for_each(|settlement| drop(self.suspects.send(settlement)));
+            if !others.is_empty() {
+                self.parts.push(others);
+            }
+            return None;
+        }
+        if error.is_lost_connection() || (error.is_passing() && !error.is_conflict()) {
+            self.parts.push(hand);
+            return Some(outage.failed(error));
+        }
+        if is_alone && error.is_conflict() {
+            let due = Instant::now() + BLOCKED_PAUSE;
+            self.blocked.extend(hand.into_iter().map(|settlement| (due, settlement)));
+            return None;
+        }
+        if is_alone {
+            self.lane.hand = hand;
+            self.lane.refuse(error);
+            self.keep_what_is_left();
+            return None;
+        }
+        let second = hand.split_off(hand.len() / 2);
+        self.parts.push(second);
+        self.parts.push(hand);
+        None
+    }
+}
+
+/// How large the next batch may be, after so many took so long.
+fn larger(count: usize, took: Duration, most: usize) -> usize {
+    let share = BATCH_TIME.as_secs_f64() / took.as_secs_f64().max(0.001);
+    let fits = (count as f64 * share) as usize;
+    // A small batch that was quick says little.
+    let at_least = if count < most && took < BATCH_TIME { most } else { 1 };
+    fits.clamp(at_least, LARGEST_BATCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_as_large_as_can_be_written_in_its_time() {
+        let ms = Duration::from_millis;
+        assert_eq!(larger(500, ms(40), LARGEST_BATCH), LARGEST_BATCH);
+        assert_eq!(larger(4, ms(2800), LARGEST_BATCH), 1);
+        assert_eq!(larger(1, ms(700), 1), 1);
+        assert_eq!(larger(1, ms(5), 1), 200);
+        assert_eq!(larger(100, ms(2000), 100), 50);
+        assert_eq!(larger(3, ms(900), 50), 50, "few and quick enough");
     }
 }

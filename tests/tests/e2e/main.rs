@@ -12,6 +12,7 @@ mod encodings;
 mod failures;
 mod given;
 mod guide;
+mod held_up;
 mod injection;
 mod invariants;
 mod least_privilege;
