@@ -39,6 +39,8 @@ impl BreakerSettings {
     /// For the services that a job needs: they come back sooner than a component is mended.
     pub const SERVICES: Self =
         Self { failures: 3, first: Duration::from_secs(1), longest: Duration::from_secs(30), poison: false };
+    /// For the database that is to take the results: a probe is tried on it before it is paid for.
+    pub const SETTLES: Self = Self::COMPONENT;
 }
 
 /// See the module.

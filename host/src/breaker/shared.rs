@@ -46,6 +46,11 @@ impl SharedBreaker {
         self.lock().is_poisonous(job)
     }
 
+    /// Whether everything is let through.
+    pub fn is_closed(&self) -> bool {
+        self.state() == BreakerState::Closed
+    }
+
     /// See [`Breaker::failures`].
     pub fn failures(&self) -> usize {
         self.lock().failures()

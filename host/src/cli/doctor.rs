@@ -15,12 +15,13 @@ use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
 use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default, strangers};
+use crate::queue::rehearsal::{Rehearsed, of_any};
 use crate::queue::status::{missing_rights, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
 use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
 use crate::storage::{Artifacts, PROBE};
 
-/// Checks component, database, TLS, pooler, LISTEN, schema, rights, clock, buckets and Textract; one line each, with what to do.
+/// Checks component, database, TLS, pooler, LISTEN, schema, rights, a settle, clock, buckets and Textract; one line each, with what to do.
 ///
 /// Exit code 1 when a check fails. It writes one small object (ocr/.doctor) to the artifact bucket and makes one Textract
 /// call that Textract refuses, which costs nothing.
@@ -115,7 +116,7 @@ async fn database(
     target: &Target,
     report: &mut impl FnMut(&'static str, Outcome) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let client = match target.database.connect().await {
+    let mut client = match target.database.connect().await {
         Ok(client) => client,
         Err(error) => return report("database", Err(error.to_string())),
     };
@@ -149,7 +150,11 @@ async fn database(
             Ok(missing) if missing.is_empty() => Ok("may work the queue; the triggers are on".to_owned()),
             Ok(missing) => Err(missing.join("; ")),
         };
+        let may_work = outcome.is_ok();
         report("rights", outcome)?;
+        if may_work {
+            report("settle", settle(&mut client).await)?;
+        }
         for warning in warnings(&client).await.unwrap_or_else(|error| vec![error.to_string()]) {
             report("exposure", Ok(warning))?;
         }
@@ -166,6 +171,15 @@ async fn database(
     }
     report("connections", connections(&client).await)?;
     report("clock", clock(&client).await)
+}
+
+/// The real one, on a receipt that is there, and rolled back.
+async fn settle(client: &mut impl Connection) -> Outcome {
+    match of_any(client).await.map_err(|error| error.to_string())? {
+        Rehearsed::Passed => Ok("a result would be written (tried, and rolled back)".to_owned()),
+        Rehearsed::Unclear(why) => Ok(format!("not tried: {why}")),
+        Rehearsed::Refused(error) => Err(format!("no result would be written: {error}")),
+    }
 }
 
 async fn tls(client: &impl Connection, settings: &TlsSettings, pooled: bool) -> Outcome {

@@ -9,6 +9,7 @@ use super::args::{DatabaseArgs, DirectArgs};
 use super::output;
 use crate::queue::migrate::{mend, migrate};
 use crate::queue::place::{NewTable, check_place, status_default};
+use crate::queue::rehearsal::{Rehearsed, of_any};
 
 /// Creates or completes the tables, trigger and views of the queue.
 ///
@@ -62,6 +63,14 @@ impl Migrate {
         }
         if self.json {
             output::json(&serde_json::json!({ "applied": applied, "mended": mended }))?;
+        }
+        // Nobody waits for the first receipt to hear of it, and to pay for it.
+        match of_any(&mut client).await? {
+            Rehearsed::Passed => {}
+            Rehearsed::Unclear(why) => tracing::debug!("a result was not tried: {why}"),
+            Rehearsed::Refused(error) => anyhow::bail!(
+                "the schema is up to date, but no receipt could be settled: {error}; mend it before `host run`"
+            ),
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -8,6 +8,7 @@ mod dev;
 mod dlq;
 mod doctor;
 mod enqueue;
+mod hurry;
 mod inspect;
 mod log;
 mod migrate;
@@ -73,6 +74,7 @@ enum Verb {
     Status(status::Status),
     #[command(subcommand)]
     Dlq(dlq::Dlq),
+    Hurry(hurry::Hurry),
     Prune(prune::Prune),
     Reconcile(reconcile::Reconcile),
     Rights(rights::Rights),
@@ -154,6 +156,7 @@ impl Verb {
             Self::Enqueue(verb) => verb.execute().await,
             Self::Status(verb) => verb.execute().await,
             Self::Dlq(verb) => verb.execute().await,
+            Self::Hurry(verb) => verb.execute().await,
             Self::Prune(verb) => verb.execute().await,
             Self::Reconcile(verb) => verb.execute().await,
             Self::Rights(verb) => verb.execute(),

@@ -214,7 +214,9 @@ impl Worker {
         let Some(prepared) = patiently(!once, &stop, reach).await? else { return Ok(Default::default()) };
         let outage = Arc::new(ServiceBreaker::default());
         let of = (self.database.clone(), prepared.worker().to_owned());
-        let swap = self.swapping.start(&self.sandbox, of, outage.breaker(), !once).await?;
+        let settles = Arc::clone(&prepared.refusals().breaker);
+        let breakers = (outage.breaker(), Arc::clone(&settles));
+        let swap = self.swapping.start(&self.sandbox, of, breakers, !once).await?;
         let metrics = Arc::clone(&swap.metrics);
         if once && !work.no_reconcile {
             reconcile::run_for(&self.database, "one pass", work.reconcile_every, RECONCILE_ONCE).await;
@@ -264,7 +266,7 @@ impl Worker {
         let (current, teller) = (Arc::clone(&swap.swapper), Arc::clone(&swap.swapper));
         let brakes = Brakes::new(
             move || Arc::clone(&current.current().program.tally.breaker),
-            outage.breaker(),
+            (outage.breaker(), settles),
             move |which, report, step| teller.braked(which, report, step),
         );
         let (sandbox, swapper, metrics) =

@@ -14,7 +14,7 @@ use super::quantity::{duration, size};
 use crate::admin::{Admin, AdminSettings};
 use crate::aws::Aws;
 use crate::breaker::SharedBreaker;
-use crate::queue::{Database, components};
+use crate::queue::{Database, QueueError, components};
 use crate::sandbox::{EMBEDDED, Meter, Sandbox, prepare_cache_folder, read_component};
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::source::{ComponentLocation, FileSource, S3Source, Source};
@@ -208,7 +208,7 @@ impl Swapping {
         &self,
         sandbox: &Arc<Sandbox>,
         (database, worker): (Database, String),
-        outage: Arc<SharedBreaker>,
+        (outage, settles): (Arc<SharedBreaker>, Arc<SharedBreaker>),
         watching: bool,
     ) -> anyhow::Result<Swap> {
         let metrics = Arc::clone(&self.metrics);
@@ -218,7 +218,7 @@ impl Swapping {
             Arc::clone(&self.first),
             (database, worker, !watching),
             Arc::clone(&metrics),
-            (self.shadow.clone(), outage),
+            (self.shadow.clone(), outage, settles),
             self.keep.clone(),
         );
         if !watching {
@@ -329,6 +329,10 @@ fn check(trust: &Trust, candidate: &Candidate) -> Result<(), Distrusted> {
     trust.check(&crate::storage::digest_of(&candidate.bytes), &candidate.bytes, candidate.signature.as_deref())
 }
 
+/// How often the ledger is asked at the start, and how soon again.
+const LEDGER_TRIES: u32 = 3;
+const LEDGER_PAUSE: Duration = Duration::from_millis(300);
+
 /// What the ledger knows of the component that a host is to start with.
 #[derive(Default)]
 struct Ledger {
@@ -341,19 +345,34 @@ struct Ledger {
 }
 
 impl Ledger {
-    /// Where the database cannot say, the work itself will say so in a moment.
+    /// Where the database cannot say, nobody knows whether it was taken back: asked again for a moment, and then told.
     async fn ask(database: &Database, digest: &str) -> Self {
-        let Ok(client) = database.connect().await else { return Self::default() };
-        let (distrust, unproven, proven) = tokio::join!(
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::ask_once(database, digest).await {
+                Ok(ledger) => return ledger,
+                Err(error) if tries == LEDGER_TRIES || error.is_permanent() => {
+                    tracing::error!(
+                        component = digest,
+                        %error,
+                        "it cannot be told whether this component was rolled back; it is taken for trusted"
+                    );
+                    return Self::default();
+                }
+                Err(_) => tokio::time::sleep(LEDGER_PAUSE).await,
+            }
+        }
+    }
+
+    async fn ask_once(database: &Database, digest: &str) -> Result<Self, QueueError> {
+        let client = database.connect().await?;
+        let (distrust, unproven, proven) = tokio::try_join!(
             components::distrusted(&client, digest),
             components::unproven(&client, digest),
             components::last_confirmed(&client),
-        );
-        Self {
-            distrusted: distrust.ok().flatten().map(|distrust| distrust_in_words(&distrust)),
-            unproven: unproven.unwrap_or(false),
-            proven: proven.ok().flatten(),
-        }
+        )?;
+        Ok(Self { distrusted: distrust.map(|distrust| distrust_in_words(&distrust)), unproven, proven })
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::pump::Shared;
-use super::settle::{Entry, Verdict, Verdicts, Writer};
+use super::settle::{Entry, Outcome, Verdict, Verdicts, Writer};
 use super::settlement::Settlement;
 use super::{Database, QueueError};
 use crate::failure::{Failure, FailureKind};
@@ -80,6 +80,9 @@ impl Lane {
     pub(super) fn refuse(&mut self, error: &QueueError) {
         let Some(settlement) = self.hand.pop() else { return };
         tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
+        if matches!(settlement.entry.outcome, Outcome::Complete(_)) {
+            self.shared.refusals.refused(settlement.entry.lease.job, error);
+        }
         let failure = Failure::new(FailureKind::Internal, error.refusal(), error.to_string());
         self.refused(settlement, failure, error.is_about_the_data());
     }
@@ -166,6 +169,9 @@ impl Lane {
                         "row-level security hides the receipt from this role, or lets it change nothing of it (host doctor)",
                     );
                     tracing::error!(job, "the outcome cannot be written: {message}");
+                    if matches!(settlement.entry.outcome, Outcome::Complete(_)) {
+                        self.shared.refusals.refused_for(job, message.to_owned(), message);
+                    }
                     let failure = Failure::new(FailureKind::AccessDenied, "queue.ReceiptHidden", message);
                     self.refused(settlement, failure, false);
                 }

@@ -9,6 +9,7 @@ pub mod components;
 mod connect;
 pub mod dead_letters;
 mod heartbeat;
+pub mod hurry;
 mod keeper;
 mod lane;
 mod listen;
@@ -21,6 +22,8 @@ pub mod prune;
 mod pump;
 pub mod receipts;
 pub mod reconcile;
+mod refusals;
+pub mod rehearsal;
 pub mod reparse;
 pub mod role;
 mod schema;
@@ -43,6 +46,7 @@ pub use listen::{check as check_listen, listen};
 pub use pooler::is_pooled;
 pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};
+pub use refusals::Refusals;
 pub use schema::Schema;
 pub use settle::{Completion, Counts, Outcome, Settled};
 pub use settlement::Settlement;
@@ -185,6 +189,28 @@ impl QueueError {
     /// the app's, RW: it was not written as it was sent).
     fn is_about_the_data(&self) -> bool {
         matches!(self, Self::Query { code: Some(code), .. } if matches!(code.code().get(..2), Some("22" | "23" | "P0" | "RW")))
+    }
+
+    /// Whether a result was written, and was not what came back.
+    fn is_of_what_was_written(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if code.code().starts_with("RW"))
+    }
+
+    /// Whether a trigger of the app's has raised it.
+    fn is_raised(&self) -> bool {
+        matches!(self, Self::Query { code: Some(code), .. } if code.code().starts_with("P0"))
+    }
+
+    /// What two errors have in common that have one reason: all but numbers and ids.
+    fn likeness(&self) -> String {
+        match self {
+            Self::Query { code: Some(code), .. } if self.is_of_what_was_written() => code.code().to_owned(),
+            other => {
+                let words = other.to_string();
+                let is_id = |word: &&str| word.chars().any(|c| c.is_ascii_digit());
+                words.split_whitespace().filter(|word| !is_id(word)).collect::<Vec<_>>().join(" ")
+            }
+        }
     }
 
     /// What the refusal of a result is called in its row. The codes are those of receipt_queue_written().

@@ -10,11 +10,11 @@ use super::claim::Claimer;
 use super::claimer;
 use super::heartbeat::Heart;
 use super::keeper::{self, Ask};
-use super::pump::{Pump, PumpSettings, Shared, Tasks, random_id};
+use super::pump::{Pump, PumpSettings, Rehearser, Shared, Tasks, random_id};
 use super::settle::{Settled, Writer};
 use super::settler;
 use super::status::missing_rights;
-use super::{Database, QueueError};
+use super::{Database, QueueError, Refusals};
 
 /// See the module.
 pub struct Prepared {
@@ -57,6 +57,7 @@ impl Prepared {
             finishing: Notify::new(),
             giving_up: watch::Sender::new(false),
             suspects: Mutex::default(),
+            refusals: Arc::default(),
         };
         Ok(Self { database, claimer, heart, writer, asks, shared })
     }
@@ -64,6 +65,11 @@ impl Prepared {
     /// This worker's id: random for each process, and a part of its database sessions' names.
     pub fn worker(&self) -> &str {
         &self.shared.worker
+    }
+
+    /// Whether the database takes results.
+    pub fn refusals(&self) -> &Arc<Refusals> {
+        &self.shared.refusals
     }
 
     /// Starts claiming. `on_settled` hears of each job that ended: the digest of the component that decided (none: the host
@@ -74,13 +80,15 @@ impl Prepared {
         let shared = Arc::new(shared);
         let (settler, settlements) = mpsc::unbounded_channel();
         let (weak, claiming, keeping) = (settler.downgrade(), database.clone(), database.clone());
+        let rehearsing = database.clone();
         let (s1, s2, s3) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let tasks = Tasks {
             claimer: tokio::spawn(watched("claims", &shared, claimer::run(claiming, claimer, weak, s1))),
             keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(keeping, heart, asks, s2))),
             settler: tokio::spawn(watched("settles", &shared, settler::run(database, writer, settlements, s3))),
         };
-        Pump { shared, settler: Mutex::new(Some(settler)), tasks: Mutex::new(Some(tasks)) }
+        let (settler, tasks) = (Mutex::new(Some(settler)), Mutex::new(Some(tasks)));
+        Pump { shared, settler, tasks, rehearser: Rehearser::new(rehearsing) }
     }
 }
 

@@ -12,9 +12,10 @@ use tokio::task::JoinHandle;
 
 use super::keeper::Ask;
 use super::prepared::Prepared;
+use super::rehearsal::{self, Rehearsed};
 use super::settle::{Counts, Entry, Outcome, Settled};
 use super::settlement::{Afterwards, Settlement};
-use super::{Database, Job, Lease, QueueError};
+use super::{Client, Database, Job, Lease, QueueError, Refusals};
 use crate::failure::{Failure, FailureKind};
 
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
@@ -47,6 +48,19 @@ pub struct Pump {
     pub(super) shared: Arc<Shared>,
     pub(super) settler: Mutex<Option<mpsc::UnboundedSender<Settlement>>>,
     pub(super) tasks: Mutex<Option<Tasks>>,
+    pub(super) rehearser: Rehearser,
+}
+
+/// Tries settles before anything is paid for, on a connection that it has while it is needed.
+pub(super) struct Rehearser {
+    database: Database,
+    client: tokio::sync::Mutex<Option<Client>>,
+}
+
+impl Rehearser {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, client: tokio::sync::Mutex::default() }
+    }
 }
 
 pub(super) struct Tasks {
@@ -77,6 +91,7 @@ pub(super) struct Shared {
     pub(super) giving_up: watch::Sender<bool>,
     /// Jobs whose settles were too slow alone, and how often.
     pub(super) suspects: Mutex<BTreeMap<i64, u32>>,
+    pub(super) refusals: Arc<Refusals>,
 }
 
 #[derive(Default)]
@@ -210,6 +225,46 @@ impl Pump {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(Failure::lease_lost()),
             Ok(Err(failure)) => Err(failure),
+        }
+    }
+
+    /// Makes sure that the database would take the result of this job before something is paid for it: until it is known that
+    /// it takes results, each settle is tried and rolled back.
+    pub async fn rehearse(&self, job: &Job) -> Result<(), Failure> {
+        let refusals = &self.shared.refusals;
+        if refusals.are_ruled_out() {
+            return Ok(());
+        }
+        let Rehearser { database, client } = &self.rehearser;
+        let mut held = client.lock().await;
+        // Somebody else has tried it meanwhile.
+        if refusals.are_ruled_out() {
+            return Ok(());
+        }
+        let mut client = match held.take().filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => match database.connect().await {
+                Ok(client) => client,
+                // Without a database nothing is settled either, and that passes.
+                Err(_) => return Ok(()),
+            },
+        };
+        match rehearsal::of_job(&mut client, job.lease).await {
+            Rehearsed::Passed => {
+                refusals.rule_out();
+                Ok(())
+            }
+            Rehearsed::Unclear(why) => {
+                tracing::debug!(job = job.lease.job, "it is not clear whether a result would be taken: {why}");
+                *held = Some(client);
+                Ok(())
+            }
+            Rehearsed::Refused(error) => {
+                *held = Some(client);
+                refusals.refused(job.lease.job, &error);
+                let message = format!("it was not read, since its result would be refused: {error}");
+                Err(Failure::new(FailureKind::Unavailable, error.refusal(), message))
+            }
         }
     }
 
@@ -373,6 +428,9 @@ impl Shared {
         }
         if committed && !matches!(entry.outcome, Outcome::Retry { .. }) {
             self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.lease.job);
+            if matches!(entry.outcome, Outcome::Complete(_)) {
+                self.refusals.written(entry.lease.job);
+            }
         }
         let settled = match (&entry.outcome, committed) {
             (Outcome::Complete(_), true) => Some(Settled::Processed),

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::client::Encoding;
+use super::client::{Encoding, Transaction};
 use super::session::{Parameter, Session, Within};
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
@@ -438,6 +438,15 @@ impl<'a> Dead<'a> {
             (&self.notes, Type::TEXT_ARRAY),
         ]
     }
+}
+
+/// Settles a completed job in somebody's transaction, as it would be settled.
+pub(super) async fn rehearse(transaction: &Transaction<'_>, entry: &Entry) -> Result<Option<Verdict>, QueueError> {
+    let completed = Completed::of(std::slice::from_ref(entry));
+    let what = "a result (tried, and rolled back)";
+    let rows = transaction.query_typed(COMPLETE, &completed.parameters()).await;
+    let rows = rows.map_err(|error| QueueError::query(what, &error))?;
+    Ok(verdicts(&rows)?.get(&entry.lease).copied())
 }
 
 fn verdicts(rows: &[Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {

@@ -1,5 +1,5 @@
 //! What keeps the schedule from feeding what fails anyway: one breaker for the component that works, one for the services
-//! that its jobs need. While one is open nothing is claimed, and what was claimed goes back uncharged.
+//! that its jobs need, one for the database that is to take their results. While one is open nothing is claimed, and what was claimed goes back uncharged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,17 +14,20 @@ pub enum Which {
     Component,
     /// Storage or OCR fail for everything.
     Services,
+    /// The database takes no result.
+    Settles,
 }
 
 impl Which {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Component, Self::Services];
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Component, Self::Services, Self::Settles];
 
     /// As metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Component => "component",
             Self::Services => "services",
+            Self::Settles => "settles",
         }
     }
 
@@ -33,6 +36,7 @@ impl Which {
         match self {
             Self::Component => "the component fails on everything",
             Self::Services => "storage or OCR fail for everything",
+            Self::Settles => "the database refuses every result",
         }
     }
 }
@@ -58,9 +62,10 @@ pub struct Brakes {
     /// Of the component that works at this moment.
     component: Box<dyn Fn() -> Arc<SharedBreaker> + Send + Sync>,
     services: Arc<SharedBreaker>,
+    settles: Arc<SharedBreaker>,
     on_change: OnChange,
     /// As they were told last, and since when each has not been closed.
-    told: [(BreakerState, Option<Instant>); 2],
+    told: [(BreakerState, Option<Instant>); 3],
     probing: Option<tokio::task::Id>,
 }
 
@@ -79,14 +84,15 @@ impl Brakes {
     /// Brakes that tell `on_change` what they do.
     pub fn new(
         component: impl Fn() -> Arc<SharedBreaker> + Send + Sync + 'static,
-        services: Arc<SharedBreaker>,
+        (services, settles): (Arc<SharedBreaker>, Arc<SharedBreaker>),
         on_change: impl Fn(Which, &Report, Step) + Send + Sync + 'static,
     ) -> Self {
         Self {
             component: Box::new(component),
             services,
+            settles,
             on_change: Box::new(on_change),
-            told: [(BreakerState::Closed, None); 2],
+            told: [(BreakerState::Closed, None); 3],
             probing: None,
         }
     }
@@ -144,8 +150,8 @@ impl Brakes {
 
     /// Waits until something else may be admitted than now.
     pub(super) async fn changed(&self) {
-        let [component, services] = self.breakers();
-        let until = [component.state(), services.state()]
+        let [component, services, settles] = self.breakers();
+        let until = [component.state(), services.state(), settles.state()]
             .into_iter()
             .filter_map(|state| match state {
                 BreakerState::Open { until } => Some(until),
@@ -161,12 +167,13 @@ impl Brakes {
         tokio::select! {
             () = component.changed() => {}
             () = services.changed() => {}
+            () = settles.changed() => {}
             () = cooled_down => {}
         }
     }
 
-    fn breakers(&self) -> [Arc<SharedBreaker>; 2] {
-        [(self.component)(), Arc::clone(&self.services)]
+    fn breakers(&self) -> [Arc<SharedBreaker>; 3] {
+        [(self.component)(), Arc::clone(&self.services), Arc::clone(&self.settles)]
     }
 }
 
@@ -179,6 +186,7 @@ fn log(which: Which, report: &Report, state: BreakerState, since: Instant) {
             let advice = match which {
                 Which::Component => "swap in another one (host swap)",
                 Which::Services => "see to the service, its quota and the credentials",
+                Which::Settles => "see to the table, its triggers and constraints (host doctor), then host hurry --all",
             };
             tracing::error!(
                 breaker = which.as_str(),
@@ -207,7 +215,8 @@ mod tests {
         let settings = BreakerSettings { first: std::time::Duration::ZERO, ..BreakerSettings::SERVICES };
         let services = Arc::new(SharedBreaker::new(settings));
         let component = Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT));
-        let mut brakes = Brakes::new(move || Arc::clone(&component), Arc::clone(&services), |_, _, _| {});
+        let settles = Arc::new(SharedBreaker::new(BreakerSettings::SETTLES));
+        let mut brakes = Brakes::new(move || Arc::clone(&component), (Arc::clone(&services), settles), |_, _, _| {});
         (1..=3).for_each(|job| services.failed(Some(job), "503"));
         let run = tokio::spawn(async {}).id();
         for (service, admission) in [

@@ -62,6 +62,8 @@ pub struct Swapper {
     shadow: Option<Arc<Shadow>>,
     /// Opens when storage or OCR fail for everything.
     outage: Arc<SharedBreaker>,
+    /// Whether the database takes results.
+    settles: Arc<SharedBreaker>,
 }
 
 struct Memory {
@@ -91,7 +93,7 @@ impl Swapper {
         first: Arc<Deployed>,
         (database, worker, passing): (Database, String, bool),
         metrics: Arc<Metrics>,
-        (shadow, outage): (Option<Arc<Shadow>>, Arc<SharedBreaker>),
+        (shadow, outage, settles): (Option<Arc<Shadow>>, Arc<SharedBreaker>, Arc<SharedBreaker>),
         keep: Option<Keep>,
     ) -> (Arc<Self>, JoinHandle<()>) {
         let (ledger, writer) = Ledger::start(database, worker, passing);
@@ -113,6 +115,7 @@ impl Swapper {
             ledger,
             shadow,
             outage,
+            settles,
         };
         for which in Which::ALL {
             swapper.metrics.breaker(which.as_str(), 0, false);
@@ -277,6 +280,7 @@ impl Swapper {
                 }
             }
         }
+        drop(tally);
         self.undo(&new).await;
     }
 
@@ -312,8 +316,12 @@ impl Swapper {
 
     /// Takes back what a component decided that did not prove itself. What it still has in hand may yet be decided against a receipt.
     async fn undo(&self, unproven: &Arc<Deployed>) {
-        // In this order: a run takes the program out of what is deployed.
-        while Arc::strong_count(unproven) > 1 || Arc::strong_count(&unproven.program) > 1 {
+        // In this order: a run takes the program out of what is deployed, and leaves a settle of a locked receipt behind that has
+        // the tally.
+        while Arc::strong_count(unproven) > 1
+            || Arc::strong_count(&unproven.program) > 1
+            || Arc::strong_count(&unproven.program.tally) > 1
+        {
             self.ledger.take_back(unproven.program.tally.take_verdicts());
             tokio::select! {
                 () = tokio::time::sleep(AFTERMATH) => {}

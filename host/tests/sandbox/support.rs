@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use host::aws::{self, AwsOverrides};
+use host::breaker::{BreakerSettings, SharedBreaker};
 use host::dev::postgres::LocalPostgres;
 use host::dev::{postgres, s3};
 use host::ocr::local::{LocalTextract, Reader, Settings};
@@ -120,7 +121,8 @@ impl World {
         let (_stop, stop) = watch::channel(Stop::No);
         let source = Arc::clone(&pump);
         let (breaker, outage) = (Arc::clone(&program.tally.breaker), services.outage.breaker());
-        let brakes = Brakes::new(move || Arc::clone(&breaker), outage, |_, _, _| {});
+        let settles = Arc::new(SharedBreaker::new(BreakerSettings::SETTLES));
+        let brakes = Brakes::new(move || Arc::clone(&breaker), (outage, settles), |_, _, _| {});
         let work = move |jobs| {
             let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
             async move { sandbox.run(&program, &services, jobs).await }

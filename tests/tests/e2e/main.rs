@@ -28,6 +28,7 @@ mod promises;
 mod prune;
 mod pump;
 mod record;
+mod refused;
 mod reparse;
 mod replay;
 mod rights;

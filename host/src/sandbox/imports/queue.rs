@@ -334,13 +334,18 @@ impl Live {
         self.open.remove(&job.lease.job);
         self.current = None;
         log(job, &outcome);
-        let settled = self.services.pump.settle(job, outcome.clone(), Some(component)).await;
+        let let_down = self.let_down.contains(&job.lease.job);
+        // A receipt that is locked is settled when the run has long ended: the component answers for that, too.
+        let afterwards = {
+            let (tally, job, outcome) = (Arc::clone(&self.tally), job.clone(), outcome.clone());
+            Box::new(move || tally.decided(&job, &outcome, let_down))
+        };
+        let settled = self.services.pump.settle_then(job, outcome.clone(), Some(component), afterwards).await;
         if settled.is_ok() {
             if matches!(outcome, Outcome::DeadLetter { .. }) {
                 self.services.artifacts.forget(&job.receipt_id);
                 self.services.outage.forget(job.lease.job);
             }
-            let let_down = self.let_down.contains(&job.lease.job);
             self.tally.decided(job, &outcome, let_down);
             // One that was read from a stored artifact says nothing of the services that it did without.
             if matches!(outcome, Outcome::Complete(_)) && self.ocr_calls.contains_key(&Some(job.lease.job)) {

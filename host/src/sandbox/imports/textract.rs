@@ -80,6 +80,7 @@ impl Live {
             }
             // Nobody pays for a job that is someone else's by now.
             self.services.pump.confirm(job).await?;
+            self.services.pump.rehearse(job).await?;
         }
         let calls = self.ocr_calls.entry(self.current).or_default();
         if *calls >= MOST_CALLS {

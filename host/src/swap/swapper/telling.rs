@@ -49,7 +49,7 @@ impl Swapper {
             "current": { "digest": current.digest(), "source": current.name, "standing": standing, "counts": current.program.tally.counts() },
             "confirmed": memory.confirmed.digest(),
             "taken_back": memory.taken_back,
-            "breakers": { "component": current.program.tally.breaker.report(), "services": self.outage.report() },
+            "breakers": { "component": current.program.tally.breaker.report(), "services": self.outage.report(), "settles": self.settles.report() },
         })
     }
 

@@ -97,3 +97,43 @@ async fn rolled_back(bad: &[u8], policy: &str, why: &str) {
     assert!(!finished.stderr.contains("not in the ledger"), "{}", finished.stderr);
     finished.ok();
 }
+
+/// A receipt that somebody has open: the run is let go, the settle goes on, and is committed when the component has long been
+/// rolled back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_bad_one_decided_on_a_locked_receipt_is_taken_back_too() {
+    let bench = Bench::new().await;
+    let bad = candidates::buries();
+    let world = &bench.world;
+    let mut host = bench
+        .start(&["--gate-policy", "report", "--probation", "20", "--max-attempts", "1", "--concurrency", "2"])
+        .await;
+    bench.receipts(2).await;
+    bench.settled().await;
+    bench.offer(&mut host, &bad, "switch: ").await;
+    world.photo("locked.jpg").await;
+    let insert = "WITH r AS (INSERT INTO receipts (image_url, status) VALUES ('locked.jpg', 'draft') RETURNING id) SELECT id::text FROM r";
+    let locked = world.text(insert, &[]).await;
+    world
+        .execute(&format!(
+            "BEGIN;
+             UPDATE receipts SET status = 'pending' WHERE id = '{locked}';
+             UPDATE receipt_queue SET available_at = now() + interval '1 hour' WHERE receipt_id = '{locked}';
+             COMMIT"
+        ))
+        .await;
+    let editor = world.db.connect().await;
+    editor.batch_execute(&format!("BEGIN; UPDATE receipts SET user_id = 'busy' WHERE id = '{locked}'")).await.unwrap();
+    world.execute("UPDATE receipt_queue SET available_at = now() WHERE NOT processed; SELECT pg_notify('receipt_channel', '')").await;
+    let claimed = format!("receipt_queue WHERE receipt_id = '{locked}' AND lease_token IS NOT NULL");
+    eventually("it is claimed", async || (world.count(&claimed).await == 1).then_some(())).await;
+    // The run is let go by then, and another takes its place.
+    tokio::time::sleep(std::time::Duration::from_secs(6)).await;
+    bench.receipts(30).await;
+    super::said(&mut host, &bad, "probation: rolled back: ").await;
+    assert_eq!(world.status_of(&locked).await, "pending");
+    editor.batch_execute("COMMIT").await.unwrap();
+    world.becomes(&locked, "ocr_done").await;
+    bench.assert_all_done(33, 1).await;
+    host.stop().await.ok();
+}
