@@ -62,7 +62,7 @@ async fn what_refuses_every_result_is_found_out_before_anything_is_paid() {
         .await;
         // Probes are not paid for, either.
         tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-        assert_eq!(world.textract.requests(), 0, "{schema}");
+        assert_eq!(world.textract.calls(), 0, "{schema}");
         assert_eq!(world.count("receipt_queue WHERE NOT processed AND attempts > 1").await, 0);
         world.execute(mend).await;
         eventually("all are done", async || {

@@ -1,7 +1,7 @@
 -- What whoever has the app's public key may do with all receipts, where that is so: a platform (Supabase) lets the roles anon and
 -- authenticated be taken by anybody, and row-level security is what keeps them apart.
 SELECT format(
-    'row-level security is off on public.receipts, and %s may %s every receipt with the app''s public key: '
+    'row-level security is off on public.receipts, and %s may %s every receipt with the app''s anon key: '
     'ALTER TABLE public.receipts ENABLE ROW LEVEL SECURITY, with a policy for the app''s users, and one for this worker '
     '(host rights)',
     string_agg(DISTINCT role.rolname, ' and '),
