@@ -89,7 +89,7 @@ impl TestDatabase {
         Self::from_template(TEMPLATE).await
     }
 
-    /// Empty, in this encoding.
+    /// As it comes from `CREATE DATABASE`, with this encoding.
     pub async fn encoded(encoding: &str) -> Self {
         Self::from_template(&format!("template0 ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")).await
     }

@@ -16,7 +16,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
 use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default, strangers};
 use crate::queue::rehearsal::{Rehearsed, of_any};
-use crate::queue::status::{missing_rights, warnings};
+use crate::queue::status::{missing_rights, parked, say_parked, warnings};
 use crate::queue::tls::{TlsSettings, Verify};
 use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
 use crate::storage::{Artifacts, PROBE};
@@ -163,6 +163,11 @@ async fn database(
             && let Some(notice) = found.notice()
         {
             report("reconcile", Ok(notice))?;
+        }
+        match parked(&client).await {
+            Ok(count) if count > 0 => report("parked", Ok(say_parked(count)))?,
+            // What keeps it from being counted is told of above.
+            _ => {}
         }
     }
     if migrated {

@@ -222,6 +222,9 @@ impl Worker {
             reconcile::run_for(&self.database, "one pass", work.reconcile_every, RECONCILE_ONCE).await;
         }
         let pump = Arc::new(prepared.start(move |component, settled| count(&metrics, component, settled)));
+        if once {
+            pump.one_pass();
+        }
         let direct = self.direct.clone().filter(|_| !once);
         let listener = direct.map(|direct| tokio::spawn(listen(self.database.clone(), direct, wake)));
         let image_memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use super::quantity::duration;
 use super::target::TargetArgs;
 use crate::queue::components::{self, Running};
 use crate::queue::reconcile::{self, Reconciled};
-use crate::queue::status::{StatusRow, status};
+use crate::queue::status::{StatusRow, parked, say_parked, status};
 use crate::queue::{Client, Database};
 use crate::swap::short;
 
@@ -25,6 +25,7 @@ use crate::swap::short;
 ///
 /// Then come the workers that claim nothing for now, because their component, or storage or OCR, fail for everything: the
 /// ledger of components says so, so that it can be seen from every machine (with --json: a line with `paused`, the worker).
+/// Receipts that a person has parked (available_at is infinity) are named, too (with --json: a line with `parked`, how many).
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -78,12 +79,16 @@ impl Status {
                 tracing::debug!(%error, "cannot tell which workers are paused");
                 Vec::new()
             });
+            let parked = parked(&client).await.unwrap_or_else(|error| {
+                tracing::debug!(%error, "cannot tell how many are parked");
+                0
+            });
             let paused: Vec<Running> = running.into_iter().filter(|worker| worker.paused.is_some()).collect();
             if self.watch && !self.json && std::io::stdout().is_terminal() {
                 // Home and clear: one picture, not a scroll.
                 output::bytes(b"\x1b[H\x1b[2J")?;
             }
-            self.show(&rows, stranded.as_ref(), &paused)?;
+            self.show(&rows, stranded.as_ref(), parked, &paused)?;
             if !self.watch {
                 return Ok(ExitCode::SUCCESS);
             }
@@ -102,10 +107,19 @@ impl Status {
         }
     }
 
-    fn show(&self, rows: &[StatusRow], stranded: Option<&Reconciled>, paused: &[Running]) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        rows: &[StatusRow],
+        stranded: Option<&Reconciled>,
+        parked: i64,
+        paused: &[Running],
+    ) -> anyhow::Result<()> {
         if self.json {
             rows.iter().try_for_each(output::json)?;
             stranded.into_iter().try_for_each(output::json)?;
+            if parked > 0 {
+                output::json(&serde_json::json!({ "parked": parked }))?;
+            }
             return paused.iter().try_for_each(|worker| output::json(&Paused::from(worker)));
         }
         let mut table = output::table(&["status", "count", "avg age", "max age"]);
@@ -115,6 +129,9 @@ impl Status {
         output::show(&table, "there are no receipts")?;
         if let Some(notice) = stranded.and_then(Reconciled::notice) {
             output::line(notice)?;
+        }
+        if parked > 0 {
+            output::line(say_parked(parked))?;
         }
         for Paused { paused, component, why } in paused.iter().map(Paused::from) {
             let (worker, component) = (output::plain(paused), output::plain(short(component)));

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::due::Due;
 use super::session::{Parameter, Session};
-use super::{Database, Job, Lease, QueueError};
+use super::text::{Asked, Text};
+use super::{Client, Database, Job, Lease, QueueError};
+use crate::failure::{Failure, FailureKind};
 
 const CLAIM: &str = include_str!("sql/claim.sql");
 const NEXT_DUE: &str = include_str!("sql/next_due.sql");
@@ -27,23 +30,47 @@ pub struct Claimer {
     session: Session,
     /// When it was made, by the server's clock; none behind a pooler, where the server may have become another one since.
     since: Option<SystemTime>,
+    clock: Clock,
+}
+
+/// The server's time when it was asked, and ours before that.
+#[derive(Clone, Copy)]
+pub struct Clock {
+    server: SystemTime,
+    asked: Instant,
+}
+
+impl Clock {
+    /// The server's time now, or a little later.
+    pub fn now(self) -> SystemTime {
+        self.server.checked_add(self.asked.elapsed()).unwrap_or(self.server)
+    }
+
+    /// The server's time when it was asked.
+    pub fn then(self) -> SystemTime {
+        self.server
+    }
 }
 
 impl Claimer {
     pub async fn connect(database: &Database) -> Result<Self, QueueError> {
         let session = Session::connect(database).await?;
-        if session.is_pooled().await? {
-            return Ok(Self { session, since: None });
-        }
-        let what = "a look at its clock";
+        let (what, asked) = ("a look at its clock", Instant::now());
+        let problem = |error: tokio_postgres::Error| QueueError::query(what, &error);
         let rows = session.query(what, "SELECT now()", &[]).await?;
-        let since = rows.first().map(|row| row.try_get(0)).transpose();
-        Ok(Self { session, since: since.map_err(|error| QueueError::query(what, &error))? })
+        let server = rows.first().map(|row| row.try_get(0)).transpose().map_err(problem)?;
+        let clock = Clock { server: server.unwrap_or_else(SystemTime::now), asked };
+        let since = if session.is_pooled().await? { None } else { server };
+        Ok(Self { session, since, clock })
+    }
+
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Fails where the schema or this role's rights do not allow a claim.
     pub async fn check(&self) -> Result<(), QueueError> {
-        let (zero, worker, floor) = (0_i64, "", SystemTime::UNIX_EPOCH);
+        let (zero, worker, floor) = (0_i64, "", Due::Always);
         self.session
             .check(
                 "to prepare the claim",
@@ -71,8 +98,8 @@ impl Claimer {
         lease: Duration,
         worker: &str,
         max_attempts: u32,
-        floor: SystemTime,
-    ) -> Result<Vec<(Job, SystemTime)>, QueueError> {
+        floor: Due,
+    ) -> Result<Vec<(Job, Due)>, QueueError> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
         let parameters: [Parameter<'_>; 5] = [
@@ -83,7 +110,7 @@ impl Claimer {
             (&floor, Type::TIMESTAMPTZ),
         ];
         let rows = self.session.query("the claim", CLAIM, &parameters).await?;
-        self.jobs(&rows, max_attempts)
+        self.jobs(&rows, max_attempts).await
     }
 
     /// What a claim of this worker leased that was sent so long ago and never answered: renewed, oldest first, and without
@@ -95,7 +122,7 @@ impl Claimer {
         worker: &str,
         max_attempts: u32,
         known: &[i64],
-    ) -> Result<Vec<(Job, SystemTime)>, QueueError> {
+    ) -> Result<Vec<(Job, Due)>, QueueError> {
         let parameters: [Parameter<'_>; 4] = [
             (&worker, Type::TEXT),
             (&millis(lease), Type::INT8),
@@ -103,10 +130,10 @@ impl Claimer {
             (&known, Type::INT8_ARRAY),
         ];
         let rows = self.session.query("a look for an unanswered claim", UNANSWERED, &parameters).await?;
-        self.jobs(&rows, max_attempts)
+        self.jobs(&rows, max_attempts).await
     }
 
-    /// How long until a job is due; none when nothing waits.
+    /// How long until a job is due; none when nothing waits that will ever be.
     pub async fn next_due(&self) -> Result<Option<Duration>, QueueError> {
         let rows = self.session.query("a look at what is due next", NEXT_DUE, &[]).await?;
         Ok(rows
@@ -135,37 +162,58 @@ impl Claimer {
             .map_err(|error| QueueError::query("a look for spent jobs", &error))
     }
 
-    fn jobs(&self, rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, SystemTime)>, QueueError> {
-        let mut jobs = rows
-            .iter()
-            .map(|row| job(row, max_attempts, self.since))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| QueueError::query("the claim", &error))?;
+    async fn jobs(&self, rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, Due)>, QueueError> {
+        let problem = |error: tokio_postgres::Error| QueueError::query("the claim", &error);
+        let texts = Asked::<Client>::Session(&self.session).columns(rows, ["receipt_id", "s3_key"]).await?;
+        let jobs: Result<Vec<_>, _> =
+            rows.iter().zip(texts).map(|(row, [id, key])| job(row, id, key, max_attempts, self.since)).collect();
+        let mut jobs = jobs.map_err(problem)?;
         jobs.sort_by_key(|(job, due)| (*due, job.lease.job));
         Ok(jobs)
     }
 }
 
-fn job(row: &Row, max_attempts: u32, since: Option<SystemTime>) -> Result<(Job, SystemTime), tokio_postgres::Error> {
+fn job(
+    row: &Row,
+    id: Option<Text>,
+    key: Option<Text>,
+    max_attempts: u32,
+    since: Option<SystemTime>,
+) -> Result<(Job, Due), tokio_postgres::Error> {
     let attempts: i32 = row.try_get("attempts")?;
     let claims: i32 = row.try_get("claims")?;
-    let enqueued_at: SystemTime = row.try_get("enqueued_at")?;
+    let enqueued_at: Due = row.try_get("enqueued_at")?;
     let age: Option<f64> = row.try_get("age_seconds")?;
+    // The column is not null.
+    let id = id.unwrap_or(Text::Readable(String::new()));
     let job = Job {
         lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
-        receipt_id: row.try_get("receipt_id")?,
-        location: row.try_get("s3_key")?,
+        location: location(&id, key),
+        receipt_id: id.shown(),
         attempt: u32::try_from(attempts).unwrap_or(1),
         max_attempts,
         claims: u32::try_from(claims).unwrap_or(1),
         // By the database's clock, and from here on by ours: the two need not agree on the time of day.
         age: age.map_or(Duration::MAX, |age| Duration::try_from_secs_f64(age).unwrap_or_default()),
         claimed_at: Instant::now(),
-        enqueued_before: since.is_none_or(|since| enqueued_at <= since),
+        enqueued_before: since.is_none_or(|since| enqueued_at <= Due::At(since)),
         alone: false,
         lost: Arc::new(AtomicBool::new(false)),
     };
     Ok((job, row.try_get("due_at")?))
+}
+
+/// Where the image is; a failure where what says so, or whose it is, is no text.
+fn location(id: &Text, key: Option<Text>) -> Result<Option<String>, Failure> {
+    let unreadable = |code: &str, what: &str, shown: &str| {
+        let why = format!("the receipt's {what} is no text in the database's encoding, nor in UTF-8: {shown}");
+        Err(Failure::new(FailureKind::BadLocation, code, why))
+    };
+    match (id, key) {
+        (Text::Unreadable(id), _) => unreadable("queue.UnreadableId", "id", id),
+        (_, Some(Text::Unreadable(key))) => unreadable("image.UnreadableKey", "image_url or s3_key", &key),
+        (_, key) => Ok(key.map(Text::shown)),
+    }
 }
 
 pub(super) fn millis(duration: Duration) -> i64 {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claimer, Spent};
+use super::due::Due;
 use super::keeper::Ask;
 use super::outage::Outage;
-use super::pump::{Held, Shared};
+use super::pump::{Held, Pass, Shared};
 use super::settle::{Entry, Outcome};
 use super::settlement::Settlement;
 use super::{Database, Job, QueueError};
@@ -41,6 +42,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let mut looker = Looker {
+        pass_until: claimer.clock().then(),
         database,
         shared,
         settler,
@@ -111,7 +113,7 @@ struct Looker {
     settler: mpsc::WeakUnboundedSender<Settlement>,
     claimer: Option<Claimer>,
     /// The low watermark: everything due before it was claimed, but for stragglers.
-    floor: Option<SystemTime>,
+    floor: Option<Due>,
     last_full: Option<Instant>,
     /// The pause between full looks while the watermark finds work.
     full_every: Duration,
@@ -122,6 +124,8 @@ struct Looker {
     outage_ended: Option<Instant>,
     /// When the first and the last claim were sent whose replies never came.
     unanswered: Option<(Instant, Instant)>,
+    /// One pass takes what was due by then, by the server's clock.
+    pass_until: SystemTime,
 }
 
 impl Looker {
@@ -133,7 +137,7 @@ impl Looker {
             self.due = self.due.min(retry_at);
         }
         while Instant::now() >= self.due {
-            if self.shared.stopping.load(Ordering::Relaxed) {
+            if self.shared.stopping.load(Ordering::Relaxed) || self.pass_is_over().await? {
                 self.due = Instant::now() + settings.every;
                 return Ok(looked);
             }
@@ -148,7 +152,7 @@ impl Looker {
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
             let full = floor.is_none();
             let started = Instant::now();
-            let (worker, floor) = (self.shared.worker.clone(), floor.unwrap_or(SystemTime::UNIX_EPOCH));
+            let (worker, floor) = (self.shared.worker.clone(), floor.unwrap_or(Due::Always));
             let claimer = self.claimer().await?;
             let claim = claimer.claim(want, settings.lease, &worker, settings.max_attempts, floor).await;
             let jobs = claim.inspect_err(|error| {
@@ -157,6 +161,7 @@ impl Looker {
                 }
             })?;
             looked = true;
+            let (jobs, later) = self.of_this_pass(jobs);
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
                 self.floor = Some(*due);
@@ -168,6 +173,9 @@ impl Looker {
                 self.bury_spent().await?;
             }
             self.shared.lock().failing = None;
+            if full && later {
+                self.shared.lock().pass = Some(Pass::Over);
+            }
             if found == want {
                 continue;
             }
@@ -196,6 +204,32 @@ impl Looker {
             self.shared.ready.send_modify(|_| {});
         }
         Ok(looked)
+    }
+
+    /// Whether what one pass is for has all been claimed. What was given back unbegun meanwhile is still before it.
+    async fn pass_is_over(&mut self) -> Result<bool, QueueError> {
+        let pass = self.shared.lock().pass;
+        if pass == Some(Pass::Again) {
+            self.pass_until = self.claimer().await?.clock().now();
+            self.shared.lock().pass = Some(Pass::Open);
+        }
+        Ok(pass == Some(Pass::Over))
+    }
+
+    /// Gives back what became due after one pass began, which would keep it for ever where things become due again and
+    /// again. Returns the rest, and whether there was such a job: jobs come in the order in which they were due, so that
+    /// everything else was claimed before it.
+    fn of_this_pass(&self, jobs: Vec<(Job, Due)>) -> (Vec<(Job, Due)>, bool) {
+        if self.shared.lock().pass.is_none() {
+            return (jobs, false);
+        }
+        let (jobs, later): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(_, due)| *due <= Due::At(self.pass_until));
+        if let Some(settler) = self.settler.upgrade() {
+            for (job, _) in &later {
+                let _ = settler.send(Settlement::unbegun(job));
+            }
+        }
+        (jobs, !later.is_empty())
     }
 
     fn accept(&self, jobs: impl Iterator<Item = Job>, claimed_at: Instant) {

@@ -4,14 +4,20 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::text::{Asked, Text};
 use super::{Connection, QueueError};
 
+/// What the app wrote as bytes: one text that is none must not spoil the list. Infinite times have no ISO form.
 const SELECT: &str = "
     SELECT
-        receipt_id::text, s3_key, error_kind, error_code, error_message, attempts, claims, component, notes, deaths, history::text,
-        to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
-        to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-    FROM public.receipt_queue_dlq";
+        convert_to(receipt_id::text, getdatabaseencoding()) AS receipt_id,
+        convert_to(s3_key, getdatabaseencoding()) AS s3_key,
+        getdatabaseencoding()::text AS encoding,
+        error_kind, error_code, error_message, attempts, claims, component, notes, deaths,
+        history::text AS history,
+        coalesce(to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), enqueued_at::text) AS enqueued_at,
+        coalesce(to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), failed_at::text) AS failed_at
+    FROM public.receipt_queue_dlq AS d";
 
 /// One dead letter.
 #[derive(Debug, Clone, Serialize)]
@@ -77,11 +83,12 @@ impl Which {
 pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
     let sql = format!(
-        "{SELECT} WHERE $1::text[] IS NULL OR receipt_id::text = ANY ($1) ORDER BY failed_at DESC, id DESC LIMIT $2"
+        "{SELECT} WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1) ORDER BY d.failed_at DESC, d.id DESC LIMIT $2"
     );
     let rows =
         client.query_typed(&sql, &[(&which.ids(), Type::TEXT_ARRAY), (&limit, Type::INT8)]).await.map_err(problem)?;
-    rows.iter().map(dead_letter).collect::<Result<_, _>>().map_err(problem)
+    let texts = Asked::Client(client).columns(&rows, ["receipt_id", "s3_key"]).await?;
+    rows.iter().zip(texts).map(|(row, [id, key])| dead_letter(row, id, key)).collect::<Result<_, _>>().map_err(problem)
 }
 
 /// Puts dead letters back into the queue with fresh attempts; the queue row remembers that they were dead. Returns the
@@ -193,21 +200,21 @@ pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<Stri
     rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
 }
 
-fn dead_letter(row: &Row) -> Result<DeadLetter, tokio_postgres::Error> {
+fn dead_letter(row: &Row, id: Option<Text>, key: Option<Text>) -> Result<DeadLetter, tokio_postgres::Error> {
     Ok(DeadLetter {
-        receipt_id: row.try_get(0)?,
-        s3_key: row.try_get(1)?,
-        error_kind: row.try_get(2)?,
-        error_code: row.try_get(3)?,
-        error_message: row.try_get(4)?,
-        attempts: row.try_get(5)?,
-        claims: row.try_get(6)?,
-        component: row.try_get(7)?,
-        notes: row.try_get(8)?,
-        deaths: row.try_get(9)?,
+        receipt_id: id.map(Text::shown).unwrap_or_default(),
+        s3_key: key.map(Text::shown),
+        error_kind: row.try_get("error_kind")?,
+        error_code: row.try_get("error_code")?,
+        error_message: row.try_get("error_message")?,
+        attempts: row.try_get("attempts")?,
+        claims: row.try_get("claims")?,
+        component: row.try_get("component")?,
+        notes: row.try_get("notes")?,
+        deaths: row.try_get("deaths")?,
         // What a later host writes differently is not shown.
-        history: serde_json::from_str(row.try_get(10)?).unwrap_or_default(),
-        enqueued_at: row.try_get(11)?,
-        failed_at: row.try_get(12)?,
+        history: serde_json::from_str(row.try_get("history")?).unwrap_or_default(),
+        enqueued_at: row.try_get("enqueued_at")?,
+        failed_at: row.try_get("failed_at")?,
     })
 }

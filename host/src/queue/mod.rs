@@ -8,6 +8,7 @@ mod complaint;
 pub mod components;
 mod connect;
 pub mod dead_letters;
+mod due;
 mod heartbeat;
 pub mod hurry;
 mod keeper;
@@ -34,6 +35,7 @@ mod settler;
 pub mod status;
 mod suspects;
 mod take_back;
+mod text;
 pub mod tls;
 
 use std::sync::Arc;
@@ -254,8 +256,8 @@ pub struct Job {
     pub lease: Lease,
     /// The receipt's id as text, whatever type the app gave it.
     pub receipt_id: String,
-    /// Where the receipt's image is, as the app wrote it.
-    pub location: Option<String>,
+    /// Where the receipt's image is, as the app wrote it; or why that cannot be read.
+    pub location: Result<Option<String>, Failure>,
     /// From 1.
     pub attempt: u32,
     /// Attempts granted.
@@ -285,7 +287,7 @@ impl Job {
         Self {
             lease: Lease { job: number, token: number },
             receipt_id: number.to_string(),
-            location: None,
+            location: Ok(None),
             attempt: 1,
             max_attempts: 5,
             claims,

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio_postgres::types::{FromSql, ToSql, Type};
 
+use super::due::Due;
 use super::{Client, Connection as _, Database, Parameter, QueueError};
 
 const PRUNE: &str = include_str!("sql/prune.sql");
@@ -45,7 +46,7 @@ impl Pruner {
 
     /// Removes rows that were processed before; `removed` hears of each batch. Returns how many there were.
     pub async fn processed(&self, before: SystemTime, removed: impl Fn(u64)) -> Result<u64, QueueError> {
-        self.sweep("to prune the queue", PRUNE, before, (SystemTime::UNIX_EPOCH, Type::TIMESTAMPTZ), removed).await
+        self.sweep("to prune the queue", PRUNE, before, (Due::Always, Type::TIMESTAMPTZ), removed).await
     }
 
     /// Removes dead letters that failed before, for good. As [`Self::processed`].

@@ -110,8 +110,21 @@ pub(super) struct State {
     pub(super) failing: Option<(Instant, String)>,
     /// When the soonest of the jobs that were put back since the last look is due.
     pub(super) retry_at: Option<Instant>,
+    /// None where the pump goes on for ever.
+    pub(super) pass: Option<Pass>,
     /// Spent jobs on their way to the dead letters.
     pub(super) burying: BTreeSet<Lease>,
+}
+
+/// How far one pass is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pass {
+    /// It takes what was due when it began.
+    Open,
+    /// Jobs were given back unbegun: they are still before it.
+    Again,
+    /// Everything that it is for has been claimed.
+    Over,
 }
 
 pub(super) struct Held {
@@ -127,6 +140,12 @@ impl Pump {
     /// Connects and begins to claim at once, for whoever has nothing else that can fail.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
         Ok(Prepared::connect(database, settings, wake).await?.start(|_, _| {}))
+    }
+
+    /// From now on only what was due when it started is claimed: what becomes due again and again would keep one pass for
+    /// ever.
+    pub fn one_pass(&self) {
+        self.shared.lock().pass = Some(Pass::Open);
     }
 
     /// This worker's id: random for each process, and a part of its database sessions' names.
@@ -421,6 +440,13 @@ impl Shared {
         let mut state = self.lock();
         state.burying.remove(&entry.lease);
         let held = state.held.remove(&entry.lease);
+        if let (Some(_), Outcome::Retry { delay: Duration::ZERO, failure: None, .. }, true) =
+            (&held, &entry.outcome, committed)
+            && state.pass.is_some()
+        {
+            state.pass = Some(Pass::Again);
+            state.exhausted = false;
+        }
         if let (Outcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
             let due = Instant::now() + *delay;
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));

@@ -37,6 +37,21 @@ pub async fn status(client: &impl Connection) -> Result<Vec<StatusRow>, QueueErr
         .map_err(problem)
 }
 
+/// How many jobs are parked: a person has set their `available_at` to infinity, so that no worker takes them.
+pub async fn parked(client: &impl Connection) -> Result<i64, QueueError> {
+    let problem = |error: tokio_postgres::Error| QueueError::query("a look for parked jobs", &error);
+    let sql = "SELECT count(*) FROM public.receipt_queue WHERE NOT processed AND available_at = 'infinity'";
+    client.query_typed_one(sql, &[]).await.and_then(|row| row.try_get(0)).map_err(problem)
+}
+
+/// How parked jobs are told of.
+pub fn say_parked(count: i64) -> String {
+    format!(
+        "{count} waiting receipts are parked (available_at is infinity) and are not worked; set it to now() in \
+         receipt_queue to have them worked"
+    )
+}
+
 /// What keeps the role of this connection from working the queue, in words; nothing when nothing does.
 pub async fn missing_rights(client: &impl Connection) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at this role's rights", &error);

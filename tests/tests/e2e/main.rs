@@ -6,6 +6,7 @@ mod admin;
 mod app_role;
 mod bad_input;
 mod candidates;
+mod claims;
 mod components;
 mod drift;
 mod encodings;

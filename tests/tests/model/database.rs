@@ -196,7 +196,8 @@ fn leased(rows: Vec<Row>, leases: &Leases) -> Seen {
         .iter()
         .map(|row| {
             let lease = Lease { job: row.get("id"), token: row.get("lease_token") };
-            (row.get::<_, SystemTime>("due_at"), lease, slot(row.get("receipt_id")))
+            let receipt = String::from_utf8(row.get("receipt_id")).unwrap();
+            (row.get::<_, SystemTime>("due_at"), lease, slot(&receipt))
         })
         .collect();
     // As the host deals them: the oldest first.

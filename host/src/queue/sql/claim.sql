@@ -6,6 +6,7 @@
 -- many, and would read a table of some thousand rows as a whole for each claim (the same in the settles). Joined with the
 -- arrays and not with "due" itself, of which it expects a single row where nearly all is processed: then it may go through
 -- the whole array for each row of it, which is quadratic.
+-- What the app wrote is fetched as bytes: the server would refuse the whole claim for one text that it cannot convert.
 WITH due AS (
     SELECT id, available_at AS due_at
     FROM public.receipt_queue
@@ -25,8 +26,9 @@ WHERE q.id = taken.id AND q.id = ANY (ARRAY(SELECT id FROM due))
 RETURNING
     q.id,
     q.lease_token,
-    q.receipt_id::text AS receipt_id,
-    q.s3_key,
+    convert_to(q.receipt_id::text, getdatabaseencoding()) AS receipt_id,
+    convert_to(q.s3_key, getdatabaseencoding()) AS s3_key,
+    getdatabaseencoding()::text AS encoding,
     q.attempts,
     q.claims,
     q.enqueued_at,

@@ -20,8 +20,9 @@ WHERE q.id = u.id AND q.id = ANY (ARRAY(SELECT id FROM unanswered))
 RETURNING
     q.id,
     q.lease_token,
-    q.receipt_id::text AS receipt_id,
-    q.s3_key,
+    convert_to(q.receipt_id::text, getdatabaseencoding()) AS receipt_id,
+    convert_to(q.s3_key, getdatabaseencoding()) AS s3_key,
+    getdatabaseencoding()::text AS encoding,
     q.attempts,
     q.claims,
     q.enqueued_at,

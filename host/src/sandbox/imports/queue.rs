@@ -237,12 +237,16 @@ impl RunState {
             Some(job) if !job.is_lost() => job.clone(),
             _ => return Ok(Err(Failure::lease_lost())),
         };
+        let location = match &job.location {
+            Ok(location) => location.as_deref(),
+            Err(failure) => return Ok(Err(failure.clone())),
+        };
         let services = match self.services() {
             Ok(services) => services,
             Err(failure) => return Ok(Err(failure)),
         };
         let held = self.live.as_ref().map_or(0, Live::held_bytes);
-        let image = services.images.fetch_beside(job.location.as_deref(), held).await.map(Arc::new);
+        let image = services.images.fetch_beside(location, held).await.map(Arc::new);
         if let (Ok(image), Some(live)) = (&image, &mut self.live) {
             live.images.retain(|image| image.strong_count() > 0);
             live.images.push(Arc::downgrade(image));
