@@ -54,6 +54,8 @@ pub struct Aws {
     pub textract: aws_sdk_textract::Client,
     /// The region in use.
     pub region: String,
+    /// Where S3 is, if it is not where AWS has it.
+    pub s3_endpoint: Option<String>,
 }
 
 /// Loads region and credentials, and makes the clients.
@@ -82,10 +84,12 @@ pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Resu
     let region =
         config.region().map(ToString::to_string).filter(|region| !region.is_empty()).ok_or(AwsError::NoRegion)?;
     check_credentials(&config).await?;
-    let own_s3 = overrides.s3_endpoint.is_some() || has_env("AWS_ENDPOINT_URL_S3") || has_env("AWS_ENDPOINT_URL");
+    let of_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let s3_endpoint =
+        overrides.s3_endpoint.clone().or_else(|| of_env("AWS_ENDPOINT_URL_S3")).or_else(|| of_env("AWS_ENDPOINT_URL"));
     let mut s3 = aws_sdk_s3::config::Builder::from(&config)
         // MinIO and the like serve buckets as paths; AWS itself by name.
-        .force_path_style(own_s3)
+        .force_path_style(s3_endpoint.is_some())
         .retry_config(RetryConfig::standard().with_max_attempts(2));
     if let Some(endpoint) = &overrides.s3_endpoint {
         s3 = s3.endpoint_url(endpoint);
@@ -98,6 +102,7 @@ pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Resu
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         textract: aws_sdk_textract::Client::from_conf(textract.build()),
         region,
+        s3_endpoint,
     })
 }
 
@@ -132,10 +137,6 @@ async fn check_credentials(config: &SdkConfig) -> Result<(), AwsError> {
         Ok(_) => Ok(()),
         Err(error) => Err(AwsError::NoCredentials(error.to_string())),
     }
-}
-
-fn has_env(name: &str) -> bool {
-    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// Classifies an SDK error: by the service's error code where there is one, else by what happened to the call.

@@ -13,9 +13,11 @@ use super::target::TargetArgs;
 use crate::aws::{self, Aws};
 use crate::queue::Connection;
 use crate::queue::receipts::{self, ReceiptRow};
-use crate::storage::{self, digest_of, sniff};
+use crate::storage::{self, digest_of, sniff, unsupported};
 
 /// Uploads photos of receipts and queues them, as an app does; with --wait, shows what was read.
+///
+/// A file that Textract does not read (HEIC, WebP, …) is refused before anything is uploaded.
 ///
 /// Without DATABASE_URL it talks to the `host dev` that runs on this machine.
 #[derive(Debug, Args)]
@@ -74,6 +76,9 @@ impl Photo {
     pub(super) fn read(file: &Path) -> anyhow::Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         anyhow::ensure!(!bytes.is_empty(), "{} is empty", file.display());
+        if let Some(why) = unsupported(&bytes) {
+            anyhow::bail!("{}: {why}", file.display());
+        }
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
         let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();

@@ -17,6 +17,9 @@ use crate::telemetry::stderr::{self, Stderr};
 const QUIET: [&str; 7] =
     ["aws_config", "aws_runtime", "aws_smithy_runtime", "hyper_util", "s3s", "wasmtime", "cranelift"];
 
+/// It warns of each object that was uploaded in parts, whose checksum is of the parts: nothing is wrong, and no receipt is named.
+const MUTE: &str = "aws_sdk_s3::http_response_checksum";
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(super) enum LogFormat {
     /// For people.
@@ -31,6 +34,9 @@ pub(super) fn start(log: &str, format: LogFormat) -> Result<(), String> {
         if let Ok(directive) = format!("{target}=warn").parse() {
             filter = filter.add_directive(directive);
         }
+    }
+    if let (false, Ok(directive)) = (log.contains(MUTE), format!("{MUTE}=error").parse()) {
+        filter = filter.add_directive(directive);
     }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
     match format {

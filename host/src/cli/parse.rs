@@ -17,8 +17,8 @@ use crate::sandbox::types::{MoneyField, Place, Receipt, Why};
 /// Reads recorded Textract responses with the component's parser, in the sandbox.
 ///
 /// Prints one JSON line a file: file, vendor, total (a decimal string), currency, date, confidence, subtotal, tax; null
-/// where nothing was found. A file that is no response gets a line with an error, and exit code 1. No database and no AWS
-/// are touched.
+/// where nothing was found. A file that is no response gets a line with an error, and exit code 1. In folders, *.json is read,
+/// and what Textract's OutputConfig writes (1, 2, …); finding nothing is an error. No database and no AWS are touched.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -98,6 +98,10 @@ fn reasons(receipt: &Receipt) -> BTreeMap<&'static str, Reason> {
 impl Parse {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let paths = recordings(&self.paths)?;
+        anyhow::ensure!(
+            !paths.is_empty(),
+            "there is no recorded response (*.json, or 1, 2, … as Textract's OutputConfig names them) in what was named"
+        );
         let jobs = self.jobs.unwrap_or_else(default_jobs);
         let (sandbox, program) = run::load(&self.sandbox, jobs)?;
         let mut failed = 0_usize;

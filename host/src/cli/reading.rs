@@ -10,8 +10,9 @@ use tokio::task::JoinHandle;
 use crate::sandbox::types::Receipt;
 use crate::sandbox::{ParseError, Program, Sandbox};
 
-/// The recorded responses that these paths name: files as they are, folders searched for `*.json`, in a stable order.
-/// Expectations, and `labels` of a data set, are none.
+/// The recorded responses that these paths name: files as they are, folders searched for `*.json` and for what Textract's
+/// OutputConfig writes (`1`, `2`, … in a folder for each job, beside `.s3_access_check`), in a stable order. Expectations, and
+/// `labels` of a data set, are none.
 pub(super) fn recordings(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for path in paths {
@@ -28,16 +29,25 @@ fn search(folder: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<Vec<_>, _>>()
         .with_context(problem)?;
-    entries.sort();
+    entries.sort_by_cached_key(|path| (page(path), path.clone()));
     for path in entries {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if path.is_dir() {
             search(&path, found)?;
-        } else if name.ends_with(".json") && !name.ends_with(".expected.json") {
+        } else if name.ends_with(".json") && !name.ends_with(".expected.json") || page(&path).is_some() {
             found.push(path);
         }
     }
     Ok(())
+}
+
+/// Which of a job's files it is, by its name.
+fn page(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    if path.is_dir() || !name.bytes().all(|c| c.is_ascii_digit()) {
+        return None;
+    }
+    name.parse().ok()
 }
 
 /// Starts reading all of them in the sandbox, some at a time; the handles come in the order of the paths.

@@ -235,6 +235,7 @@ impl Worker {
         let services = Arc::new(Services {
             pump: Arc::clone(&pump),
             images: Images::new(self.aws.s3.clone(), self.source.clone(), image_memory)
+                .reached_at(self.aws.s3_endpoint.as_deref())
                 .copied_up_to(inline)
                 .shared_by(work.concurrency),
             artifacts: artifacts.clone(),

@@ -14,7 +14,7 @@ use aws_sdk_textract::types::{Document, S3Object};
 use super::rate::RateLimit;
 use crate::aws;
 use crate::failure::{Failure, FailureKind};
-use crate::storage::Image;
+use crate::storage::{Image, more_pages, unsupported};
 
 /// Textract's limit for image bytes in a request, 5 MB (docs.aws.amazon.com/textract/latest/dg/API_Document.html).
 /// Above it the image goes by S3 reference.
@@ -65,24 +65,25 @@ impl Textract {
     /// Reads an image. Every success costs money.
     pub async fn read(&self, image: &Image, api: OcrApi) -> Result<Vec<u8>, Failure> {
         let what = format!("{} of s3://{}/{}", operation(api), image.bucket, image.key);
-        if image.content_type == "application/octet-stream" {
-            return Err(Failure::new(
-                FailureKind::UnsupportedDocument,
-                "image.UnsupportedFormat",
-                format!("{what}: neither JPEG, PNG, TIFF nor PDF by its first bytes"),
-            ));
+        if let Some(why) = unsupported(&image.bytes) {
+            let why = format!("{what}: {why}");
+            return Err(Failure::new(FailureKind::UnsupportedDocument, "image.UnsupportedFormat", why));
         }
+        self.call(image, api, &what).await.map_err(|failure| explained(failure, image))
+    }
+
+    async fn call(&self, image: &Image, api: OcrApi, what: &str) -> Result<Vec<u8>, Failure> {
         let document = self.document(image);
         let body = Captured::default();
         self.rate.turn().await;
         match api {
             OcrApi::Detect => {
                 let call = self.client.detect_document_text().document(document).customize().interceptor(body.clone());
-                call.send().await.map(drop).or_else(|error| body.excuse(&error, &what))?;
+                call.send().await.map(drop).or_else(|error| body.excuse(&error, what))?;
             }
             OcrApi::Expense => {
                 let call = self.client.analyze_expense().document(document).customize().interceptor(body.clone());
-                call.send().await.map(drop).or_else(|error| body.excuse(&error, &what))?;
+                call.send().await.map(drop).or_else(|error| body.excuse(&error, what))?;
             }
         }
         body.take().ok_or_else(|| {
@@ -96,6 +97,37 @@ impl Textract {
         }
         let object = S3Object::builder().bucket(&image.bucket).name(&image.key).set_version(image.version_id.clone());
         Document::builder().s3_object(object.build()).build()
+    }
+}
+
+/// What Textract's error does not say.
+fn explained(failure: Failure, image: &Image) -> Failure {
+    let Failure { kind, code, message } = failure;
+    match code.as_str() {
+        "textract.InvalidS3ObjectException" if image.elsewhere && image.bytes.len() > LARGEST_INLINE => {
+            let why = format!(
+                "{message} (the photo has {} bytes; what is over {LARGEST_INLINE} Textract reads from AWS's S3 alone, and the \
+                 bucket is not there: store it smaller)",
+                image.bytes.len()
+            );
+            Failure::new(FailureKind::DocumentTooLarge, "image.TooLargeForRequest", why)
+        }
+        "textract.InvalidS3ObjectException" if image.elsewhere => {
+            let hint = "Textract reads from AWS's S3 alone, and the bucket is not there: use --textract-source bytes";
+            Failure::new(kind, code, format!("{message} ({hint})"))
+        }
+        "textract.UnsupportedDocumentException" => match more_pages(&image.bytes) {
+            Some(pages) => {
+                let hint = format!("it has {pages} pages, where one is read: store each as a file of its own");
+                Failure::new(kind, code, format!("{message} ({hint})"))
+            }
+            None if matches!(image.content_type, "application/pdf" | "image/tiff") => {
+                let hint = "one page is read, without a password: has it several pages?";
+                Failure::new(kind, code, format!("{message} ({hint})"))
+            }
+            None => Failure { kind, code, message },
+        },
+        _ => Failure { kind, code, message },
     }
 }
 

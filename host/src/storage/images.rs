@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Location, classify, locate};
+use super::object::{Object, empty, too_large};
+use super::{Source, classify, locate_in};
 use crate::failure::{Failure, FailureKind};
 
 /// Textract's limit for synchronous calls, 10 MB (docs.aws.amazon.com/textract/latest/dg/limits-document.html).
@@ -44,6 +44,8 @@ pub struct Images {
     expected: Arc<AtomicU64>,
     /// The key that was read last, to be asked for again where another one is refused.
     read: Arc<Mutex<Option<String>>>,
+    /// The endpoint of an S3 that is not where AWS has it.
+    endpoint: Option<Arc<str>>,
 }
 
 /// An image in the host's memory.
@@ -61,6 +63,8 @@ pub struct Image {
     pub key: String,
     /// The object's version, where the bucket keeps versions.
     pub version_id: Option<String>,
+    /// In an S3 that is not AWS's: Textract cannot read it there.
+    pub elsewhere: bool,
     room: OwnedSemaphorePermit,
 }
 
@@ -77,7 +81,22 @@ impl Images {
         let budget = held_bytes.max(HEAVIEST);
         let kib = usize::try_from(budget / 1024).unwrap_or(usize::MAX);
         let room = Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS)));
-        Self { client, bucket, room, budget, share: budget, copied: 0, expected: Arc::default(), read: Arc::default() }
+        Self {
+            client,
+            bucket,
+            room,
+            budget,
+            share: budget,
+            copied: 0,
+            expected: Arc::default(),
+            read: Arc::default(),
+            endpoint: None,
+        }
+    }
+
+    /// At another endpoint than AWS's: its URLs name images, too.
+    pub fn reached_at(self, endpoint: Option<&str>) -> Self {
+        Self { endpoint: endpoint.map(Arc::from), ..self }
     }
 
     /// Where images up to this size (at most half of the largest) travel in requests: while they do, there are copies.
@@ -105,31 +124,26 @@ impl Images {
     /// The same for a run that holds so many bytes of images already. It does not wait for room, as it would while others
     /// wait for what it holds.
     pub async fn fetch_beside(&self, location: Option<&str>, held: u64) -> Result<Image, Failure> {
-        let Location { key } = locate(location, &self.bucket)?;
-        let what = format!("image s3://{}/{key}", self.bucket);
+        let located = locate_in(location, self.source())?;
         // Memory first, as much as the last photo needed: a server cuts a body that nobody reads, sooner or later.
         let mut room = match held {
             0 => Some(self.room_for(self.expected.load(Ordering::Relaxed)).await?),
             _ => None,
         };
         for _ in 0..MOST_OPENINGS {
-            let object = self.open(&key, &what).await?;
-            let size = object.content_length().and_then(|size| u64::try_from(size).ok()).unwrap_or(LARGEST_IMAGE);
+            let object = Object::open(&self.client, &self.bucket, &located).await?;
+            let size = object.announced().unwrap_or(LARGEST_IMAGE);
             if size > LARGEST_IMAGE {
-                return Err(too_large(&what, size));
+                return Err(too_large(&object.what, size));
             }
             if size == 0 {
-                return Err(Failure::new(
-                    FailureKind::BadDocument,
-                    "image.Empty",
-                    format!("{what} is empty (0 bytes)"),
-                ));
+                return Err(empty(&object.what));
             }
             let weight = self.weight(size);
             self.expected.store(weight, Ordering::Relaxed);
             let free = match room.take().and_then(|room| enough(room, weight)) {
                 Some(room) => Some(room),
-                None => self.room_now(held, weight, &what)?,
+                None => self.room_now(held, weight, &object.what)?,
             };
             let Some(permit) = free else {
                 // It needs more. So the connection goes, and there is another one when there is room.
@@ -137,20 +151,14 @@ impl Images {
                 room = Some(self.room_for(weight).await?);
                 continue;
             };
-            let version_id = object.version_id().map(str::to_owned);
-            let bytes = read_bounded(object.body, size, &what).await?;
+            let (key, version_id) = (object.key.clone(), object.version_id());
+            let bytes = object.read(&self.client, &self.bucket).await?;
             *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(key.clone());
             let digest = digest_of(&bytes);
             let content_type = sniff(&bytes);
-            return Ok(Image {
-                bytes,
-                digest,
-                content_type,
-                bucket: self.bucket.clone(),
-                key,
-                version_id,
-                room: permit,
-            });
+            let elsewhere = self.endpoint.as_deref().is_some_and(|endpoint| !is_of_aws(endpoint));
+            let bucket = self.bucket.clone();
+            return Ok(Image { bytes, digest, content_type, bucket, key, version_id, elsewhere, room: permit });
         }
         Err(no_room())
     }
@@ -159,7 +167,8 @@ impl Images {
     /// None where nothing was read yet, or nothing but that other one, or it is gone.
     pub async fn still_readable(&self, other: Option<&str>) -> Option<bool> {
         let key = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        if locate(other, &self.bucket).is_ok_and(|other| other.key == key) {
+        if locate_in(other, self.source()).is_ok_and(|other| other.key == key || other.other_key.as_ref() == Some(&key))
+        {
             return None;
         }
         let first = self.client.get_object().bucket(&self.bucket).key(&key).range("bytes=0-0");
@@ -171,9 +180,8 @@ impl Images {
         }
     }
 
-    async fn open(&self, key: &str, what: &str) -> Result<GetObjectOutput, Failure> {
-        let get = self.client.get_object().bucket(&self.bucket).key(key);
-        get.send().await.map_err(|error| classify(&error, what))
+    fn source(&self) -> Source<'_> {
+        Source { bucket: &self.bucket, endpoint: self.endpoint.as_deref() }
     }
 
     /// Memory for an image of this size, copies included.
@@ -227,36 +235,10 @@ fn kib(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX)
 }
 
-async fn read_bounded(mut body: aws_sdk_s3::primitives::ByteStream, size: u64, what: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
-    loop {
-        match body.try_next().await {
-            Ok(Some(chunk)) => bytes.extend_from_slice(&chunk),
-            Ok(None) => break,
-            Err(error) => {
-                return Err(Failure::new(FailureKind::Unavailable, "s3.BrokenBody", format!("{what}: {error}")));
-            }
-        }
-        if bytes.len() as u64 > LARGEST_IMAGE {
-            return Err(too_large(what, bytes.len() as u64));
-        }
-    }
-    if (bytes.len() as u64) < size {
-        return Err(Failure::new(
-            FailureKind::Unavailable,
-            "s3.BrokenBody",
-            format!("{what}: {} of {size} bytes came", bytes.len()),
-        ));
-    }
-    Ok(bytes)
-}
-
-fn too_large(what: &str, size: u64) -> Failure {
-    Failure::new(
-        FailureKind::DocumentTooLarge,
-        "image.TooLarge",
-        format!("{what} has {size} bytes; Textract takes at most {LARGEST_IMAGE}"),
-    )
+fn is_of_aws(endpoint: &str) -> bool {
+    let host = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let host = host.split(['/', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    host.ends_with(".amazonaws.com") || host.ends_with(".amazonaws.com.cn")
 }
 
 /// The media type by the bytes' signature, whatever the object's name says.

@@ -1,16 +1,22 @@
 //! Storage: S3. Fetches receipts' images, stores and opens OCR artifacts. Knows nothing of what they are for.
 
 mod artifacts;
+mod formats;
+mod framing;
 mod images;
 mod location;
+mod object;
 mod unstored;
+mod url;
 
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use artifacts::{Artifacts, PROBE, StoredArtifact};
+pub use formats::{more_pages, unsupported};
 pub use images::{Image, Images, LARGEST_IMAGE, digest_of, sniff};
-pub use location::{Location, locate};
+pub use location::{Location, locate, locate_in};
+pub use url::Source;
 
 use crate::aws;
 use crate::failure::{Failure, FailureKind};

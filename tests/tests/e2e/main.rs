@@ -14,6 +14,7 @@ mod failures;
 mod given;
 mod guide;
 mod held_up;
+mod images;
 mod injection;
 mod invariants;
 mod least_privilege;

@@ -62,7 +62,7 @@ impl Live {
             // A whole photo is another matter than its first byte.
             Step::Read if failure.code == "s3.BrokenBody" => None,
             Step::Read => {
-                let location = self.open.get(&job).and_then(|job| job.location.as_deref());
+                let location = self.open.get(&job).and_then(|job| job.location.as_ref().ok()?.as_deref());
                 self.services.images.still_readable(location).await
             }
             Step::Store => Some(self.services.artifacts.probe().await.is_ok()),

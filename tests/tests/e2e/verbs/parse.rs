@@ -41,6 +41,26 @@ async fn parse_prints_one_line_a_file_in_order() {
 }
 
 #[tokio::test]
+async fn parse_reads_what_output_config_writes_and_says_when_it_finds_nothing() {
+    let world = World::new().await;
+    let folder = world.dir().join("output");
+    write(&folder, ".s3_access_check", "");
+    for number in [1, 2, 10] {
+        let page = answer("Corner Shop", &format!("{number}.25"), "2024-05-06");
+        write(&folder, &format!("0f3c9e/{number}"), page);
+    }
+    write(&folder, "0f3c9e/2.txt", "not a page");
+    let lines = alone(&world).arg("parse").arg(&folder).run().await.json_lines();
+    let totals: Vec<&str> = lines.iter().map(|line| line["total"].as_str().unwrap()).collect();
+    assert_eq!(totals, ["1.25", "2.25", "10.25"]);
+
+    let empty = world.dir().join("empty");
+    write(&empty, ".s3_access_check", "");
+    let error = alone(&world).arg("parse").arg(&empty).run().await.error();
+    assert!(error.contains("no recorded response") && error.contains("OutputConfig"), "{error}");
+}
+
+#[tokio::test]
 async fn parse_says_which_file_is_no_response_and_reads_the_others() {
     let world = World::new().await;
     let good = write(world.dir(), "b.json", answer("Corner Shop", "1.25", "2024-05-06"));
