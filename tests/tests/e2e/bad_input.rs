@@ -28,7 +28,7 @@ async fn a_missing_or_wrong_database_url_is_named() {
     says(&fails(&world, "DATABASE_URL", None).await, &["no database", "DATABASE_URL"]);
     says(&fails(&world, "DATABASE_URL", Some("")).await, &["no database", "DATABASE_URL"]);
     says(&fails(&world, "DATABASE_URL", Some("mysql://u:geheim@h/d")).await, &["DATABASE_URL", "postgres://"]);
-    says(&fails(&world, "DATABASE_URL", Some("postgres://u@h/d?sslmode=maybe")).await, &["sslmode", "maybe"]);
+    says(&fails(&world, "DATABASE_URL", Some("postgres://u@h/d?sslmode=maybe")).await, &["sslmode", "verify-full"]);
 }
 
 #[tokio::test]

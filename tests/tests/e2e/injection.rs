@@ -121,7 +121,9 @@ async fn a_photo_may_be_called_anything_and_its_artifact_stays_in_its_folder() {
         done
     );
     let listed = world.aws.s3.list_objects_v2().bucket(ARTIFACTS).send().await.unwrap();
-    let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
+    // The object with which a start tries whether artifacts can be written is no artifact.
+    let keys: Vec<_> =
+        listed.contents().iter().filter_map(|object| object.key()).filter(|key| *key != "ocr/.doctor").collect();
     assert_eq!(keys.len(), names.len());
     assert!(keys.iter().all(|key| key.starts_with("ocr/")), "{keys:?}");
 }
