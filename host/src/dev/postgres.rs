@@ -25,6 +25,8 @@ use tokio_postgres::error::SqlState;
 use self::binaries::Binaries;
 use self::owner::Owner;
 
+/// How a cluster is called until it is complete.
+const DRAFT: &str = "cluster.new";
 /// The superuser of a cluster that we made.
 const USER: &str = "postgres";
 /// After a crash the server first replays its log.
@@ -302,12 +304,15 @@ async fn initialise(binaries: &Binaries, owner: &Owner, paths: &Paths) -> Result
         .map_err(|source| Error::Folder { path: paths.password.clone(), source })?;
     owner.give(&paths.password)?;
 
-    // Made aside and moved into place: what a kill leaves behind halfway is never taken for a cluster.
-    let draft = paths.dir.join("cluster.new");
-    if draft.exists() {
-        fs::remove_dir_all(&draft).map_err(|source| Error::Folder { path: draft.clone(), source })?;
+    // Made aside and moved into place: what a kill leaves behind halfway is never taken for a cluster. It has a name of its own
+    // each time: the children of an initdb that was killed write into theirs for another moment.
+    for entry in fs::read_dir(&paths.dir).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(DRAFT) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
-    fs::create_dir(&draft).map_err(|source| Error::Folder { path: draft.clone(), source })?;
+    let draft = tempfile::Builder::new().prefix(DRAFT).tempdir_in(&paths.dir);
+    let draft = draft.map_err(|source| Error::Folder { path: paths.dir.clone(), source })?.keep();
     owner.give(&draft)?;
     let mut command = Command::new(&binaries.initdb);
     command.arg("--pgdata").arg(&draft).arg("--pwfile").arg(&paths.password);
