@@ -6,6 +6,8 @@
 //! Test code: what goes wrong here is a finding, so it panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![allow(dead_code, reason = "of the worker's modules, only what a target calls is used")]
+// `cargo test --lib` builds even a library without tests. The modules below bring the worker's own, which run there.
+#![cfg(not(test))]
 
 // The worker's pure modules themselves, and not its library: as a cdylib that one is built under one name whatever it is
 // built with, and what is built for fuzzing would take the place of what the other tests link.
