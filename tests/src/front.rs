@@ -18,6 +18,8 @@ use crate::chaos::wire::{self, Body, Service};
 pub enum Refusal {
     /// An error of S3's, in its format.
     Error(u16, &'static str),
+    /// That all is well, though the service was not asked.
+    Nothing,
     /// The right answer, of which half arrives.
     Half,
 }
@@ -105,6 +107,9 @@ impl Inner {
                 *answer.body_mut() = wire::whole(Bytes::new());
             }
             return Ok(answer);
+        }
+        if matches!(refusal, Some(Refusal::Nothing)) {
+            return Ok(Response::new(wire::whole(Bytes::new())));
         }
         let answer = self.forward(Request::from_parts(head, body)).await?;
         Ok(if refusal.is_some() { wire::half(answer) } else { answer.map(wire::whole) })

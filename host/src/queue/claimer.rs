@@ -42,7 +42,7 @@ pub(super) async fn run(
     shared: Arc<Shared>,
 ) {
     let mut looker = Looker {
-        pass_until: claimer.clock().then(),
+        pass_until: claimer.clock().now(),
         database,
         shared,
         settler,

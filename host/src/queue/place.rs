@@ -13,9 +13,10 @@ const STATUS_DEFAULT: &str = include_str!("sql/status_default.sql");
 const STRANGERS: &str = include_str!("sql/strangers.sql");
 const ROOM: &str = include_str!("sql/connections.sql");
 
-/// Connections that a host may have at a time: one each to claim, to keep leases, to settle and to listen, and one for what
-/// is asked now and then (the ledger, a look at a component).
-pub const HOST_CONNECTIONS: i64 = 5;
+/// Connections that a host may have at a time: one each to claim, to keep leases, to settle and to listen; one for what is
+/// asked now and then (the ledger, a look at a component), one to try a result before anything is paid for, and one for
+/// results that are slow to write.
+pub const HOST_CONNECTIONS: i64 = 7;
 
 /// Where a migration may make a receipts table that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
