@@ -23,7 +23,7 @@ pub use process::{Finished, HostCommand, Running};
 pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings};
 
 /// Longer than anything takes on a busy machine; reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Asks until the answer is there, and fails with what is missing when it never comes.
 pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
