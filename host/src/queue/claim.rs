@@ -45,11 +45,6 @@ impl Clock {
     pub fn now(self) -> SystemTime {
         self.server.checked_add(self.asked.elapsed()).unwrap_or(self.server)
     }
-
-    /// The server's time when it was asked.
-    pub fn then(self) -> SystemTime {
-        self.server
-    }
 }
 
 impl Claimer {
