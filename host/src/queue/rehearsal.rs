@@ -8,8 +8,10 @@ use super::client::Transaction;
 use super::settle::{Completion, Entry, Outcome, Verdict, rehearse};
 use super::{Connection, Lease, QueueError};
 
-/// Nobody waits for it longer than this, and it waits for nobody's lock longer than that.
-const LIMITS: &str = "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true)";
+/// It waits for nobody's lock longer than this, and nobody for its own: a host that is gone without a word in the middle of it
+/// would hold the job's row for as long as the server takes the connection for alive.
+const LIMITS: &str = "SELECT set_config('lock_timeout', '2s', true), set_config('statement_timeout', '5s', true),
+                             set_config('idle_in_transaction_session_timeout', '10s', true)";
 /// Waiting receipts that are tried: one of them may be an odd one.
 const MOST: i64 = 3;
 

@@ -27,10 +27,7 @@ async fn lock(world: &World, table: &str) -> Client {
 async fn claimed_then_locked(world: &World) -> (String, Client) {
     world.textract.faults().always(Fault::Held);
     let (receipt, _) = world.receipt("a.jpg").await;
-    eventually("it is claimed", async || {
-        (world.count("receipt_queue WHERE lease_token IS NOT NULL").await == 1).then_some(())
-    })
-    .await;
+    eventually("it is read", async || (world.textract.requests() > 0).then_some(())).await;
     let locker = lock(world, "receipts").await;
     world.textract.faults().clear();
     (receipt, locker)
@@ -156,6 +153,31 @@ async fn a_settle_that_commits_late_is_not_taken_for_a_lost_lease() {
     assert!(!log.contains("lease lost"), "{log}");
     assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
     assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
+}
+
+/// The connection is lost while it is tried whether a result would be taken, and the server believes it alive.
+#[tokio::test]
+async fn a_settle_that_is_tried_holds_nothing_for_long() {
+    let world = World::new().await;
+    world
+        .execute(
+            "CREATE FUNCTION app_slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+             CREATE TRIGGER app_slow BEFORE UPDATE ON receipts FOR EACH ROW EXECUTE FUNCTION app_slow()",
+        )
+        .await;
+    let forwarder = Forwarder::before(world.db.url()).await;
+    let host = worker(&world, &forwarder.url(world.db.url()), &["--lease", "5m"]).await;
+    let (receipt, _) = world.receipt("a.jpg").await;
+    eventually("it is tried", async || {
+        let asleep =
+            world.count("pg_stat_activity WHERE wait_event = 'PgSleep' AND application_name LIKE 'receipt-worker%'");
+        (asleep.await == 1).then_some(())
+    })
+    .await;
+    forwarder.abandon();
+    world.becomes(&receipt, "ocr_done").await;
+    host.stop().await.ok();
+    assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1").await, 1);
 }
 
 /// Postgres 14 and newer end sessions that are idle for long.

@@ -105,18 +105,20 @@ async fn a_role_that_may_make_nothing_hears_which_right_it_lacks() {
 #[tokio::test]
 async fn a_limit_of_connections_that_is_too_low_is_named() {
     let world = World::new().await;
+    let most = host::queue::place::HOST_CONNECTIONS;
     world
-        .execute(
-            "CREATE ROLE few_connections LOGIN PASSWORD 'secret' CONNECTION LIMIT 4 IN ROLE pg_read_all_data, pg_write_all_data",
-        )
+        .execute(&format!(
+            "CREATE ROLE few_connections LOGIN PASSWORD 'secret' CONNECTION LIMIT {} IN ROLE pg_read_all_data, pg_write_all_data",
+            most - 1
+        ))
         .await;
     let doctor =
         async || world.host().env("DATABASE_URL", world.db.url_as("few_connections")).arg("doctor").run().await;
     let said = doctor().await.stdout;
     assert!(said.contains("FAIL  connections") && said.contains("few_connections"), "{said}");
-    world.execute("ALTER ROLE few_connections CONNECTION LIMIT 5").await;
+    world.execute(&format!("ALTER ROLE few_connections CONNECTION LIMIT {most}")).await;
     let said = doctor().await.stdout;
-    assert!(said.contains("ok    connections") && said.contains("may have 5"), "{said}");
+    assert!(said.contains("ok    connections") && said.contains(&format!("may have {most}")), "{said}");
     world.execute("DROP ROLE few_connections").await;
 }
 

@@ -28,6 +28,7 @@ async fn doctor_finds_nothing_wrong_where_nothing_is() {
             "pooler",
             "schema",
             "rights",
+            "settle",
             "queue tables",
             "status default",
             "connections",
