@@ -20,7 +20,7 @@ pub use answers::{answer, photo_bytes};
 pub use cluster::TestDatabase;
 pub use front::{Front, Refusal};
 pub use process::{Finished, HostCommand, Running};
-pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings};
+pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings, cache_dir};
 
 /// Longer than anything takes on a busy machine; reached only when something is broken.
 pub const PATIENCE: Duration = Duration::from_secs(180);

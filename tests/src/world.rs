@@ -200,7 +200,7 @@ impl World {
 }
 
 /// Compiled components, shared by all hosts that this process starts.
-fn cache_dir() -> PathBuf {
+pub fn cache_dir() -> PathBuf {
     static DIR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     DIR.get_or_init(|| {
         let dir = crate::cluster::scratch().join("compiled");

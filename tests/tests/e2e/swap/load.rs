@@ -8,9 +8,9 @@ use tests::candidates;
 use super::{Bench, said};
 
 /// Swaps, of which the first quarter is for everything to reach its size. `SWAPS=200` is the whole test; it takes some
-/// minutes in a debug build, and the default has the same shape.
+/// minutes in a debug build, and the default has the same shape: fifteen after the first quarter tell a leak from an accident.
 fn swaps() -> u32 {
-    std::env::var("SWAPS").ok().and_then(|swaps| swaps.parse().ok()).unwrap_or(40)
+    std::env::var("SWAPS").ok().and_then(|swaps| swaps.parse().ok()).unwrap_or(20)
 }
 
 /// What resident memory may differ by between two moments: the allocator's, the pages of files, a compilation's leftovers.

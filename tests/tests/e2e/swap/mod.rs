@@ -9,7 +9,8 @@ mod remembered;
 mod shadow;
 mod together;
 
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use host::storage::digest_of;
@@ -28,6 +29,7 @@ impl Bench {
         let world = World::new().await;
         let file = world.dir().join("worker.wasm");
         let bench = Self { world, file };
+        link_compiled(&tests::cache_dir(), &bench.cache());
         bench.replace(&candidates::honest(0));
         bench
     }
@@ -39,6 +41,11 @@ impl Bench {
         std::fs::rename(new, &self.file).unwrap();
     }
 
+    /// What is confirmed is a test's own; what is compiled is not, see [`link_compiled`].
+    fn cache(&self) -> PathBuf {
+        self.world.dir().join("cache/compiled")
+    }
+
     /// `host run` on the file; compiled and confirmed components are kept in the test's own folder.
     fn command(&self, args: &[&str]) -> HostCommand {
         self.at(self.world.run(args)).arg("--component").arg(&self.file)
@@ -47,7 +54,7 @@ impl Bench {
     fn at(&self, command: HostCommand) -> HostCommand {
         command
             .env("WORKER_ADMIN", "127.0.0.1:0")
-            .env("WORKER_CACHE_DIR", self.world.dir().join("cache/compiled"))
+            .env("WORKER_CACHE_DIR", self.cache())
             .env("WORKER_EVERY", "300ms")
             .env("WORKER_LEASE", "2s")
             .env("NO_COLOR", "1")
@@ -114,6 +121,24 @@ impl Bench {
     /// Waits for it.
     async fn becomes(&self, change: &str, component: &[u8]) -> String {
         eventually(&format!("{change} in the ledger"), async || self.recorded(change, component).await).await
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        link_compiled(&self.cache(), &tests::cache_dir());
+    }
+}
+
+/// Gives another folder what one has of compiled components: these tests compile the same few over and over, which without
+/// optimisation takes most of their time.
+fn link_compiled(from: &Path, to: &Path) {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(to).unwrap();
+    let Ok(files) = std::fs::read_dir(from) else { return };
+    for file in files.map(|file| file.unwrap().path()).filter(|file| file.extension().is_some_and(|end| end == "cwasm"))
+    {
+        // It is there already, or a host has just replaced or removed it.
+        let _ = std::fs::hard_link(&file, to.join(file.file_name().unwrap()));
     }
 }
 
