@@ -515,6 +515,45 @@ EXCEPTION
 END
 $body$;
 
+-- Times that people write by hand may be infinite, or lie so far back or ahead that two of them are further apart than an interval
+-- may be: what has no age is counted, and takes no part in the ages.
+CREATE OR REPLACE VIEW public.vw_receipt_queue_status AS
+SELECT
+    'pending'::text AS status,
+    count(*) AS count,
+    coalesce(round(avg(q.age)), 0)::bigint AS avg_age_seconds,
+    coalesce(round(max(q.age)), 0)::bigint AS max_age_seconds
+FROM (
+    SELECT CASE WHEN isfinite(enqueued_at) THEN extract(epoch FROM now()) - extract(epoch FROM enqueued_at) END AS age
+    FROM public.receipt_queue
+    WHERE NOT processed
+) AS q
+UNION ALL
+SELECT
+    'processed',
+    count(*),
+    coalesce(round(avg(q.age)), 0)::bigint,
+    coalesce(round(max(q.age)), 0)::bigint
+FROM (
+    SELECT
+        CASE
+            WHEN isfinite(enqueued_at) AND isfinite(processed_at)
+                THEN extract(epoch FROM processed_at) - extract(epoch FROM enqueued_at)
+        END AS age
+    FROM public.receipt_queue
+    WHERE processed
+) AS q
+UNION ALL
+SELECT
+    'dlq',
+    count(*),
+    coalesce(round(avg(d.age)), 0)::bigint,
+    coalesce(round(max(d.age)), 0)::bigint
+FROM (
+    SELECT CASE WHEN isfinite(failed_at) THEN extract(epoch FROM now()) - extract(epoch FROM failed_at) END AS age
+    FROM public.receipt_queue_dlq
+) AS d;
+
 -- A receipt that is done or failed and gets another image is pending again. Before the row is written and by the one who
 -- writes it: no second UPDATE, and the app's own triggers run in the surroundings that they expect. The columns are not in
 -- the trigger's definition, so that the app can still change their types.

@@ -142,11 +142,12 @@ impl Claimer {
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
         let parameters: [Parameter<'_>; 2] = [(&attempts, Type::INT4), (&limit, Type::INT8)];
         let rows = self.session.query("a look for spent jobs", SPENT, &parameters).await?;
+        let columns = ["last_error_kind", "last_error_code", "last_error"];
+        let texts = Asked::<Client>::Session(&self.session).columns(&rows, columns).await?;
         rows.iter()
-            .map(|row| {
-                let kind: Option<String> = row.try_get("last_error_kind")?;
-                let code: Option<String> = row.try_get("last_error_code")?;
-                let message: Option<String> = row.try_get("last_error")?;
+            .zip(texts)
+            .map(|(row, texts)| {
+                let [kind, code, message] = texts.map(|text| text.map(Text::shown));
                 Ok(Spent {
                     lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
                     attempts: row.try_get("attempts")?,

@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::connect::SESSION_NAME;
 use super::pooler::is_pooled;
+use super::text::{Asked, Text};
 use super::{Connection, QueueError};
 
 const DISTRUSTED: &str = include_str!("sql/distrusted.sql");
@@ -183,41 +184,47 @@ pub async fn history(client: &impl Connection, limit: i64) -> Result<Vec<Recorde
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the changes of components", &error);
     let sql = "SELECT
                    to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') AS at,
-                   worker, change, digest, previous, reason, source, host_version
+                   change,
+                   convert_to(worker, getdatabaseencoding()) AS worker,
+                   convert_to(digest, getdatabaseencoding()) AS digest,
+                   convert_to(previous, getdatabaseencoding()) AS previous,
+                   convert_to(reason, getdatabaseencoding()) AS reason,
+                   convert_to(source, getdatabaseencoding()) AS source,
+                   convert_to(host_version, getdatabaseencoding()) AS host_version,
+                   getdatabaseencoding()::text AS encoding
                FROM public.receipt_component_changes
                ORDER BY id DESC
                LIMIT $1";
     let rows = client.query_typed(sql, &[(&limit, Type::INT8)]).await.map_err(problem)?;
-    let recorded = |row: &Row| {
-        Ok(Recorded {
-            at: row.try_get("at")?,
-            worker: row.try_get("worker")?,
-            change: change(row)?,
-            digest: row.try_get("digest")?,
-            previous: row.try_get("previous")?,
-            reason: row.try_get("reason")?,
-            source: row.try_get("source")?,
-            host_version: row.try_get("host_version")?,
-        })
+    let columns = ["worker", "digest", "previous", "reason", "source", "host_version"];
+    let texts = Asked::Client(client).columns(&rows, columns).await?;
+    let recorded = |(row, texts): (&Row, [Option<Text>; 6])| {
+        let [worker, digest, previous, reason, source, host_version] = texts.map(|text| text.map(Text::shown));
+        let (worker, digest) = (worker.unwrap_or_default(), digest.unwrap_or_default());
+        let (at, change) = (row.try_get("at")?, change(row)?);
+        Ok(Recorded { at, worker, change, digest, previous, reason, source, host_version })
     };
-    rows.iter().map(recorded).collect::<Result<_, _>>().map_err(problem)
+    rows.iter().zip(texts).map(recorded).collect::<Result<_, _>>().map_err(problem)
 }
 
 /// Why this digest must not run: it was rolled back, and nobody allowed it since.
 pub async fn distrusted(client: &impl Connection, digest: &str) -> Result<Option<Distrust>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is trusted", &error);
-    let row = client.query_typed_opt(DISTRUSTED, &[(&digest, Type::TEXT)]).await.map_err(problem)?;
-    let distrust = |row: Row| {
-        Ok(Distrust { at: row.try_get("at")?, worker: row.try_get("worker")?, reason: row.try_get("reason")? })
+    let rows = client.query_typed(DISTRUSTED, &[(&digest, Type::TEXT)]).await.map_err(problem)?;
+    let texts = Asked::Client(client).columns(&rows, ["worker", "reason"]).await?;
+    let distrust = |(row, texts): (&Row, [Option<Text>; 2])| {
+        let [worker, reason] = texts.map(|text| text.map(Text::shown));
+        Ok(Distrust { at: row.try_get("at")?, worker: worker.unwrap_or_default(), reason })
     };
-    row.map(distrust).transpose().map_err(problem)
+    rows.iter().zip(texts).map(distrust).next().transpose().map_err(problem)
 }
 
 /// The digest that any worker confirmed last, and that is not distrusted since.
 pub async fn last_confirmed(client: &impl Connection) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the last good component", &error);
-    let row = client.query_typed_opt(LAST_CONFIRMED, &[]).await.map_err(problem)?;
-    row.map(|row| row.try_get(0)).transpose().map_err(problem)
+    let rows = client.query_typed(LAST_CONFIRMED, &[]).await.map_err(problem)?;
+    let digests = Asked::Client(client).columns(&rows, ["digest"]).await?;
+    Ok(digests.into_iter().flatten().flatten().next().map(Text::shown))
 }
 
 /// Whether this digest was put to work somewhere and has not proved itself anywhere: its probation was cut off.
@@ -242,20 +249,22 @@ pub async fn running(client: &impl Connection) -> Result<Vec<Running>, QueueErro
     // them last.
     let named = own.try_get::<_, String>(0).map_err(problem)?.starts_with(SESSION_NAME) && !is_pooled(client).await?;
     let rows = client.query_typed(RUNNING, &[(&named, Type::BOOL)]).await.map_err(problem)?;
-    let running = |row: &Row| {
+    let texts = Asked::Client(client).columns(&rows, ["worker", "digest", "previous", "reason", "paused"]).await?;
+    let running = |(row, texts): (&Row, [Option<Text>; 5])| {
+        let [worker, digest, previous, why, paused] = texts.map(|text| text.map(Text::shown));
         let alive: bool = row.try_get("alive")?;
         Ok(Running {
-            worker: row.try_get("worker")?,
-            digest: row.try_get::<_, Option<String>>("digest")?.unwrap_or_default(),
+            worker: worker.unwrap_or_default(),
+            digest: digest.unwrap_or_default(),
             change: change(row)?,
             since: row.try_get("since")?,
-            previous: row.try_get("previous")?,
-            why: row.try_get("reason")?,
+            previous,
+            why,
             alive: (alive || named).then_some(alive),
-            paused: row.try_get("paused")?,
+            paused,
         })
     };
-    rows.iter().map(running).collect::<Result<_, _>>().map_err(problem)
+    rows.iter().zip(texts).map(running).collect::<Result<_, _>>().map_err(problem)
 }
 
 /// The digests in the ledger that begin with `prefix`, at most two: enough to see whether it is one.

@@ -4,20 +4,36 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::text::{Asked, Text};
-use super::{Connection, QueueError};
+use super::text::{self, Asked, Text};
+use super::{Connection, Parameter, QueueError};
 
-/// What the app wrote as bytes: one text that is none must not spoil the list. Infinite times have no ISO form.
+/// Texts as bytes: one that is none must not spoil the list. Times that ISO 8601 has no form for are in the database's words.
 const SELECT: &str = "
     SELECT
         convert_to(receipt_id::text, getdatabaseencoding()) AS receipt_id,
         convert_to(s3_key, getdatabaseencoding()) AS s3_key,
+        convert_to(error_kind, getdatabaseencoding()) AS error_kind,
+        convert_to(error_code, getdatabaseencoding()) AS error_code,
+        convert_to(error_message, getdatabaseencoding()) AS error_message,
+        convert_to(component, getdatabaseencoding()) AS component,
+        convert_to(notes, getdatabaseencoding()) AS notes,
+        convert_to(history::text, getdatabaseencoding()) AS history,
         getdatabaseencoding()::text AS encoding,
-        error_kind, error_code, error_message, attempts, claims, component, notes, deaths,
-        history::text AS history,
-        coalesce(to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), enqueued_at::text) AS enqueued_at,
-        coalesce(to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), failed_at::text) AS failed_at
+        attempts, claims, deaths,
+        CASE
+            WHEN enqueued_at >= '0001-01-01 UTC' AND enqueued_at < '10000-01-01 UTC'
+                THEN to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+            ELSE enqueued_at::text
+        END AS enqueued_at,
+        CASE
+            WHEN failed_at >= '0001-01-01 UTC' AND failed_at < '10000-01-01 UTC'
+                THEN to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+            ELSE failed_at::text
+        END AS failed_at
     FROM public.receipt_queue_dlq AS d";
+
+const TEXTS: [&str; 8] =
+    ["receipt_id", "s3_key", "error_kind", "error_code", "error_message", "component", "notes", "history"];
 
 /// One dead letter.
 #[derive(Debug, Clone, Serialize)]
@@ -71,10 +87,12 @@ pub enum Which {
 }
 
 impl Which {
-    fn ids(&self) -> Option<&[String]> {
+    /// The ids, and those that are no text, as bytes. Compared with `ids` and `raw` ids by `x::text = ANY (ids) OR
+    /// convert_to(x::text, getdatabaseencoding()) = ANY (raw)`.
+    pub(super) fn ids(&self) -> (Option<&[String]>, Vec<Vec<u8>>) {
         match self {
-            Self::All => None,
-            Self::Receipts(ids) => Some(ids),
+            Self::All => (None, Vec::new()),
+            Self::Receipts(ids) => (Some(ids), ids.iter().filter_map(|id| text::bytes_of(id)).collect()),
         }
     }
 }
@@ -83,12 +101,18 @@ impl Which {
 pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
     let sql = format!(
-        "{SELECT} WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1) ORDER BY d.failed_at DESC, d.id DESC LIMIT $2"
+        "{SELECT}
+         WHERE $1::text[] IS NULL
+            OR d.receipt_id::text = ANY ($1)
+            OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
+         ORDER BY d.failed_at DESC, d.id DESC
+         LIMIT $3"
     );
-    let rows =
-        client.query_typed(&sql, &[(&which.ids(), Type::TEXT_ARRAY), (&limit, Type::INT8)]).await.map_err(problem)?;
-    let texts = Asked::Client(client).columns(&rows, ["receipt_id", "s3_key"]).await?;
-    rows.iter().zip(texts).map(|(row, [id, key])| dead_letter(row, id, key)).collect::<Result<_, _>>().map_err(problem)
+    let (ids, raw) = which.ids();
+    let parameters: [Parameter<'_>; 3] = [(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY), (&limit, Type::INT8)];
+    let rows = client.query_typed(&sql, &parameters).await.map_err(problem)?;
+    let texts = Asked::Client(client).columns(&rows, TEXTS).await?;
+    rows.iter().zip(texts).map(|(row, texts)| dead_letter(row, texts)).collect::<Result<_, _>>().map_err(problem)
 }
 
 /// Puts dead letters back into the queue with fresh attempts; the queue row remembers that they were dead. Returns the
@@ -97,19 +121,22 @@ pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<St
     let problem = |error: tokio_postgres::Error| QueueError::query("to retry dead letters", &error);
     let transaction = client.transaction().await.map_err(problem)?;
     // Receipts first and in order, as everywhere (see complete.sql).
+    let (ids, raw) = which.ids();
     let rows = transaction
         .query_typed(
-            "SELECT r.id::text
+            "SELECT d.id
              FROM public.receipts r
              JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
-             WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
+             WHERE $1::text[] IS NULL
+                OR d.receipt_id::text = ANY ($1)
+                OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
              ORDER BY r.id
              FOR NO KEY UPDATE OF r",
-            &[(&which.ids(), Type::TEXT_ARRAY)],
+            &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
         .map_err(problem)?;
-    let locked: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    let locked: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
     // Becoming pending is what queues a receipt: the trigger does it, and empties the dead letters, with rights that a
     // worker's role need not have. One that is pending already becomes what a dead letter is first.
     transaction
@@ -117,42 +144,49 @@ pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<St
             "UPDATE public.receipts r
              SET status = 'ocr_failed'
              FROM public.receipt_queue_dlq d
-             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1) AND r.status::text = 'pending'",
-            &[(&locked, Type::TEXT_ARRAY)],
+             WHERE d.receipt_id = r.id AND d.id = ANY ($1) AND r.status::text = 'pending'",
+            &[(&locked, Type::INT8_ARRAY)],
         )
         .await
         .map_err(problem)?;
     // What somebody revived, finished or discarded while its lock was waited for is not ours to report.
-    let rows = transaction
+    let retried = transaction
         .query_typed(
             "UPDATE public.receipts r
              SET status = 'pending'
              FROM public.receipt_queue_dlq d
-             WHERE d.receipt_id = r.id AND d.receipt_id::text = ANY ($1)
-             RETURNING r.id::text",
-            &[(&locked, Type::TEXT_ARRAY)],
+             WHERE d.receipt_id = r.id AND d.id = ANY ($1)
+             RETURNING
+                 d.id,
+                 convert_to(r.id::text, getdatabaseencoding()) AS receipt_id,
+                 getdatabaseencoding()::text AS encoding",
+            &[(&locked, Type::INT8_ARRAY)],
         )
         .await
         .map_err(problem)?;
-    let ids: Vec<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
+    let letters: Vec<i64> = retried.iter().map(|row| row.try_get("id")).collect::<Result<_, _>>().map_err(problem)?;
     // The trigger takes out of the dead letters what it queues, and nothing else. Where it is off, or was kept from it, all
     // stays as it was.
     let left = transaction
         .query_typed_one(
-            "SELECT count(*)
-             FROM public.receipt_queue_dlq d
-             JOIN unnest($1::text[]) AS retried (id) ON retried.id = d.receipt_id::text",
-            &[(&ids, Type::TEXT_ARRAY)],
+            "SELECT count(*) FROM public.receipt_queue_dlq WHERE id = ANY ($1)",
+            &[(&letters, Type::INT8_ARRAY)],
         )
         .await
         .map_err(problem)?;
     let left: i64 = left.try_get(0).map_err(problem)?;
     if left > 0 {
         transaction.rollback().await.map_err(problem)?;
-        return Err(QueueError::NotQueued { missing: usize::try_from(left).unwrap_or(0), asked: ids.len() });
+        return Err(QueueError::NotQueued { missing: usize::try_from(left).unwrap_or(0), asked: letters.len() });
     }
     transaction.commit().await.map_err(problem)?;
-    Ok(ids)
+    shown(client, &retried).await
+}
+
+/// The receipts' ids, for people.
+async fn shown(client: &impl Connection, rows: &[Row]) -> Result<Vec<String>, QueueError> {
+    let texts = Asked::Client(client).columns(rows, ["receipt_id"]).await?;
+    Ok(texts.into_iter().flatten().flatten().map(Text::shown).collect())
 }
 
 /// How many of them are left alone by everything, because row-level security hides their receipts from this role: a dead letter
@@ -160,14 +194,19 @@ pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<St
 pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, QueueError> {
     let problem =
         |error: tokio_postgres::Error| QueueError::query("to look for dead letters of hidden receipts", &error);
+    let (ids, raw) = which.ids();
     let row = client
         .query_typed_one(
             "SELECT count(*)
              FROM public.receipt_queue_dlq d
              WHERE row_security_active('public.receipts')
-               AND ($1::text[] IS NULL OR d.receipt_id::text = ANY ($1))
+               AND (
+                   $1::text[] IS NULL
+                   OR d.receipt_id::text = ANY ($1)
+                   OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
+               )
                AND NOT EXISTS (SELECT FROM public.receipts r WHERE r.id = d.receipt_id)",
-            &[(&which.ids(), Type::TEXT_ARRAY)],
+            &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
         .map_err(problem)?;
@@ -178,6 +217,7 @@ pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, Queu
 /// Removes dead letters for good; their receipts stay `ocr_failed`. Returns the receipts' ids.
 pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
+    let (ids, raw) = which.ids();
     let rows = client
         .query_typed(
             // Receipts first and in order: beside a retry, one of the two finds nothing any more.
@@ -185,35 +225,40 @@ pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<Stri
                  SELECT r.id
                  FROM public.receipts r
                  JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
-                 WHERE $1::text[] IS NULL OR d.receipt_id::text = ANY ($1)
+                 WHERE $1::text[] IS NULL
+                    OR d.receipt_id::text = ANY ($1)
+                    OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
                  ORDER BY r.id
                  FOR NO KEY UPDATE OF r
              )
              DELETE FROM public.receipt_queue_dlq d
              USING locked l
              WHERE d.receipt_id = l.id
-             RETURNING d.receipt_id::text",
-            &[(&which.ids(), Type::TEXT_ARRAY)],
+             RETURNING
+                 convert_to(d.receipt_id::text, getdatabaseencoding()) AS receipt_id,
+                 getdatabaseencoding()::text AS encoding",
+            &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
         .map_err(problem)?;
-    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)
+    shown(client, &rows).await
 }
 
-fn dead_letter(row: &Row, id: Option<Text>, key: Option<Text>) -> Result<DeadLetter, tokio_postgres::Error> {
+fn dead_letter(row: &Row, texts: [Option<Text>; 8]) -> Result<DeadLetter, tokio_postgres::Error> {
+    let [id, s3_key, kind, code, message, component, notes, history] = texts.map(|text| text.map(Text::shown));
     Ok(DeadLetter {
-        receipt_id: id.map(Text::shown).unwrap_or_default(),
-        s3_key: key.map(Text::shown),
-        error_kind: row.try_get("error_kind")?,
-        error_code: row.try_get("error_code")?,
-        error_message: row.try_get("error_message")?,
+        receipt_id: id.unwrap_or_default(),
+        s3_key,
+        error_kind: kind.unwrap_or_default(),
+        error_code: code.unwrap_or_default(),
+        error_message: message.unwrap_or_default(),
+        component,
+        notes,
         attempts: row.try_get("attempts")?,
         claims: row.try_get("claims")?,
-        component: row.try_get("component")?,
-        notes: row.try_get("notes")?,
         deaths: row.try_get("deaths")?,
         // What a later host writes differently is not shown.
-        history: serde_json::from_str(row.try_get("history")?).unwrap_or_default(),
+        history: serde_json::from_str(&history.unwrap_or_default()).unwrap_or_default(),
         enqueued_at: row.try_get("enqueued_at")?,
         failed_at: row.try_get("failed_at")?,
     })

@@ -1,9 +1,9 @@
 //! Making due at once what was put off.
 
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::dead_letters::Which;
+use super::text::{Asked, Text};
 use super::{CHANNEL, Connection, QueueError};
 
 /// A job that was put off and is due now.
@@ -19,10 +19,7 @@ pub struct Hurried {
 /// Makes due what was put off, and wakes the hosts. What somebody works is left, and of all what is parked for ever.
 pub async fn hurry(client: &mut impl Connection, which: &Which) -> Result<Vec<Hurried>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to make due what was put off", &error);
-    let ids = match which {
-        Which::All => None,
-        Which::Receipts(ids) => Some(ids),
-    };
+    let (ids, raw) = which.ids();
     let transaction = client.transaction().await.map_err(problem)?;
     let rows = transaction
         .query_typed(
@@ -31,9 +28,17 @@ pub async fn hurry(client: &mut impl Connection, which: &Which) -> Result<Vec<Hu
              WHERE NOT q.processed
                AND q.lease_token IS NULL
                AND q.available_at > now()
-               AND CASE WHEN $1::text[] IS NULL THEN isfinite(q.available_at) ELSE q.receipt_id::text = ANY ($1) END
-             RETURNING q.receipt_id::text, q.last_error_code, q.last_error",
-            &[(&ids, Type::TEXT_ARRAY)],
+               AND CASE
+                   WHEN $1::text[] IS NULL THEN isfinite(q.available_at)
+                   ELSE q.receipt_id::text = ANY ($1)
+                       OR convert_to(q.receipt_id::text, getdatabaseencoding()) = ANY ($2)
+               END
+             RETURNING
+                 convert_to(q.receipt_id::text, getdatabaseencoding()) AS receipt_id,
+                 convert_to(q.last_error_code, getdatabaseencoding()) AS code,
+                 convert_to(q.last_error, getdatabaseencoding()) AS error,
+                 getdatabaseencoding()::text AS encoding",
+            &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
         .map_err(problem)?;
@@ -41,7 +46,10 @@ pub async fn hurry(client: &mut impl Connection, which: &Which) -> Result<Vec<Hu
         transaction.execute_typed("SELECT pg_notify($1, '')", &[(&CHANNEL, Type::TEXT)]).await.map_err(problem)?;
     }
     transaction.commit().await.map_err(problem)?;
-    let hurried =
-        |row: &Row| Ok(Hurried { receipt_id: row.try_get(0)?, error_code: row.try_get(1)?, error: row.try_get(2)? });
-    rows.iter().map(hurried).collect::<Result<_, _>>().map_err(problem)
+    let texts = Asked::Client(client).columns(&rows, ["receipt_id", "code", "error"]).await?;
+    let hurried = |texts: [Option<Text>; 3]| {
+        let [receipt_id, error_code, error] = texts.map(|text| text.map(Text::shown));
+        Hurried { receipt_id: receipt_id.unwrap_or_default(), error_code, error }
+    };
+    Ok(texts.into_iter().map(hurried).collect())
 }

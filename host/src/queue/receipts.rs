@@ -90,7 +90,9 @@ pub async fn look(client: &impl Connection, ids: &[String]) -> Result<Vec<Receip
                 to_jsonb(r.receipt_date) #>> '{}',
                 r.ocr_confidence::float8,
                 r.ocr_s3_key::text,
-                (extract(epoch FROM q.processed_at - q.enqueued_at) * 1000)::float8,
+                (CASE WHEN isfinite(q.processed_at) AND isfinite(q.enqueued_at)
+                    THEN (extract(epoch FROM q.processed_at) - extract(epoch FROM q.enqueued_at)) * 1000
+                END)::float8,
                 d.error_message
              FROM public.receipts r
              LEFT JOIN public.receipt_queue q ON q.receipt_id = r.id

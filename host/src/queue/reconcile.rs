@@ -4,9 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
+use super::text::{Asked, Text};
 use super::{Connection, Database, QueueError};
 
 /// Receipts that one statement looks at.
@@ -97,18 +99,21 @@ pub async fn glance(client: &impl Connection, patience: Duration) -> Result<Reco
 /// Looks at the receipts behind this one. Returns the last of them, or nothing at the end.
 async fn slice(
     client: &impl Connection,
-    after: Option<String>,
+    after: Option<Vec<u8>>,
     newest_first: bool,
     repair: bool,
     found: &mut Reconciled,
-) -> Result<Option<String>, QueueError> {
+) -> Result<Option<Vec<u8>>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to reconcile receipts and queue", &error);
-    let sql = "SELECT looked::bigint, stranded::bigint, queued::bigint, failed::bigint, dead::bigint, last, problem
-               FROM public.receipt_queue_reconcile($1, $2, $3, $4)";
+    let sql = "SELECT looked::bigint, stranded::bigint, queued::bigint, failed::bigint, dead::bigint,
+                   convert_to(last, getdatabaseencoding()) AS last,
+                   convert_to(problem, getdatabaseencoding()) AS problem,
+                   getdatabaseencoding()::text AS encoding
+               FROM public.receipt_queue_reconcile(convert_from($1, getdatabaseencoding()), $2, $3, $4)";
     let row = client
         .query_typed_one(
             sql,
-            &[(&after, Type::TEXT), (&SLICE, Type::INT4), (&newest_first, Type::BOOL), (&repair, Type::BOOL)],
+            &[(&after, Type::BYTEA), (&SLICE, Type::INT4), (&newest_first, Type::BOOL), (&repair, Type::BOOL)],
         )
         .await
         .map_err(problem)?;
@@ -117,9 +122,14 @@ async fn slice(
         let more: i64 = row.try_get(place).map_err(problem)?;
         *count += u64::try_from(more).unwrap_or(0);
     }
-    let refused: Option<String> = row.try_get(6).map_err(problem)?;
-    found.problem = found.problem.take().or(refused);
+    found.problem = found.problem.take().or(why(client, &row).await?);
     row.try_get(5).map_err(problem)
+}
+
+/// It may name a receipt whose id is no text.
+async fn why(client: &impl Connection, row: &Row) -> Result<Option<String>, QueueError> {
+    let texts = Asked::Client(client).columns(std::slice::from_ref(row), ["problem"]).await?;
+    Ok(texts.into_iter().flatten().flatten().next().map(Text::shown))
 }
 
 /// What a step of the pass that all hosts share has come to.
@@ -211,7 +221,8 @@ async fn pass(
 
 async fn step(client: &impl Connection, worker: &str, every: Duration) -> Result<Step, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to reconcile receipts and queue", &error);
-    let sql = "SELECT state, wait, looked, queued, failed, dead, problem
+    let sql = "SELECT state, wait, looked, queued, failed, dead,
+                   convert_to(problem, getdatabaseencoding()) AS problem, getdatabaseencoding()::text AS encoding
                FROM public.receipt_queue_reconcile_step($1, $2::float8 * interval '1 second', $3)";
     let row = client
         .query_typed_one(sql, &[(&worker, Type::TEXT), (&every.as_secs_f64(), Type::FLOAT8), (&SLICE, Type::INT4)])
@@ -231,7 +242,7 @@ async fn step(client: &impl Connection, worker: &str, every: Duration) -> Result
             failed: count(4)?,
             dead: count(5)?,
             complete: true,
-            problem: row.try_get(6).map_err(problem)?,
+            problem: why(client, &row).await?,
         }),
         _ => {
             let wait: f64 = row.try_get(1).map_err(problem)?;

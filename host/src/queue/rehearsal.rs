@@ -156,12 +156,12 @@ async fn made_pending(transaction: &Transaction<'_>) -> Result<Option<i64>, toki
                SET status = 'pending'
                FROM (SELECT id FROM public.receipts WHERE status::text <> 'pending' LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) AS o
                WHERE r.id = o.id
-               RETURNING r.id::text";
+               RETURNING convert_to(r.id::text, getdatabaseencoding())";
     let Some(row) = transaction.query_typed_opt(sql, &[]).await? else { return Ok(None) };
-    let receipt: String = row.try_get(0)?;
+    let receipt: Vec<u8> = row.try_get(0)?;
     // In this very transaction it was queued last.
-    let sql = "SELECT q.id FROM public.receipt_queue q WHERE NOT q.processed AND q.receipt_id::text = $1
+    let sql = "SELECT q.id FROM public.receipt_queue q WHERE NOT q.processed AND q.receipt_id::text = convert_from($1, getdatabaseencoding())
                ORDER BY q.available_at DESC LIMIT 1";
-    let row = transaction.query_typed_opt(sql, &[(&receipt, Type::TEXT)]).await?;
+    let row = transaction.query_typed_opt(sql, &[(&receipt, Type::BYTEA)]).await?;
     row.map(|row| row.try_get(0)).transpose()
 }

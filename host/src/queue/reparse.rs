@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::text::{Asked, Text};
 use super::{Client, Completion, Connection as _, Database, Parameter, QueueError};
 
 const PAGE: &str = include_str!("sql/reparse_page.sql");
@@ -44,9 +45,15 @@ pub struct Seen {
     pub artifact_key: Option<String>,
     /// SHA-256 of the component whose reading it carries.
     pub component: String,
-    /// The four fields in the database's words, to be compared by it.
-    fields: String,
+    /// Its place in the order of ids, also where the id is no text.
+    pub place: Place,
+    /// What is compared, in the database's words.
+    state: Vec<u8>,
 }
+
+/// An id, as the database stores it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(Vec<u8>);
 
 /// A receipt and its new reading.
 #[derive(Debug, Clone)]
@@ -124,11 +131,13 @@ impl Reparser {
     }
 
     /// The next `limit` receipts by id, after the one with the id `after`.
-    pub async fn page(&self, which: &Which, after: Option<&str>, limit: usize) -> Result<Vec<Seen>, QueueError> {
+    pub async fn page(&self, which: &Which, after: Option<&Place>, limit: usize) -> Result<Vec<Seen>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to list the receipts to read again", &error);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.select(&self.page, which, after, Some(limit)).await.map_err(problem)?;
-        rows.iter().map(seen).collect::<Result<_, _>>().map_err(problem)
+        let columns = ["id", "vendor", "total", "currency", "day", "artifact_key", "component"];
+        let texts = Asked::Client(&self.client).columns(&rows, columns).await?;
+        rows.iter().zip(texts).map(|(row, texts)| seen(row, texts)).collect::<Result<_, _>>().map_err(problem)
     }
 
     /// Of the receipts that were named, those that are not read, and why.
@@ -136,7 +145,9 @@ impl Reparser {
         let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts", &error);
         let parameters: [Parameter<'_>; 2] = [(&self.digest, Type::TEXT), (&receipts, Type::TEXT_ARRAY)];
         let rows = self.client.query_typed(&self.left_out, &parameters).await.map_err(problem)?;
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect::<Result<_, _>>().map_err(problem)
+        let texts = Asked::Client(&self.client).columns(&rows, ["id", "why"]).await?;
+        let shown = |text: Option<Text>| text.map(Text::shown).unwrap_or_default();
+        Ok(texts.into_iter().map(|[id, why]| (shown(id), shown(why))).collect())
     }
 
     /// Writes readings; returns what became of each, in their order.
@@ -179,22 +190,12 @@ impl Reparser {
         if readings.is_empty() {
             return Ok(Vec::new());
         }
-        let seen = |field: fn(&Seen) -> Option<&str>| -> Vec<Option<&str>> {
-            readings.iter().map(|reread| field(&reread.seen)).collect()
-        };
         let read = |field: fn(&Completion) -> Option<&str>| -> Vec<Option<&str>> {
             readings.iter().map(|reread| field(&reread.reading)).collect()
         };
-        let ids = seen(|seen| Some(&seen.id));
-        let components = seen(|seen| Some(&seen.component));
-        let fields = seen(|seen| Some(&seen.fields));
-        let keys = seen(|seen| seen.artifact_key.as_deref());
-        let of_seen: [Parameter<'_>; 4] = [
-            (&ids, Type::TEXT_ARRAY),
-            (&components, Type::TEXT_ARRAY),
-            (&fields, Type::TEXT_ARRAY),
-            (&keys, Type::TEXT_ARRAY),
-        ];
+        let ids: Vec<&[u8]> = readings.iter().map(|reread| &*reread.seen.place.0).collect();
+        let states: Vec<&[u8]> = readings.iter().map(|reread| &*reread.seen.state).collect();
+        let of_seen: [Parameter<'_>; 2] = [(&ids, Type::BYTEA_ARRAY), (&states, Type::BYTEA_ARRAY)];
         let confidences: Vec<f64> = readings.iter().map(|reread| reread.reading.confidence).collect();
         let changed: Vec<bool> = readings.iter().map(|reread| reread.changed).collect();
         let (vendors, totals) = (read(|reading| reading.vendor.as_deref()), read(|reading| reading.total.as_deref()));
@@ -210,16 +211,16 @@ impl Reparser {
         ];
         let parameters = [&of_seen[..], &of_reading].concat();
         let rows = self.client.query_typed(&self.write, &parameters).await.map_err(problem)?;
-        let written = texts(&rows).map_err(problem)?;
+        let written = places(&rows).map_err(problem)?;
         let unchanged = if written.len() == readings.len() {
             BTreeSet::new()
         } else {
             let rows = self.client.query_typed(&self.seen, &of_seen).await.map_err(problem)?;
-            texts(&rows).map_err(problem)?
+            places(&rows).map_err(problem)?
         };
-        let fate = |reread: &Reread| match &reread.seen.id {
-            id if written.contains(id) => Written::Written,
-            id if unchanged.contains(id) => Written::Locked,
+        let fate = |reread: &Reread| match &reread.seen.place {
+            place if written.contains(place) => Written::Written,
+            place if unchanged.contains(place) => Written::Locked,
             _ => Written::Edited,
         };
         Ok(readings.iter().map(fate).collect())
@@ -229,13 +230,14 @@ impl Reparser {
         &self,
         statement: &str,
         which: &Which,
-        after: Option<&str>,
+        after: Option<&Place>,
         limit: Option<i64>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let Which { since, receipts, read_by } = which;
+        let after = after.map(|Place(id)| id);
         let parameters: [Parameter<'_>; 6] = [
             (&self.digest, Type::TEXT),
-            (&after, Type::TEXT),
+            (&after, Type::BYTEA),
             (since, Type::TIMESTAMPTZ),
             (receipts, Type::TEXT_ARRAY),
             (read_by, Type::TEXT),
@@ -249,20 +251,22 @@ fn of_fate(readings: &[Reread], written: &[Written], fate: &Written) -> Vec<Rere
     readings.iter().zip(written).filter(|(_, found)| *found == fate).map(|(reread, _)| reread.clone()).collect()
 }
 
-fn texts(rows: &[Row]) -> Result<BTreeSet<String>, tokio_postgres::Error> {
-    rows.iter().map(|row| row.try_get(0)).collect()
+fn places(rows: &[Row]) -> Result<BTreeSet<Place>, tokio_postgres::Error> {
+    rows.iter().map(|row| row.try_get(0).map(Place)).collect()
 }
 
-fn seen(row: &Row) -> Result<Seen, tokio_postgres::Error> {
+fn seen(row: &Row, texts: [Option<Text>; 7]) -> Result<Seen, tokio_postgres::Error> {
+    let [id, vendor, total, currency, date, artifact_key, component] = texts.map(|text| text.map(Text::shown));
     Ok(Seen {
-        id: row.try_get("id")?,
-        vendor: row.try_get("vendor")?,
-        total: row.try_get("total")?,
-        currency: row.try_get("currency")?,
-        date: row.try_get("day")?,
+        id: id.unwrap_or_default(),
+        vendor,
+        total,
+        currency,
+        date,
         confidence: row.try_get("confidence")?,
-        artifact_key: row.try_get("artifact_key")?,
-        component: row.try_get("component")?,
-        fields: row.try_get("fields")?,
+        artifact_key,
+        component: component.unwrap_or_default(),
+        place: Place(row.try_get("id")?),
+        state: row.try_get("state")?,
     })
 }

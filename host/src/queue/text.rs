@@ -42,6 +42,31 @@ impl Text {
     }
 }
 
+/// The bytes of what [`Text::shown`] showed of an unreadable text; none where this is readable.
+pub(super) fn bytes_of(shown: &str) -> Option<Vec<u8>> {
+    if !shown.contains("\\x") {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(shown.len());
+    let mut rest = shown.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'\\' => match rest.next()? {
+                b'x' => {
+                    let digits = [rest.next()?, rest.next()?];
+                    u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+                }
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'r' => b'\r',
+                other => other,
+            },
+            byte => byte,
+        });
+    }
+    Some(bytes)
+}
+
 /// Where a database can be asked.
 pub(super) enum Asked<'a, C> {
     Session(&'a Session),
@@ -112,5 +137,16 @@ mod tests {
     fn what_is_no_utf8_is_shown_and_not_taken_for_text() {
         assert_eq!(Text::of_utf8("é.jpg".as_bytes()), Text::Readable("é.jpg".to_owned()));
         assert_eq!(Text::of_utf8(b"caf\xe9.jpg"), Text::Unreadable("caf\\xe9.jpg".to_owned()));
+    }
+
+    #[test]
+    fn what_is_shown_of_bytes_leads_back_to_them() {
+        let every_byte: Vec<u8> = (0..=255).collect();
+        for bytes in [&every_byte[..], b"caf\xe9.jpg", b"\\x\xff", b"\xe9'\"\t"] {
+            assert_eq!(bytes_of(&Text::of_utf8(bytes).shown()), Some(bytes.to_vec()));
+        }
+        for readable in ["6f1c", "caf\u{e9}", "\\", "", "\\x", "\\xe", "\\xzz", "\\xe9\\"] {
+            assert_eq!(bytes_of(readable), None, "{readable}");
+        }
     }
 }

@@ -23,6 +23,7 @@ mod log;
 mod lost_replies;
 mod many_rows;
 mod migrations;
+mod odd_values;
 mod oracle;
 mod photo_grace;
 mod plans;

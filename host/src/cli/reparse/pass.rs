@@ -11,7 +11,7 @@ use super::differences::{Difference, Kind, differences, kind};
 use crate::cli::output::{self, plain};
 use crate::cli::run;
 use crate::queue::Completion;
-use crate::queue::reparse::{Reparser, Reread, Seen, Which, Written};
+use crate::queue::reparse::{Place, Reparser, Reread, Seen, Which, Written};
 use crate::sandbox::{ParseError, Program, Sandbox, completion};
 use crate::schedule::Stop;
 use crate::storage::Artifacts;
@@ -85,15 +85,15 @@ impl Pass {
         let stop = (mode != Mode::Look).then(run::stop_on_signals).transpose()?;
         let bar = output::bar(self.reparser.count(&self.which).await?);
         let mut tally = Tally::default();
-        let mut after: Option<String> = None;
+        let mut after: Option<Place> = None;
         loop {
-            let page = self.reparser.page(&self.which, after.as_deref(), self.batch).await?;
+            let page = self.reparser.page(&self.which, after.as_ref(), self.batch).await?;
             let Some(last) = page.last() else { break };
             if stop.as_ref().is_some_and(|stop| *stop.borrow() != Stop::No) {
                 tally.interrupted = true;
                 break;
             }
-            after = Some(last.id.clone());
+            after = Some(last.place.clone());
             let count = page.len() as u64;
             self.page(page, mode, &bar, &mut tally).await?;
             bar.inc(count);

@@ -32,5 +32,6 @@ RETURNING
     q.attempts,
     q.claims,
     q.enqueued_at,
-    (CASE WHEN isfinite(q.enqueued_at) THEN extract(epoch FROM now() - q.enqueued_at) END)::float8 AS age_seconds,
+    -- Of one that says it comes from a far future: no receipt is young for ever.
+    (CASE WHEN isfinite(q.enqueued_at) THEN abs(extract(epoch FROM now() - q.enqueued_at)) END)::float8 AS age_seconds,
     taken.due_at

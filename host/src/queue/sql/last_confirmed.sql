@@ -1,6 +1,6 @@
 -- The digest that proved itself last and is not distrusted: it was confirmed, or a worker went back to it, or an operator
 -- had a worker start with it.
-SELECT c.digest
+SELECT convert_to(c.digest, getdatabaseencoding()) AS digest, getdatabaseencoding()::text AS encoding
 FROM (
     SELECT id, CASE change WHEN 'rolled-back' THEN previous ELSE digest END AS digest
     FROM public.receipt_component_changes

@@ -3,24 +3,30 @@
 -- that they were read by, $6 at most so many; null: no bound. ID_TYPE is the type of receipts.id. Planned anew with the
 -- values each time, as a statement without a name is, so that what is null costs nothing and the primary key is walked.
 SELECT
-    r.id::text AS id,
-    r.vendor_text::text AS vendor,
-    public.receipt_queue_value(r.total_amount) #>> '{}' AS total,
-    r.currency::text AS currency,
+    convert_to(r.id::text, getdatabaseencoding()) AS id,
+    convert_to(r.vendor_text::text, getdatabaseencoding()) AS vendor,
+    convert_to(public.receipt_queue_value(r.total_amount) #>> '{}', getdatabaseencoding()) AS total,
+    convert_to(r.currency::text, getdatabaseencoding()) AS currency,
     -- In ISO 8601 whatever the session's DateStyle, and in its time zone, as it is written.
-    to_jsonb(r.receipt_date) #>> '{}' AS day,
+    convert_to(to_jsonb(r.receipt_date) #>> '{}', getdatabaseencoding()) AS day,
     r.ocr_confidence::float8 AS confidence,
-    r.ocr_s3_key::text AS artifact_key,
-    r.ocr_component AS component,
-    pg_catalog.jsonb_build_array(
-        public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
-        public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date)
-    )::text AS fields
+    convert_to(r.ocr_s3_key::text, getdatabaseencoding()) AS artifact_key,
+    convert_to(r.ocr_component, getdatabaseencoding()) AS component,
+    getdatabaseencoding()::text AS encoding,
+    -- The receipt as it is seen here: what is written later compares it.
+    convert_to(
+        pg_catalog.jsonb_build_array(
+            public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+            public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date),
+            r.ocr_component, r.ocr_s3_key
+        )::text,
+        getdatabaseencoding()
+    ) AS state
 FROM public.receipts r
 WHERE r.status::text = 'ocr_done'
   AND r.ocr_component IS NOT NULL
   AND r.ocr_component <> $1::text
-  AND ($2::text IS NULL OR r.id > ($2::text)::ID_TYPE)
+  AND ($2::bytea IS NULL OR r.id > convert_from($2::bytea, getdatabaseencoding())::ID_TYPE)
   AND ($3::timestamptz IS NULL OR r.created_at >= $3::timestamptz)
   AND ($4::text[] IS NULL OR r.id = ANY (($4::text[])::ID_TYPE[]))
   AND ($5::text IS NULL OR starts_with(r.ocr_component, $5::text))

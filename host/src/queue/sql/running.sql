@@ -2,15 +2,16 @@
 -- where the operator chose a name of their own; then a worker counts for the 90 days that the ledger remembers: of what it
 -- keeps longer, the one who wrote it is long gone).
 SELECT
-    w.worker,
-    CASE l.change WHEN 'rolled-back' THEN l.previous ELSE l.digest END AS digest,
+    convert_to(w.worker, getdatabaseencoding()) AS worker,
+    convert_to(CASE l.change WHEN 'rolled-back' THEN l.previous ELSE l.digest END, getdatabaseencoding()) AS digest,
     l.change,
     l.at,
     to_char(l.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since,
-    CASE l.change WHEN 'rolled-back' THEN l.digest ELSE l.previous END AS previous,
-    l.reason,
+    convert_to(CASE l.change WHEN 'rolled-back' THEN l.digest ELSE l.previous END, getdatabaseencoding()) AS previous,
+    convert_to(l.reason, getdatabaseencoding()) AS reason,
     alive.alive,
-    CASE p.change WHEN 'paused' THEN p.reason END AS paused
+    convert_to(CASE p.change WHEN 'paused' THEN p.reason END, getdatabaseencoding()) AS paused,
+    getdatabaseencoding()::text AS encoding
 FROM (SELECT DISTINCT worker FROM public.receipt_component_changes) AS w
 CROSS JOIN LATERAL (
     SELECT c.change, c.digest, c.previous, c.reason, c.at, c.id

@@ -15,4 +15,11 @@ UPDATE public.receipt_queue q
 SET lease_token = coalesce(q.lease_token, nextval('public.receipt_queue_token'))
 FROM spent
 WHERE q.id = spent.id
-RETURNING q.id, q.lease_token, q.attempts, q.last_error_kind, q.last_error_code, q.last_error
+RETURNING
+    q.id,
+    q.lease_token,
+    q.attempts,
+    convert_to(q.last_error_kind, getdatabaseencoding()) AS last_error_kind,
+    convert_to(q.last_error_code, getdatabaseencoding()) AS last_error_code,
+    convert_to(q.last_error, getdatabaseencoding()) AS last_error,
+    getdatabaseencoding()::text AS encoding
