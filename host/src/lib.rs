@@ -10,6 +10,7 @@ pub mod breaker;
 pub mod cli;
 pub mod dev;
 pub mod failure;
+mod folder;
 pub mod ocr;
 pub mod queue;
 pub mod reading;
