@@ -17,8 +17,8 @@ use crate::ocr::kind_of_code;
 use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default, strangers};
 use crate::queue::rehearsal::{Rehearsed, of_any};
 use crate::queue::status::{missing_rights, parked, say_parked, warnings};
-use crate::queue::tls::{TlsSettings, Verify};
-use crate::queue::{Connection, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
+use crate::queue::tls::Verify;
+use crate::queue::{Connection, Database, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
 use crate::storage::{Artifacts, PROBE};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, a settle, clock, buckets and Textract; one line each, with what to do.
@@ -126,7 +126,7 @@ async fn database(
         primary.map(|()| format!("connected to {}", target.database.at())).map_err(|error| error.to_string()),
     )?;
     let pooled = is_pooled(&client).await;
-    report("tls", tls(&client, target.database.tls(), matches!(pooled, Ok(true))).await)?;
+    report("tls", tls(&client, &target.database, matches!(pooled, Ok(true))).await)?;
     let pooler = pooled.map(|pooled| match pooled {
         true => "there is one, which claims and settles go through",
         false => "none: this is a session of the server's own",
@@ -187,7 +187,11 @@ async fn settle(client: &mut impl Connection) -> Outcome {
     }
 }
 
-async fn tls(client: &impl Connection, settings: &TlsSettings, pooled: bool) -> Outcome {
+async fn tls(client: &impl Connection, database: &Database, pooled: bool) -> Outcome {
+    if database.is_by_socket() {
+        return Ok("not needed: a socket of this machine".to_owned());
+    }
+    let settings = database.tls();
     let checked = match settings.verify {
         Verify::Nothing => "its certificate is not checked (sslmode=verify-full checks it)",
         Verify::Chain => "its certificate is signed by a CA that we know, for whichever host (verify-ca)",

@@ -4,20 +4,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{Host, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::{AsyncMessage, Config, Notification};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::tls::{self, TlsSettings};
-use super::{Client, Connection, QueueError, Schema, complaint, describe, migrate};
-use crate::failure::chain;
+use super::options::{Options, Variables};
+use super::tls::{self, MakeTls, TlsSettings};
+use super::{Client, Connection, QueueError, Schema, describe, migrate};
 
 /// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
 pub(super) const SESSION_NAME: &str = "receipt-worker";
 
-/// For one host.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the queue is. Parsed and checked, not yet connected.
@@ -27,7 +24,7 @@ pub struct Database {
     /// The operator gave the sessions a name of their own.
     named: bool,
     tls: TlsSettings,
-    connector: MakeRustlsConnect,
+    connector: MakeTls,
     statement_timeout: Duration,
     schema: Schema,
     /// Named by the flag or in the connection string.
@@ -48,35 +45,25 @@ impl Database {
 
     /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
     pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
-        let url = url.trim();
-        if url.contains("://") && complaint::has_a_stray_at(url) {
-            return Err(QueueError::Url(
-                "it has an @ too many; percent-encode the password (@ is %40, ? is %3F)".to_owned(),
-            ));
-        }
-        let (url, schema) = take_schema(url)?;
-        let (url, settings) = tls::split(&url, root_certificate)?;
-        // libpq's word for what the driver calls read-write.
-        let url = url.replace("target_session_attrs=primary", "target_session_attrs=read-write");
-        let mut config: Config = url
-            .parse()
-            .map_err(|error: tokio_postgres::Error| QueueError::Url(complaint::about(&url, &chain(&error))))?;
-        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-            return Err(QueueError::Url("it names no host".to_owned()));
-        }
-        // An unencoded "@" in a password makes the rest of the password a part of the host, and so of every message.
-        if config.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains(['@', '/', ' ']))) {
-            return Err(QueueError::Url(
-                "its host has an impossible name; percent-encode the password (@ is %40)".to_owned(),
-            ));
-        }
-        if config.get_target_session_attrs() == TargetSessionAttrs::ReadOnly {
-            return Err(QueueError::Url("it asks for a read-only server; the worker needs the primary".to_owned()));
-        }
+        // As libpq's, an empty one is none.
+        Self::read(url, root_certificate, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn read(url: &str, root_certificate: Option<&str>, variables: Variables<'_>) -> Result<Self, QueueError> {
+        let options = Options::read(url.trim(), variables)?;
+        options.say_ignored();
+        let Options { mut config, tls, schema, .. } = options;
+        let sockets = config.get_hosts().iter().filter(|host| !matches!(host, Host::Tcp(_))).count();
+        // As libpq: over a socket there is no TLS, whatever is asked for.
+        let settings = match sockets {
+            0 => TlsSettings::read(&tls, root_certificate)?,
+            sockets if sockets == config.get_hosts().len() => TlsSettings::NONE,
+            _ => TlsSettings::read(&tls, root_certificate)?.beside_a_socket()?,
+        };
+        let settings = settings.with_binding(config.get_channel_binding() == ChannelBinding::Require)?;
         // Of several hosts the primary is the one that is meant, and after a failover it may be another than before.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.ssl_mode(settings.mode).connect_timeout(CONNECT_TIMEOUT).keepalives_idle(Duration::from_secs(30));
-        config.tcp_user_timeout(Duration::from_secs(30));
+        config.ssl_mode(settings.mode).ssl_negotiation(settings.negotiation);
         let named = config.get_application_name().is_some();
         if !named {
             config.application_name(SESSION_NAME);
@@ -116,7 +103,7 @@ impl Database {
         self.statement_timeout
     }
 
-    pub(super) fn connector(&self) -> MakeRustlsConnect {
+    pub(super) fn connector(&self) -> MakeTls {
         self.connector.clone()
     }
 
@@ -144,6 +131,11 @@ impl Database {
                 #[cfg(unix)]
                 Host::Unix(_) => true,
             })
+    }
+
+    /// Whether it is reached by a socket of this machine, where there is no TLS and no need of it.
+    pub fn is_by_socket(&self) -> bool {
+        self.config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)))
     }
 
     /// Hosts, ports and database for messages; no user, no password.
@@ -174,6 +166,9 @@ impl Database {
         let plain = reason.contains("no encryption") || reason.contains("SSL off");
         if plain && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
             reason.push_str("; the server takes this role over TLS only, it seems: use sslmode=require or verify-full");
+        }
+        if reason.contains("requires a valid client certificate") {
+            reason.push_str("; name the role's with sslcert and sslkey");
         }
         QueueError::Connect { at: self.at(), reason, passing }
     }
@@ -206,17 +201,6 @@ fn refused_to_write(error: &tokio_postgres::Error) -> bool {
         .is_some_and(|source| source.kind() == std::io::ErrorKind::PermissionDenied && source.raw_os_error().is_none())
 }
 
-/// Takes Prisma's `schema` out of a connection URL: no other client knows it.
-fn take_schema(url: &str) -> Result<(String, Option<Schema>), QueueError> {
-    let Some((base, query)) = url.split_once('?').filter(|(base, _)| base.contains("://")) else {
-        return Ok((url.to_owned(), None));
-    };
-    let (named, rest): (Vec<_>, Vec<_>) = query.split('&').partition(|pair| pair.starts_with("schema="));
-    let name = named.iter().filter_map(|pair| pair.strip_prefix("schema=")).next_back().filter(|name| !name.is_empty());
-    let schema = name.map(|name| tls::percent_decoded(name).parse().map_err(QueueError::Schema)).transpose()?;
-    Ok((if rest.is_empty() { base.to_owned() } else { format!("{base}?{}", rest.join("&")) }, schema))
-}
-
 /// What the server says unasked.
 pub(super) enum Heard<'a> {
     Notification(&'a Notification),
@@ -244,7 +228,8 @@ pub(super) async fn connect_hearing(
 ) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
     let attempt = database.config.connect(database.connector.clone());
     let hosts = u32::try_from(database.config.get_hosts().len().max(1)).unwrap_or(1);
-    let patience = CONNECT_TIMEOUT * (hosts + 1);
+    let each = database.config.get_connect_timeout().copied().unwrap_or_default();
+    let patience = each.saturating_mul(hosts + 1);
     let (client, mut connection) = tokio::time::timeout(patience, attempt)
         .await
         .map_err(|_| QueueError::Timeout { at: database.at(), seconds: patience.as_secs() })?
@@ -317,6 +302,7 @@ pub async fn check_primary(client: &impl Connection, database: &Database) -> Res
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use tokio_postgres::config::SslMode;
 
     #[test]
     fn messages_name_the_server_but_no_password() {
@@ -342,6 +328,31 @@ mod tests {
         let database = Database::parse("postgres://h/d?schema=app").unwrap();
         assert!(database.names_schema() && !Database::parse("postgres://h/d").unwrap().names_schema());
         assert_eq!(database.with_schema(Schema::PUBLIC).schema().name(), "public");
+    }
+
+    #[test]
+    fn a_socket_knows_no_tls_whatever_is_asked_for() {
+        let all = "sslmode=verify-full&sslrootcert=/not/there.pem&sslcert=/not/there.crt";
+        for url in [format!("postgres:///app?{all}&host=/run/x"), format!("postgres://%2Frun%2Fx/app?{all}")] {
+            let database = Database::parse(&url).unwrap();
+            assert_eq!((database.at().as_str(), database.tls().mode), ("/run/x:5432/app", SslMode::Disable));
+            assert!(database.is_local() && database.is_by_socket());
+        }
+        let said = |url: &str| Database::parse(url).unwrap_err().to_string();
+        assert!(said("host=/run/x dbname=app channel_binding=require").contains("channel_binding=require"));
+        assert!(said("host=h dbname=app sslmode=disable channel_binding=require").contains("sslmode=require"));
+        assert!(said("host=/run/x,h dbname=app sslmode=require").contains("socket"));
+        assert_eq!(Database::parse("host=/run/x,h dbname=app").unwrap().tls().mode, SslMode::Prefer);
+    }
+
+    #[test]
+    fn a_quoted_value_may_have_blanks_in_it() {
+        let database = Database::parse(r"host=h dbname='my app' password='it\'s mine' schema='My app'").unwrap();
+        assert_eq!(
+            (database.at().as_str(), database.config.get_password()),
+            ("h:5432/my app", Some(&b"it's mine"[..]))
+        );
+        assert_eq!((database.schema().name(), database.names_schema()), ("My app", true));
     }
 
     #[test]

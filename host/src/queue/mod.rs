@@ -15,6 +15,7 @@ mod keeper;
 mod lane;
 mod listen;
 pub mod migrate;
+mod options;
 mod outage;
 pub mod place;
 mod pooler;

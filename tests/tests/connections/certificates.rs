@@ -26,6 +26,9 @@ keyUsage = keyCertSign
 [server]
 basicConstraints = CA:FALSE
 subjectAltName = DNS:$ENV::HOST
+[client]
+basicConstraints = CA:FALSE
+extendedKeyUsage = clientAuth
 ";
 
 pub struct Authority {
@@ -39,7 +42,7 @@ pub struct Certificate {
 }
 
 impl Authority {
-    pub fn new(name: &str) -> Self {
+    pub fn new(name: &str, key: Key) -> Self {
         let authority = Self { dir: tempfile::tempdir().unwrap() };
         fs::write(authority.dir.path().join("openssl.cnf"), CONFIG).unwrap();
         fs::write(authority.dir.path().join("index"), "").unwrap();
@@ -47,7 +50,7 @@ impl Authority {
         authority.openssl(
             &[
                 &["req", "-x509", "-subj", &subject, "-extensions", "authority"][..],
-                &key("ca.key"),
+                &key.request("ca.key"),
                 &["-out", "ca.crt"],
             ]
             .concat(),
@@ -61,32 +64,62 @@ impl Authority {
     }
 
     /// A server's, for this host and these years.
-    pub fn issue(&self, host: &str, (from, to): (u32, u32)) -> Certificate {
+    pub fn issue(&self, host: &str, years: (u32, u32)) -> Certificate {
+        self.issue_signed(host, years, &[])
+    }
+
+    /// The same, signed so: openssl's options.
+    pub fn issue_signed(&self, host: &str, years: (u32, u32), signed: &[&str]) -> Certificate {
+        self.sign(host, "server", "server", years, signed)
+    }
+
+    /// A role's.
+    pub fn issue_to_role(&self, role: &str, years: (u32, u32)) -> Certificate {
+        self.sign("none", "client", role, years, &[])
+    }
+
+    fn sign(&self, host: &str, kind: &str, name: &str, (from, to): (u32, u32), signed: &[&str]) -> Certificate {
         let (from, to) = (format!("{from}0101000000Z"), format!("{to}0101000000Z"));
-        self.openssl(&[&["req", "-subj", "/CN=server"][..], &key("server.key"), &["-out", "server.csr"]].concat());
+        let subject = format!("/CN={name}");
+        self.openssl(
+            &[&["req", "-subj", &subject][..], &Key::Ec.request("server.key"), &["-out", "server.csr"]].concat(),
+        );
         self.openssl_for(
             host,
             &[
-                "ca",
-                "-batch",
-                "-notext",
-                "-extensions",
-                "server",
-                "-in",
-                "server.csr",
-                "-out",
-                "server.crt",
-                "-cert",
-                "ca.crt",
-                "-keyfile",
-                "ca.key",
-                "-startdate",
-                &from,
-                "-enddate",
-                &to,
-            ],
+                &["ca"],
+                signed,
+                &[
+                    "-batch",
+                    "-notext",
+                    "-extensions",
+                    kind,
+                    "-in",
+                    "server.csr",
+                    "-out",
+                    "server.crt",
+                    "-cert",
+                    "ca.crt",
+                    "-keyfile",
+                    "ca.key",
+                    "-startdate",
+                    &from,
+                    "-enddate",
+                    &to,
+                ],
+            ]
+            .concat(),
         );
         Certificate { certificate: self.read("server.crt"), key: self.read("server.key") }
+    }
+
+    /// The key with a password before it: nobody reads it by itself.
+    pub fn encrypted(&self, key: &str) -> String {
+        fs::write(self.dir.path().join("plain.key"), key).unwrap();
+        let mut command = Command::new("openssl");
+        command.args(["pkcs8", "-topk8", "-in", "plain.key", "-out", "secret.key", "-passout", "pass:secret"]);
+        assert!(command.current_dir(self.dir.path()).status().unwrap().success());
+        self.read("secret.key")
     }
 
     fn read(&self, name: &str) -> String {
@@ -106,7 +139,22 @@ impl Authority {
     }
 }
 
-/// A new key beside the request.
-fn key(file: &str) -> [&str; 7] {
-    ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", file]
+/// What kind of key; a certificate is signed by its CA's.
+#[derive(Clone, Copy)]
+pub enum Key {
+    Ec,
+    Rsa,
+    Ed25519,
+}
+
+impl Key {
+    /// A new one beside the request.
+    fn request(self, file: &str) -> Vec<&str> {
+        let kind: &[&str] = match self {
+            Self::Ec => &["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"],
+            Self::Rsa => &["-newkey", "rsa:2048"],
+            Self::Ed25519 => &["-newkey", "ed25519"],
+        };
+        [kind, &["-nodes", "-keyout", file]].concat()
+    }
 }

@@ -3,13 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod beside;
+mod binding;
 mod certificates;
+mod client_certificates;
 mod failover;
 mod forwarder;
 mod pgbouncer;
 mod pooler;
 mod server;
 mod silence;
+mod strings;
 mod timeouts;
 mod tls;
+mod tls_server;
 mod unnamed;

@@ -1,85 +1,8 @@
 //! TLS as libpq has it, against a Postgres whose certificates are made here: what gets in, and what the one line says
 //! that keeps the others out.
 
-use std::path::PathBuf;
-
-use tests::{Finished, TestDatabase, World, WorldSettings, eventually};
-
-use crate::certificates::Authority;
-use crate::server::Server;
-
-/// The host's name, which no resolver knows.
-const HOST: &str = "db.internal";
-const NOW: (u32, u32) = (2020, 2090);
-/// As on RDS with rds.force_ssl.
-const TLS_ONLY: &str = "hostssl all all 127.0.0.1/32 scram-sha-256\n";
-const ANY: &str = "host all all 127.0.0.1/32 scram-sha-256\n";
-
-/// A server with TLS, and its CA.
-struct Tls {
-    server: Server,
-    world: World,
-    authority: Authority,
-}
-
-impl Tls {
-    async fn start() -> Self {
-        let server = Server::start().await;
-        let db = TestDatabase::within(&server.postgres).await;
-        let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
-        Self { server, world, authority: Authority::new("Our CA") }
-    }
-
-    /// Gives the server another certificate.
-    async fn certify(&self, host: &str, years: (u32, u32)) {
-        let server = self.authority.issue(host, years);
-        self.server.write("server.crt", &server.certificate);
-        self.server.write("server.key", &server.key);
-        self.reload("ALTER SYSTEM SET ssl = on").await;
-    }
-
-    async fn admit(&self, rules: &str) {
-        self.server.write("pg_hba.conf", rules);
-        self.reload("").await;
-    }
-
-    /// Returns when new sessions have the new configuration: the server tells the old ones last.
-    async fn reload(&self, sql: &str) {
-        let loaded = async || self.world.text("SELECT pg_conf_load_time()::text", &[]).await;
-        let before = loaded().await;
-        self.world.execute(sql).await;
-        self.world.execute("SELECT pg_reload_conf()").await;
-        eventually("the configuration is loaded", async || (loaded().await != before).then_some(())).await;
-    }
-
-    fn file(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.world.dir().join(name);
-        std::fs::write(&path, text).unwrap();
-        path
-    }
-
-    /// The address with these parameters, by the host's name.
-    fn url(&self, parameters: &str) -> String {
-        let (base, _) = self.world.db.url().split_once('?').unwrap();
-        format!("{}?hostaddr=127.0.0.1&{parameters}", base.replace("@127.0.0.1:", &format!("@{HOST}:")))
-    }
-
-    async fn connect(&self, parameters: &str) -> Finished {
-        self.world.host().env("DATABASE_URL", self.url(parameters)).arg("status").run().await
-    }
-
-    async fn gets_in(&self, parameters: &str) {
-        self.connect(parameters).await.ok();
-    }
-
-    async fn is_kept_out(&self, parameters: &str, words: &[&str]) {
-        let finished = self.connect(parameters).await;
-        let lines = finished.stderr.lines().count();
-        let error = finished.error();
-        assert!(words.iter().all(|word| error.contains(word)), "{parameters}: {words:?} are not in: {error}");
-        assert_eq!(lines, 1, "{parameters}: {error}");
-    }
-}
+use crate::certificates::{Authority, Key};
+use crate::tls_server::{ANY, HOST, NOW, TLS_ONLY, Tls};
 
 #[tokio::test]
 async fn tls_means_what_libpq_means_and_says_what_is_wrong() {
@@ -91,7 +14,7 @@ async fn tls_means_what_libpq_means_and_says_what_is_wrong() {
 
     tls.certify(HOST, NOW).await;
     let ca = tls.file("ca.pem", &tls.authority.certificate());
-    let other = tls.file("other.pem", &Authority::new("Another CA").certificate());
+    let other = tls.file("other.pem", &Authority::new("Another CA", Key::Ec).certificate());
     // As Amazon's for RDS: many in one file.
     let both = format!("# two\n{}{}", std::fs::read_to_string(&other).unwrap(), tls.authority.certificate());
     let bundle = tls.file("bundle.pem", &both);

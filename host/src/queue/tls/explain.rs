@@ -3,9 +3,10 @@
 use std::error::Error;
 use std::io;
 
-use rustls::CertificateError as Wrong;
+use rustls::{AlertDescription as Alert, CertificateError as Wrong};
 
 use super::TlsSettings;
+use super::stream::NoBinding;
 
 /// The reason, where TLS is what failed.
 pub fn explain(error: &tokio_postgres::Error, settings: &TlsSettings) -> Option<String> {
@@ -17,8 +18,23 @@ pub fn explain(error: &tokio_postgres::Error, settings: &TlsSettings) -> Option<
                 .to_owned(),
         );
     }
-    let tls = source.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()?;
-    let rustls::Error::InvalidCertificate(wrong) = tls else { return Some(format!("TLS: {tls}")) };
+    // The driver's words where the server wants no password, an older hash of it, or speaks no TLS.
+    if source.to_string() == "server did not use channel binding" {
+        return Some(
+            "channel_binding=require, but the server did not bind this login: it must speak TLS and ask this role for its \
+             password by scram-sha-256 (in pg_hba.conf; a password that was set as md5 is to be set again)"
+                .to_owned(),
+        );
+    }
+    let wrapped = source.downcast_ref::<io::Error>()?.get_ref()?;
+    if let Some(unbound) = wrapped.downcast_ref::<NoBinding>() {
+        return Some(unbound.to_string());
+    }
+    let wrong = match wrapped.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(wrong) => wrong,
+        rustls::Error::AlertReceived(alert) => return Some(refused(*alert, settings)),
+        other => return Some(format!("TLS: {other}")),
+    };
     Some(match wrong {
         Wrong::UnknownIssuer | Wrong::BadSignature => {
             let known = match &settings.root_certificate {
@@ -36,6 +52,11 @@ pub fn explain(error: &tokio_postgres::Error, settings: &TlsSettings) -> Option<
         Wrong::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
             "the server's certificate is a CA's own; give the server one that the CA has signed".to_owned()
         }
+        Wrong::UnsupportedSignatureAlgorithmContext { .. } | Wrong::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "the server's certificate is signed in a way that cannot be checked here; give the server one that is signed with \
+             RSA or Ed25519, or with ECDSA and SHA-256 or SHA-384 (sslmode=require encrypts without a check)"
+                .to_owned()
+        }
         wrong => format!("the server's certificate is not good: {wrong}"),
     })
 }
@@ -44,4 +65,33 @@ fn other_name(presented: &str) -> String {
     format!(
         "the server's certificate is for {presented}; use that name for the host, or sslmode=verify-ca if any name will do"
     )
+}
+
+/// What the server says in ending the handshake.
+fn refused(alert: Alert, settings: &TlsSettings) -> String {
+    match (alert, &settings.client) {
+        (Alert::ProtocolVersion, _) => {
+            "the server speaks none of the versions from ssl_min_protocol_version to ssl_max_protocol_version"
+                .to_owned()
+        }
+        (Alert::CertificateRequired, None) => {
+            "the server asks for a certificate; name the role's with sslcert and sslkey".to_owned()
+        }
+        (
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateRevoked
+            | Alert::CertificateUnknown
+            | Alert::UnsupportedCertificate
+            | Alert::AccessDenied
+            | Alert::DecryptError,
+            Some(client),
+        ) => format!(
+            "the server refuses the certificate of sslcert {} ({alert:?}); it must be signed by a CA of the server's \
+             ssl_ca_file, and valid today",
+            client.certificate.display()
+        ),
+        (alert, _) => format!("TLS: the server ended the handshake: {alert:?}"),
+    }
 }

@@ -32,6 +32,14 @@ pub const TARGET: Target = Target {
         "connect_timeout=",
         "target_session_attrs=read-write",
         "keepalives=",
+        "pgbouncer=true",
+        "service=",
+        "ssl=true",
+        "channel_binding=require",
+        "schema=",
+        "password=",
+        ";",
+        "://",
         "%40",
         "%00",
         "%zz",
@@ -43,7 +51,7 @@ pub const TARGET: Target = Target {
 };
 
 /// What stands behind the password.
-const SEEDS: [&str; 7] = [
+const SEEDS: [&str; 10] = [
     "@localhost:5432/db",
     "@db.example.com:6543/app?sslmode=require&options=-c%20statement_timeout%3D5s",
     "@[::1]/db?connect_timeout=3&application_name=x",
@@ -51,12 +59,15 @@ const SEEDS: [&str; 7] = [
     " host=localhost port=5432 dbname=db sslmode=prefer",
     " host=/run/postgresql dbname='a b'",
     "@localhost/db?sslmode=disable",
+    "@/db?host=/run/x&port=5,6&host=a,b&pgbouncer=true&supa=x",
+    ";Host=h;Database=db",
+    "' host = '/run/x' schema='My app' options='-c a=b'",
 ];
 
 const PASSWORD: &str = "S3CR3Tpassw0rd";
 
 /// What stands before it: forms that we read, forms of others, and passwords that nobody has encoded.
-const BEFORE: [&str; 10] = [
+const BEFORE: [&str; 14] = [
     "postgres://user:",
     "password=",
     "password='",
@@ -64,6 +75,10 @@ const BEFORE: [&str; 10] = [
     "postgresql+asyncpg://user:",
     "jdbc:postgresql://h/db?user=u&password=",
     "mysql://user:",
+    "psql 'postgres://user:",
+    "Host=h;Username=u;Password=",
+    "host=h;user=u;password=",
+    "postgres://h/db;user=u;password=",
     "postgres://user:a@",
     "postgres://user:12?",
     "postgres://user:1/",
@@ -72,7 +87,9 @@ const BEFORE: [&str; 10] = [
 fn run(data: &[u8]) {
     let Ok(rest) = std::str::from_utf8(data) else { return };
     // Reading certificates is slow, and no parsing of ours; and libFuzzer learns the password.
-    if ["verify", "sslrootcert", PASSWORD].iter().any(|word| rest.contains(word)) {
+    let lower = rest.to_ascii_lowercase();
+    let reads_files = ["verify", "sslrootcert", "sslcert", "sslkey", "ssl-"].iter().any(|word| lower.contains(word));
+    if reads_files || rest.contains(PASSWORD) {
         return;
     }
     for before in BEFORE {
