@@ -293,6 +293,83 @@ AS $body$
     ) AS f
 $body$;
 
+-- Whether row-level security may hide receipts from a role, to see or to lock: it binds the role, and no policy shows it all.
+CREATE OR REPLACE FUNCTION public.receipt_queue_hides_from(role name) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+AS $body$
+    SELECT
+        c.relrowsecurity
+        AND NOT r.rolsuper
+        AND NOT r.rolbypassrls
+        AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
+        AND EXISTS (
+            SELECT
+            FROM (VALUES ('r'::"char"), ('w'::"char")) AS wanted (command)
+            CROSS JOIN LATERAL (
+                SELECT
+                    bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AS shown,
+                    bool_or(NOT p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) <> 'true') AS narrowed
+                FROM pg_policy p
+                WHERE p.polrelid = c.oid
+                  AND p.polcmd IN ('*', wanted.command)
+                  AND EXISTS (SELECT FROM unnest(p.polroles) AS o (oid) WHERE o.oid = 0 OR pg_has_role(r.oid, o.oid, 'USAGE'))
+            ) AS policies
+            WHERE policies.shown IS NOT TRUE OR policies.narrowed IS TRUE
+        )
+    FROM pg_class c
+    CROSS JOIN pg_roles r
+    WHERE c.oid = 'public.receipts'::regclass AND r.rolname = role
+$body$;
+
+-- The queue's rows are of receipts that are there. A table that was dropped and made anew, or exchanged for another one by renaming
+-- both, has the foreign keys no more: new receipts could not be queued, and deleted ones would be worked for ever. What its
+-- cascade would have deleted is deleted.
+DO $ours$
+DECLARE
+    stray record;
+BEGIN
+    FOR stray IN
+        SELECT a.attrelid, a.attrelid::regclass AS name, a.attnum
+        FROM pg_attribute a
+        WHERE a.attrelid IN ('public.receipt_queue'::regclass, 'public.receipt_queue_dlq'::regclass)
+          AND a.attname = 'receipt_id'
+          AND NOT EXISTS (
+              SELECT FROM pg_constraint c
+              WHERE c.conrelid = a.attrelid AND c.contype = 'f' AND c.conkey = ARRAY[a.attnum] AND c.confdeltype = 'c'
+                AND c.confrelid = 'public.receipts'::regclass
+          )
+    LOOP
+        IF public.receipt_queue_hides_from(current_user) THEN
+            RAISE EXCEPTION 'row-level security may hide receipts from role %, which runs this migration', current_user
+                USING HINT = format(
+                    '%s refers to another table than receipts, and what is of no receipt is to be deleted. Run it as a role with '
+                    'BYPASSRLS, or give this one a policy that is true for it.',
+                    stray.name
+                );
+        END IF;
+        IF NOT EXISTS (
+            SELECT
+            FROM pg_index i
+            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            WHERE i.indrelid = 'public.receipts'::regclass AND i.indisunique AND i.indnkeyatts = 1 AND a.attname = 'id'
+              AND i.indpred IS NULL
+        ) THEN
+            RAISE EXCEPTION 'table public.receipts has no primary key or unique index on its column "id" any more'
+                USING HINT = 'Add one: ALTER TABLE public.receipts ADD PRIMARY KEY (id);';
+        END IF;
+        EXECUTE (
+            SELECT coalesce(string_agg(format('ALTER TABLE %s DROP CONSTRAINT %I;', stray.name, c.conname), ' '), '')
+            FROM pg_constraint c
+            WHERE c.conrelid = stray.attrelid AND c.contype = 'f' AND c.conkey = ARRAY[stray.attnum] AND c.conparentid = 0
+        );
+        -- As text: the new table's key may be of another type.
+        EXECUTE format(
+            'DELETE FROM %s q WHERE NOT EXISTS (SELECT FROM public.receipts r WHERE r.id::text = q.receipt_id::text)', stray.name
+        );
+    END LOOP;
+END
+$ours$;
+
 -- The queue's keys follow receipts.id: an integer that became a bigint, a varchar(40) that became a text. The view shows such a
 -- column, so that it is made anew, with the rights that it had.
 DO $types$
@@ -332,7 +409,15 @@ BEGIN
           AND a.attname = 'receipt_id'
           AND format_type(a.atttypid, a.atttypmod) <> id_type
     LOOP
-        EXECUTE format('ALTER TABLE %s ALTER COLUMN receipt_id TYPE %s', drifted.name, id_type);
+        BEGIN
+            EXECUTE format('ALTER TABLE %s ALTER COLUMN receipt_id TYPE %s', drifted.name, id_type);
+        EXCEPTION
+            WHEN datatype_mismatch THEN
+                -- The key of a table that was made anew, of another kind.
+                EXECUTE format(
+                    'ALTER TABLE %s ALTER COLUMN receipt_id TYPE %s USING receipt_id::text::%2$s', drifted.name, id_type
+                );
+        END;
     END LOOP;
 
     IF to_regclass('public.vw_receipt_queue_failures') IS NULL THEN
@@ -357,6 +442,28 @@ BEGIN
     END IF;
 END
 $types$;
+
+DO $refer$
+DECLARE
+    stray record;
+BEGIN
+    FOR stray IN
+        SELECT a.attrelid::regclass AS name
+        FROM pg_attribute a
+        WHERE a.attrelid IN ('public.receipt_queue'::regclass, 'public.receipt_queue_dlq'::regclass)
+          AND a.attname = 'receipt_id'
+          AND NOT EXISTS (
+              SELECT FROM pg_constraint c
+              WHERE c.conrelid = a.attrelid AND c.contype = 'f' AND c.conkey = ARRAY[a.attnum] AND c.confdeltype = 'c'
+                AND c.confrelid = 'public.receipts'::regclass
+          )
+    LOOP
+        EXECUTE format(
+            'ALTER TABLE %s ADD FOREIGN KEY (receipt_id) REFERENCES public.receipts (id) ON DELETE CASCADE', stray.name
+        );
+    END LOOP;
+END
+$refer$;
 
 -- No function has the type of receipts.id in its signature any more: the one that had is replaced by one that takes any.
 DO $untyped$
@@ -709,34 +816,6 @@ BEGIN
     END IF;
 END
 $triggers$;
-
--- Whether row-level security may hide receipts from a role, to see or to lock: it binds the role, and no policy shows it all.
-CREATE OR REPLACE FUNCTION public.receipt_queue_hides_from(role name) RETURNS boolean
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
-AS $body$
-    SELECT
-        c.relrowsecurity
-        AND NOT r.rolsuper
-        AND NOT r.rolbypassrls
-        AND (c.relforcerowsecurity OR NOT pg_has_role(r.oid, c.relowner, 'USAGE'))
-        AND EXISTS (
-            SELECT
-            FROM (VALUES ('r'::"char"), ('w'::"char")) AS wanted (command)
-            CROSS JOIN LATERAL (
-                SELECT
-                    bool_or(p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) = 'true') AS shown,
-                    bool_or(NOT p.polpermissive AND pg_get_expr(p.polqual, p.polrelid) <> 'true') AS narrowed
-                FROM pg_policy p
-                WHERE p.polrelid = c.oid
-                  AND p.polcmd IN ('*', wanted.command)
-                  AND EXISTS (SELECT FROM unnest(p.polroles) AS o (oid) WHERE o.oid = 0 OR pg_has_role(r.oid, o.oid, 'USAGE'))
-            ) AS policies
-            WHERE policies.shown IS NOT TRUE OR policies.narrowed IS TRUE
-        )
-    FROM pg_class c
-    CROSS JOIN pg_roles r
-    WHERE c.oid = 'public.receipts'::regclass AND r.rolname = role
-$body$;
 
 -- Looks at a slice of receipts, by id, for those that are pending and that nothing will ever work: without queue row and dead
 -- letter (they came by a way on which no trigger fires: replication, a restore), beside a queue row that is processed, beside

@@ -216,3 +216,37 @@ async fn what_is_the_apps_to_handle_is_not_kept_from_it() {
     world.execute("UPDATE receipts SET image_url = 'c.jpg'").await;
     assert_eq!(world.text("SELECT s3_key FROM receipt_queue", &[]).await, "c.jpg");
 }
+
+/// A table that was exchanged for another one, or dropped and made anew, took the queue's foreign keys with it.
+#[tokio::test]
+async fn a_table_that_is_exchanged_or_made_anew_is_followed() {
+    const SWAP: &str =
+        "CREATE TABLE receipts_new (LIKE receipts INCLUDING ALL); INSERT INTO receipts_new SELECT * FROM receipts
+            WHERE image_url <> 'left-behind.jpg';
+        ALTER TABLE receipts RENAME TO receipts_old; ALTER TABLE receipts_new RENAME TO receipts";
+    const ANEW: &str = "DROP TABLE receipts CASCADE; CREATE TABLE receipts (id bigserial PRIMARY KEY, image_url text)";
+    const OF_ANOTHER_TYPE: &str = "DROP TABLE receipts CASCADE; CREATE TABLE receipts (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), image_url text)";
+    for (change, kept) in [(SWAP, 2), (ANEW, 0), (OF_ANOTHER_TYPE, 0)] {
+        let world = migrated("CREATE TABLE receipts (id bigserial PRIMARY KEY, image_url text)").await;
+        world.photo("a.jpg").await;
+        for image in ["a.jpg", "gone.jpg", "left-behind.jpg"] {
+            world.execute(&format!("INSERT INTO receipts (image_url) VALUES ('{image}')")).await;
+        }
+        world.once().await;
+        world.execute("INSERT INTO receipts (image_url) VALUES ('a.jpg'), ('left-behind.jpg')").await;
+        world.execute(change).await;
+        let drifted = drift(&world).await.unwrap();
+        for table in ["receipt_queue.receipt_id", "receipt_queue_dlq.receipt_id"] {
+            assert!(drifted.contains(&format!("{table} does not refer")), "{change}: {drifted}");
+        }
+        world.host().arg("migrate").run().await.ok();
+        assert_eq!(drift(&world).await, None, "{change}");
+        assert_eq!((world.count("receipt_queue").await, world.count("receipt_queue_dlq").await), (kept, kept / 2));
+        world.execute("INSERT INTO receipts (image_url) VALUES ('a.jpg'), ('a.jpg')").await;
+        world.host().args(["dlq", "discard", "--all", "--yes"]).run().await;
+        world.once().await;
+        assert_eq!(world.count("receipts WHERE status = 'pending'").await, 0, "{change}");
+        world.execute("DELETE FROM receipts").await;
+        assert_eq!(world.count("receipt_queue").await, 0, "{change}");
+    }
+}

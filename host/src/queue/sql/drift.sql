@@ -25,6 +25,17 @@ FROM of_receipts r
 JOIN columns q ON q.attrelid IN (to_regclass('public.receipt_queue'), to_regclass('public.receipt_queue_dlq'))
 WHERE r.name = 'id' AND q.name = 'receipt_id' AND q.type <> r.type
 UNION ALL
+-- The table was dropped and made anew, or exchanged for another one.
+SELECT format('%s.receipt_id does not refer to public.receipts any more', q.attrelid::regclass)
+FROM columns q
+WHERE q.attrelid IN (to_regclass('public.receipt_queue'), to_regclass('public.receipt_queue_dlq'))
+  AND q.name = 'receipt_id'
+  AND to_regclass('public.receipts') IS NOT NULL
+  AND NOT EXISTS (
+      SELECT FROM pg_constraint c
+      WHERE c.conrelid = q.attrelid AND c.contype = 'f' AND c.confdeltype = 'c' AND c.confrelid = to_regclass('public.receipts')
+  )
+UNION ALL
 -- The functions find the operators of an extension's type in the schema where the type is.
 SELECT format('function %s does not look in schema %s, where the type of receipts.id is', p.proname, n.nspname)
 FROM of_receipts r
