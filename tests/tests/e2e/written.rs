@@ -171,3 +171,22 @@ async fn a_new_reading_that_comes_back_different_is_not_written() {
     assert!(finished.stdout.contains("1234.57 came back as 1235"), "{}", finished.stdout);
     assert_eq!(world.count("receipts WHERE vendor_text = 'Cafe'").await, 8);
 }
+
+/// In a column of text a day has the same words, whatever a session's DateStyle is.
+#[tokio::test]
+async fn a_day_in_a_column_of_text_is_iso_8601() {
+    let db = TestDatabase::empty().await;
+    db.connect()
+        .await
+        .batch_execute("CREATE TABLE receipts (id bigserial PRIMARY KEY, receipt_date text)")
+        .await
+        .unwrap();
+    let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
+    let name = world.text("SELECT current_database()::text", &[]).await;
+    world.execute(&format!("ALTER DATABASE {name} SET DateStyle = 'SQL, DMY'")).await;
+    world.host().arg("migrate").run().await.ok();
+    world.photo("a.jpg").await;
+    world.execute("INSERT INTO receipts (image_url) VALUES ('a.jpg'); INSERT INTO receipts (image_url, currency) VALUES ('a.jpg', 'EUR')").await;
+    assert_eq!(world.once().await["processed"], 2);
+    assert_eq!(world.count("receipts WHERE receipt_date = '2024-03-15'").await, 2);
+}

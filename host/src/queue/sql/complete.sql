@@ -6,10 +6,12 @@
 -- a batch can hold two leases of one job, one of them lost.
 -- (q.id = ANY: see claim.sql.)
 WITH outcome AS (
-    SELECT *
+    SELECT o.*
     FROM unnest(
         $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[], $9::text[]
     ) AS o (job_id, token, vendor, total, currency, day, confidence, artifact_key, component)
+    -- In an app's text column a day has the same words whoever wrote it; until this statement ends.
+    CROSS JOIN (SELECT pg_catalog.set_config('DateStyle', 'ISO, YMD', true)) AS style
 ),
 -- The lock gives the receipt as it is now; everything else in this statement sees it as it was when the statement began.
 locked AS MATERIALIZED (

@@ -8,6 +8,8 @@ WITH reading AS (
     FROM unnest(
         $1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::boolean[]
     ) AS o (raw_id, state, vendor, total, currency, day, confidence, changed)
+    -- As complete.sql does.
+    CROSS JOIN (SELECT pg_catalog.set_config('DateStyle', 'ISO, YMD', true)) AS style
 ),
 locked AS MATERIALIZED (
     SELECT r.id, o.vendor, o.total, o.currency, o.day, o.confidence, o.changed
