@@ -183,6 +183,7 @@ async fn settle(client: &mut impl Connection) -> Outcome {
     match of_any(client).await.map_err(|error| error.to_string())? {
         Rehearsed::Passed => Ok("a result would be written (tried, and rolled back)".to_owned()),
         Rehearsed::Unclear(why) => Ok(format!("not tried: {why}")),
+        Rehearsed::NeverDead(error) => Err(format!("a result would be written, and not that a receipt fails: {error}")),
         Rehearsed::Refused(error) => Err(format!("no result would be written: {error}")),
     }
 }

@@ -68,6 +68,9 @@ impl Migrate {
         match of_any(&mut client).await? {
             Rehearsed::Passed => {}
             Rehearsed::Unclear(why) => tracing::debug!("a result was not tried: {why}"),
+            Rehearsed::NeverDead(error) => anyhow::bail!(
+                "the schema is up to date, but no receipt that fails could be given up: {error}; mend it before `host run`"
+            ),
             Rehearsed::Refused(error) => anyhow::bail!(
                 "the schema is up to date, but no receipt could be settled: {error}; mend it before `host run`"
             ),

@@ -273,6 +273,15 @@ impl Pump {
                 refusals.rule_out();
                 Ok(())
             }
+            Rehearsed::NeverDead(error) => {
+                // The others are none the worse for it.
+                tracing::error!(
+                    %error,
+                    "a receipt that fails could not be given up, and would be tried again for ever (host doctor)"
+                );
+                refusals.rule_out();
+                Ok(())
+            }
             Rehearsed::Unclear(why) => {
                 tracing::debug!(job = job.lease.job, "it is not clear whether a result would be taken: {why}");
                 *held = Some(client);

@@ -7,6 +7,7 @@ use tokio_postgres::types::Type;
 use super::client::Transaction;
 use super::settle::{Completion, Entry, Outcome, Verdict, rehearse};
 use super::{Connection, Lease, QueueError};
+use crate::failure::{Failure, FailureKind};
 
 /// It waits for nobody's lock longer than this, and nobody for its own: a host that is gone without a word in the middle of it
 /// would hold the job's row for as long as the server takes the connection for alive.
@@ -26,6 +27,8 @@ pub enum Rehearsed {
     Passed,
     /// It could not be tried; why.
     Unclear(String),
+    /// A result would be written, and that a receipt is given up would not; why.
+    NeverDead(QueueError),
     /// No result would be written; why.
     Refused(QueueError),
 }
@@ -47,19 +50,24 @@ pub async fn of_any(client: &mut impl Connection) -> Result<Rehearsed, QueueErro
     let sql = "SELECT id FROM public.receipt_queue WHERE NOT processed AND lease_token IS NULL ORDER BY available_at, id LIMIT $1";
     let rows = client.query_typed(sql, &[(&MOST, Type::INT8)]).await.map_err(problem)?;
     let waiting: Vec<i64> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(problem)?;
-    let mut refused = None;
+    let mut found = None;
     for job in waiting {
-        match tried(client, Whose::Row(job)).await {
-            Rehearsed::Refused(error) => refused = Some(error),
-            other => return Ok(other),
+        match (tried(client, Whose::Row(job)).await, &found) {
+            (Rehearsed::Refused(error), _) => found = Some(Rehearsed::Refused(error)),
+            // A host may have that one in hand; the others say more.
+            (Rehearsed::Unclear(_), Some(_)) => {}
+            (Rehearsed::Unclear(why), None) => found = Some(Rehearsed::Unclear(why)),
+            (other, _) => return Ok(other),
         }
     }
-    if let Some(error) = refused {
-        return Ok(Rehearsed::Refused(error));
+    if let Some(found) = found {
+        return Ok(found);
     }
     // What an app lets nobody change of a receipt that is done says nothing of one that waits.
     Ok(match tried(client, Whose::Anybodys).await {
-        Rehearsed::Refused(error) if error.is_raised() => Rehearsed::Unclear(error.to_string()),
+        Rehearsed::Refused(error) | Rehearsed::NeverDead(error) if error.is_raised() => {
+            Rehearsed::Unclear(error.to_string())
+        }
         other => other,
     })
 }
@@ -81,7 +89,13 @@ async fn tried(client: &mut impl Connection, whose: Whose) -> Rehearsed {
         artifact_key: "ocr/rehearsal.json".to_owned(),
     };
     let nothing = Completion { artifact_key: read.artifact_key.clone(), ..Completion::default() };
+    let (read, nothing) = (Outcome::Complete(read), Outcome::Complete(nothing));
     match once(client, whose, read).await {
+        Rehearsed::Passed => match once(client, whose, given_up()).await {
+            Rehearsed::Refused(error) => Rehearsed::NeverDead(error),
+            // Somebody has it locked by now; that its result would be written is known.
+            _ => Rehearsed::Passed,
+        },
         // It may be the values: a check or a table of the app's that does not know these.
         Rehearsed::Refused(error) if error.is_about_the_data() && !error.is_of_what_was_written() => {
             match once(client, whose, nothing).await {
@@ -96,12 +110,17 @@ async fn tried(client: &mut impl Connection, whose: Whose) -> Rehearsed {
     }
 }
 
-async fn once(client: &mut impl Connection, whose: Whose, reading: Completion) -> Rehearsed {
+fn given_up() -> Outcome {
+    let failure = Failure::new(FailureKind::Internal, "queue.Rehearsal", "tried, and rolled back");
+    Outcome::DeadLetter { failure, notes: "a rehearsal" }
+}
+
+async fn once(client: &mut impl Connection, whose: Whose, outcome: Outcome) -> Rehearsed {
     let transaction = match client.transaction().await {
         Ok(transaction) => transaction,
         Err(error) => return Rehearsed::Unclear(error.to_string()),
     };
-    let rehearsed = within(&transaction, whose, reading).await;
+    let rehearsed = within(&transaction, whose, outcome).await;
     // Whatever it was, nothing of it stays.
     if let Err(error) = transaction.rollback().await {
         tracing::debug!(%error, "a rehearsal's connection is gone, and with it what it did");
@@ -112,17 +131,17 @@ async fn once(client: &mut impl Connection, whose: Whose, reading: Completion) -
             Rehearsed::Unclear("row-level security hides the receipt from this role".to_owned())
         }
         Ok(_) => Rehearsed::Unclear("there is no receipt to try it on, or somebody has it locked".to_owned()),
-        Err(error) if error.is_permanent() || error.is_about_the_data() => Rehearsed::Refused(error),
+        Err(error) if error.is_permanent() => Rehearsed::Refused(error),
         Err(error) => Rehearsed::Unclear(error.to_string()),
     }
 }
 
-async fn within(
-    transaction: &Transaction<'_>,
-    whose: Whose,
-    reading: Completion,
-) -> Result<Option<Verdict>, QueueError> {
-    let problem = |error: tokio_postgres::Error| QueueError::query("a result (tried, and rolled back)", &error);
+async fn within(transaction: &Transaction<'_>, whose: Whose, outcome: Outcome) -> Result<Option<Verdict>, QueueError> {
+    let what = match &outcome {
+        Outcome::DeadLetter { .. } => "that a receipt is given up (tried, and rolled back)",
+        _ => "a result (tried, and rolled back)",
+    };
+    let problem = |error: tokio_postgres::Error| QueueError::query(what, &error);
     transaction.query_typed(LIMITS, &[]).await.map_err(problem)?;
     let lease = match whose {
         Whose::Job(lease) => Some(lease),
@@ -133,8 +152,8 @@ async fn within(
         },
     };
     let Some(lease) = lease else { return Ok(None) };
-    let entry = Entry { lease, outcome: Outcome::Complete(reading), component: Some("rehearsal".to_owned()) };
-    let verdict = rehearse(transaction, &entry).await?;
+    let entry = Entry { lease, outcome, component: Some("rehearsal".to_owned()) };
+    let verdict = rehearse(transaction, what, &entry).await?;
     // What is deferred to the commit is asked now.
     transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(problem)?;
     Ok(verdict)

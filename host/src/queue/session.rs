@@ -53,6 +53,7 @@ impl Session {
             reason: format!("no answer within {limit:?}"),
             closed: true,
             code: None,
+            raised: false,
         };
         tokio::time::timeout(limit, super::is_pooled(&self.client)).await.unwrap_or_else(|_| Err(late()))
     }
@@ -89,6 +90,7 @@ impl Session {
             reason: format!("no answer within {limit:?} (is a table locked by somebody?)"),
             closed: code.is_none(),
             code,
+            raised: false,
         };
         let token = self.client.cancel_token();
         let cancel = token.cancel_query(self.database.connector());

@@ -190,11 +190,11 @@ impl Writer {
 
     /// Fails where the schema (the app's own receipts table, say) or this role's rights do not allow a settle.
     pub async fn check(&self) -> Result<(), QueueError> {
-        let what = "to prepare the settle";
+        let (what, giving_up) = ("to prepare the settle", "to prepare the settle of a receipt that is given up");
         let (completed, put_back, dead) = (Completed::default(), PutBack::default(), Dead::default());
         self.session.check(what, COMPLETE, &completed.parameters()).await?;
         self.session.check(what, RETRY, &put_back.parameters()).await?;
-        self.session.check(what, DEAD_LETTER, &dead.parameters()).await
+        self.session.check(giving_up, DEAD_LETTER, &dead.parameters()).await
     }
 
     /// Whether the server has ended the connection.
@@ -440,13 +440,22 @@ impl<'a> Dead<'a> {
     }
 }
 
-/// Settles a completed job in somebody's transaction, as it would be settled.
-pub(super) async fn rehearse(transaction: &Transaction<'_>, entry: &Entry) -> Result<Option<Verdict>, QueueError> {
-    let completed = Completed::of(std::slice::from_ref(entry));
-    let what = "a result (tried, and rolled back)";
+/// Settles a job in somebody's transaction, as it would be settled.
+pub(super) async fn rehearse(
+    transaction: &Transaction<'_>,
+    what: &'static str,
+    entry: &Entry,
+) -> Result<Option<Verdict>, QueueError> {
     // Its text tells it from a settle, for whoever reads the traffic or the server's log.
-    let sql = format!("{COMPLETE}-- Rehearsed, and rolled back.\n");
-    let rows = transaction.query_typed(&sql, &completed.parameters()).await;
+    let text = |sql: &str| format!("{sql}-- Rehearsed, and rolled back.\n");
+    let entries = std::slice::from_ref(entry);
+    let rows = match &entry.outcome {
+        Outcome::Complete(_) => transaction.query_typed(&text(COMPLETE), &Completed::of(entries).parameters()).await,
+        Outcome::Retry { .. } => transaction.query_typed(&text(RETRY), &PutBack::of(entries).parameters()).await,
+        Outcome::DeadLetter { .. } => {
+            transaction.query_typed(&text(DEAD_LETTER), &Dead::of(entries).parameters()).await
+        }
+    };
     let rows = rows.map_err(|error| QueueError::query(what, &error))?;
     Ok(verdicts(&rows)?.get(&entry.lease).copied())
 }

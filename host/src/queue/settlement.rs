@@ -55,6 +55,11 @@ impl Settlement {
         !matches!(self.entry.outcome, Outcome::Retry { .. })
     }
 
+    /// Whether it has been tried for so long that what ends by itself would have ended.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.since.elapsed() >= PATIENCE
+    }
+
     /// Whether its receipt has been locked for so long that it is time to ask whether it is. Asked once, it is not for a while.
     pub(super) fn is_suspicious(&mut self) -> bool {
         let suspicious = self.needs_receipt() && self.asked.unwrap_or(self.since).elapsed() >= SUSPICIOUS;

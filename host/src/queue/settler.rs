@@ -1,6 +1,6 @@
 //! The settling half of the pump: gathers what came in while the last batch was written, writes it as one batch, and
 //! keeps at it until every outcome is committed or refused. What fails together is tried in parts, so that one that is to
-//! blame holds up nobody; what is too slow together goes to a connection of its own ([`super::suspects`]).
+//! blame holds up nobody; what is too slow together, or fails for now, goes to a connection of its own ([`super::suspects`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -170,17 +170,22 @@ impl Settler {
     fn failed(&mut self, error: &QueueError, outage: &mut Outage) -> Option<Duration> {
         let mut hand = std::mem::take(&mut self.lane.hand);
         let is_alone = hand.len() == 1;
-        if error.is_late() && !error.is_lost_connection() && hand.iter().any(Settlement::needs_receipt) {
-            self.most = (hand.len() / 2).max(1);
+        let is_lost = error.is_lost_connection();
+        let stays = is_alone && hand.iter().any(|it| it.needs_receipt() && it.is_stuck());
+        let passes = error.is_passing() && (!error.is_conflict() || stays);
+        if passes && !is_lost && hand.iter().any(Settlement::needs_receipt) {
+            if error.is_late() {
+                self.most = (hand.len() / 2).max(1);
+            }
             let (suspects, others): (Vec<_>, Vec<_>) = hand.into_iter().partition(Settlement::needs_receipt);
-            tracing::debug!(%error, count = suspects.len(), "too slow together; each is tried alone");
+            tracing::debug!(%error, count = suspects.len(), "nothing comes of it together; each is tried alone");
             suspects.into_iter().for_each(|settlement| drop(self.suspects.send(settlement)));
             if !others.is_empty() {
                 self.parts.push(others);
             }
             return None;
         }
-        if error.is_lost_connection() || (error.is_passing() && !error.is_conflict()) {
+        if is_lost || passes {
             self.parts.push(hand);
             return Some(outage.failed(error));
         }

@@ -1,6 +1,7 @@
-//! The settles that were too slow together: each is tried alone, on a connection of its own, while the others go on. One that is
-//! too slow alone (a row that somebody holds and that an app's trigger needs) is put off with the reason in its row, if others
-//! were written meanwhile; if none were, it is the database that is slow, and that passes.
+//! The settles that were too slow together, or failed with what passes (a lock, no memory, a file that cannot be read): each is
+//! tried alone, on a connection of its own, while the others go on. One that fails like that alone (a row that somebody holds and
+//! that an app's trigger needs) is put off with the reason in its row, if others were written meanwhile; if none were, it is the
+//! database, and that passes.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -91,12 +92,13 @@ impl Side {
             }
             Err(error) => error,
         };
-        if error.is_conflict() || error.is_lost_connection() || (error.is_passing() && !error.is_late()) {
+        let is_stuck = self.lane.hand.iter().any(Settlement::is_stuck);
+        if error.is_lost_connection() || error.is_conflict() && !is_stuck {
             let settlement = self.lane.hand.pop()?;
             self.suspects.push_back(Suspect { settlement, tries, written });
             return Some(if error.is_conflict() { PAUSE } else { outage.failed(&error) });
         }
-        if !error.is_late() {
+        if !error.is_passing() {
             self.lane.refuse(&error);
             let settlement = self.lane.hand.pop()?;
             self.suspects.push_front(Suspect { settlement, tries: 0, written });
@@ -118,11 +120,19 @@ impl Side {
         let job = settlement.entry.lease.job;
         let times = self.lane.shared.suspect(job);
         let delay = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_DELAY);
-        let message = format!(
-            "the receipt could not be written in time, alone, while others were (a lock that somebody holds, or a slow \
-             trigger of the app's): {error}"
-        );
+        let (code, message) = match error.is_late() {
+            true => (
+                "queue.SettleTimedOut",
+                format!(
+                    "the receipt could not be written in time, alone, while others were (a lock that somebody holds, or a \
+                     slow trigger of the app's): {error}"
+                ),
+            ),
+            false => {
+                ("queue.SettleFailed", format!("the receipt could not be written, alone, while others were: {error}"))
+            }
+        };
         tracing::warn!(job, ?delay, "put off: {message}");
-        settlement.put_off(delay, Failure::new(FailureKind::Unavailable, "queue.SettleTimedOut", message))
+        settlement.put_off(delay, Failure::new(FailureKind::Unavailable, code, message))
     }
 }

@@ -106,3 +106,59 @@ async fn what_fails_together_is_tried_in_parts() {
         assert_eq!(world.count(&why).await, 2, "{trigger}");
     }
 }
+
+/// An app's trigger may refuse a receipt by whatever code it likes: the receipt ends, and the others go on.
+#[tokio::test]
+async fn what_an_app_refuses_by_whatever_code_is_that_receipts_dead_letter() {
+    for code in ["P0001", "PT400", "42501", "55000", "53400", "58000", "08001"] {
+        let raise = format!("RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'closed for accounting';");
+        let world = world(&format!("IF NEW.account IN (5, 20) AND NEW.status = 'ocr_done' THEN {raise} END IF;")).await;
+        world
+            .execute("INSERT INTO receipts (image_url, account) SELECT 'a.jpg', n FROM generate_series(1, 24) n")
+            .await;
+        let summary = world.run(&["--once", "--concurrency", "24", "--batch-size", "1"]).run().await.json();
+        assert_eq!((&summary["processed"], &summary["dead"]), (&22.into(), &2.into()), "{code}: {summary}");
+        world.assert_settled(24).await;
+        let why = "receipts r JOIN receipt_queue_dlq d ON d.receipt_id = r.id WHERE r.account IN (5, 20)
+            AND d.error_code = 'queue.ResultRefused' AND d.error_message LIKE '%closed for accounting%'";
+        assert_eq!(world.count(why).await, 2, "{code}");
+    }
+}
+
+/// What an app's trigger says would pass, and does not, and what it asks of another server that is not there, is that
+/// receipt's own waiting.
+#[tokio::test]
+async fn what_passes_for_all_but_one_is_put_off_with_its_reason() {
+    for (trigger, code) in [
+        ("RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'try again';", "queue.SettleFailed"),
+        ("PERFORM dblink('host=127.0.0.1 port=1', 'SELECT 1');", "queue.ResultRefused"),
+    ] {
+        let world = world(&format!("IF NEW.account = 5 THEN {trigger} END IF;")).await;
+        if trigger.contains("dblink") && world.client.batch_execute("CREATE EXTENSION dblink").await.is_err() {
+            // Not every installation of Postgres brings the extensions along.
+            continue;
+        }
+        world
+            .execute("INSERT INTO receipts (image_url, account) SELECT 'a.jpg', n FROM generate_series(1, 24) n")
+            .await;
+        let host = world.run(&["--every", "1h", "--concurrency", "24", "--batch-size", "1"]).spawn();
+        eventually("the others are done", async || {
+            (world.count("receipts WHERE status = 'ocr_done'").await == 23).then_some(())
+        })
+        .await;
+        let why = format!(
+            "receipts r JOIN receipt_queue q ON q.receipt_id = r.id WHERE r.account = 5 AND r.status = 'pending'
+             AND q.last_error_code = '{code}' AND q.attempts = 0 AND q.available_at > now()"
+        );
+        // It waits for nobody, and others are written beside it.
+        eventually("the reason", async || {
+            world.execute("INSERT INTO receipts (image_url) VALUES ('a.jpg')").await;
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            (world.count(&why).await == 1).then_some(())
+        })
+        .await;
+        host.stop().await.ok();
+        assert_eq!(world.count("receipts WHERE status = 'pending' AND account = 5").await, 1);
+        assert_eq!(world.count("receipt_queue WHERE attempts > 1").await, 0, "{trigger}");
+    }
+}

@@ -146,3 +146,59 @@ async fn what_was_put_off_is_made_due_by_a_verb() {
     world.host().args(["hurry", parked.as_str()]).run().await.ok();
     assert_eq!(due().await, 3);
 }
+
+/// A publication without a replica identity refuses every update, by a code that others use for what passes.
+#[tokio::test]
+async fn a_publication_that_lets_nothing_be_updated_stops_a_host_at_work() {
+    let world = World::new().await;
+    world.photo("a.jpg").await;
+    let wait = async |count: usize| {
+        world
+            .execute(&format!("INSERT INTO receipts (image_url) SELECT 'a.jpg' FROM generate_series(1, {count}) n"))
+            .await;
+    };
+    wait(2).await;
+    let mut host = world.run(&["--every", "100ms", "--concurrency", "2", "--batch-size", "1"]).spawn();
+    let done = async || world.count("receipts WHERE status = 'ocr_done'").await;
+    eventually("two are done", async || (done().await == 2).then_some(())).await;
+    world.execute("ALTER TABLE receipts REPLICA IDENTITY NOTHING; CREATE PUBLICATION app FOR TABLE receipts").await;
+    wait(30).await;
+    host.logged("the database refuses every result").await;
+    let doctor = world.host().arg("doctor").run().await.stdout;
+    assert!(doctor.contains("FAIL  settle") && doctor.contains("replica identity"), "{doctor}");
+    assert!(world.textract.calls() < 17, "{} were paid for", world.textract.calls());
+    world.execute("DROP PUBLICATION app").await;
+    eventually("the others are done", async || {
+        world.host().args(["hurry", "--all", "--json"]).run().await.ok();
+        (done().await == 32).then_some(())
+    })
+    .await;
+    host.stop().await.ok();
+    assert_eq!(world.textract.calls(), 32, "what was paid for is kept");
+}
+
+/// Results are taken, and that a receipt fails is not: it would be tried again for ever.
+#[tokio::test]
+async fn a_schema_in_which_no_receipt_can_fail_is_found_out() {
+    let world = world(STATUSES).await;
+    world.execute("INSERT INTO receipt_statuses VALUES ('ocr_done')").await;
+    wait(&world, 2).await;
+    world.execute("INSERT INTO receipts (image_url) VALUES ('gone.jpg')").await;
+    let doctor = world.host().arg("doctor").run().await;
+    assert!(
+        doctor.stdout.contains("FAIL  settle") && doctor.stdout.contains("receipts_status_fkey"),
+        "{}",
+        doctor.stdout
+    );
+    let error = world.host().arg("migrate").run().await.error();
+    assert!(error.contains("no receipt that fails could be given up"), "{error}");
+    // The others are none the worse for it.
+    let once = world.run(&["--once"]).run().await;
+    assert!(once.stderr.contains("a receipt that fails could not be given up"), "{}", once.stderr);
+    assert_eq!(once.json()["processed"], 2);
+    world.execute("INSERT INTO receipt_statuses VALUES ('ocr_failed')").await;
+    assert!(world.host().arg("doctor").run().await.stdout.contains("ok    settle"));
+    world.host().args(["hurry", "--all"]).run().await.ok();
+    assert_eq!(world.once().await["dead"], 1);
+    world.assert_settled(3).await;
+}
