@@ -38,12 +38,12 @@ async fn roles_log_in_with_certificates_and_what_is_wrong_with_one_is_said() {
     tls.is_kept_out(&others, &["authentication failed"]).await;
     let foreign = Authority::new("Another CA", Key::Ec).issue_to_role("postgres", NOW);
     let foreign = with(&tls.file("foreign.crt", &foreign.certificate), &tls.file("foreign.key", &foreign.key));
-    // Where the version is older the server judges before the handshake has ended.
-    let refused = ["foreign.crt", "UnknownCA", "ssl_ca_file"];
+    // Where the version is older the server judges before the handshake has ended, and may hang up before its reason is read.
+    let refused = ["foreign.crt", "ssl_ca_file"];
     tls.is_kept_out(&format!("{foreign}&ssl_max_protocol_version=TLSv1.2"), &refused).await;
     let old = tls.authority.issue_to_role("postgres", (2020, 2021));
     let old = with(&tls.file("old.crt", &old.certificate), &tls.file("old.key", &old.key));
-    let expired = ["old.crt", "CertificateExpired", "valid today"];
+    let expired = ["old.crt", "valid today"];
     tls.is_kept_out(&format!("{old}&ssl_max_protocol_version=TLSv1.2"), &expired).await;
 
     let absent = tls.world.dir().join("absent.pem");

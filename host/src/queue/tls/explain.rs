@@ -26,7 +26,19 @@ pub fn explain(error: &tokio_postgres::Error, settings: &TlsSettings) -> Option<
                 .to_owned(),
         );
     }
-    let wrapped = source.downcast_ref::<io::Error>()?.get_ref()?;
+    let source = source.downcast_ref::<io::Error>()?;
+    // A server that refuses a certificate hangs up, which may be noticed before its reason is read.
+    if let Some(client) = &settings.client
+        && is_hang_up(source)
+        && error.to_string().contains("TLS handshake")
+    {
+        return Some(format!(
+            "the server broke the handshake off; does it take the certificate of sslcert {}? Is it signed by a CA in the \
+             server's ssl_ca_file, and valid today?",
+            client.certificate.display()
+        ));
+    }
+    let wrapped = source.get_ref()?;
     if let Some(unbound) = wrapped.downcast_ref::<NoBinding>() {
         return Some(unbound.to_string());
     }
@@ -59,6 +71,11 @@ pub fn explain(error: &tokio_postgres::Error, settings: &TlsSettings) -> Option<
         }
         wrong => format!("the server's certificate is not good: {wrong}"),
     })
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 fn other_name(presented: &str) -> String {
