@@ -189,8 +189,9 @@ CREATE OR REPLACE FUNCTION public.receipt_queue_written(
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $body$
 DECLARE
-    day_words text := to_jsonb(day) #>> '{}';
-    total_words text;
+    -- In a collation that patterns can be looked for in, whatever the app's columns have.
+    day_words text COLLATE "C" := to_jsonb(day) #>> '{}';
+    total_words text COLLATE "C";
     other_total boolean := false;
 BEGIN
     IF status IN (status_before, 'pending') THEN

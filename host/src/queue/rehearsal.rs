@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::client::Transaction;
-use super::settle::{Completion, Entry, Outcome, Verdict, rehearse};
+use super::settle::{Completion, Entry, Outcome, Verdict, check, rehearse};
 use super::{Connection, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -46,6 +46,11 @@ pub(super) async fn of_job(client: &mut impl Connection, lease: Lease) -> Rehear
 
 /// Tries the settle on receipts that wait, or on any where none does.
 pub async fn of_any(client: &mut impl Connection) -> Result<Rehearsed, QueueError> {
+    // What a column's type does not take needs no receipt to be seen.
+    match check(client).await {
+        Err(error) if error.is_permanent() => return Ok(Rehearsed::Refused(error)),
+        checked => checked?,
+    }
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for a receipt", &error);
     let sql = "SELECT id FROM public.receipt_queue WHERE NOT processed AND lease_token IS NULL ORDER BY available_at, id LIMIT $1";
     let rows = client.query_typed(sql, &[(&MOST, Type::INT8)]).await.map_err(problem)?;

@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::client::{Encoding, Transaction};
 use super::session::{Parameter, Session, Within};
-use super::{Database, Lease, QueueError};
+use super::{Connection, Database, Lease, QueueError};
 use crate::failure::Failure;
 
 const COMPLETE: &str = include_str!("sql/complete.sql");
@@ -19,6 +19,9 @@ const RETRY: &str = include_str!("sql/retry.sql");
 const DEAD_LETTER: &str = include_str!("sql/dead_letter.sql");
 const CHANGEABLE: &str = include_str!("sql/changeable.sql");
 const SETTLED_BEFORE: &str = include_str!("sql/settled_before.sql");
+
+const PREPARING: &str = "to prepare the settle";
+const PREPARING_TO_GIVE_UP: &str = "to prepare the settle of a receipt that is given up";
 
 /// What was read from a receipt, as the database takes it.
 #[derive(Debug, Clone, Default)]
@@ -190,11 +193,10 @@ impl Writer {
 
     /// Fails where the schema (the app's own receipts table, say) or this role's rights do not allow a settle.
     pub async fn check(&self) -> Result<(), QueueError> {
-        let (what, giving_up) = ("to prepare the settle", "to prepare the settle of a receipt that is given up");
         let (completed, put_back, dead) = (Completed::default(), PutBack::default(), Dead::default());
-        self.session.check(what, COMPLETE, &completed.parameters()).await?;
-        self.session.check(what, RETRY, &put_back.parameters()).await?;
-        self.session.check(giving_up, DEAD_LETTER, &dead.parameters()).await
+        self.session.check(PREPARING, COMPLETE, &completed.parameters()).await?;
+        self.session.check(PREPARING, RETRY, &put_back.parameters()).await?;
+        self.session.check(PREPARING_TO_GIVE_UP, DEAD_LETTER, &dead.parameters()).await
     }
 
     /// Whether the server has ended the connection.
@@ -438,6 +440,19 @@ impl<'a> Dead<'a> {
             (&self.notes, Type::TEXT_ARRAY),
         ]
     }
+}
+
+/// The same as [`Writer::check`], for somebody's connection.
+pub(super) async fn check(client: &impl Connection) -> Result<(), QueueError> {
+    let (completed, dead) = (Completed::default(), Dead::default());
+    for (what, sql, parameters) in [
+        (PREPARING, COMPLETE, &completed.parameters()[..]),
+        (PREPARING_TO_GIVE_UP, DEAD_LETTER, &dead.parameters()[..]),
+    ] {
+        let planned = client.query_typed(&format!("EXPLAIN {sql}"), parameters).await;
+        planned.map_err(|error| QueueError::query(what, &error))?;
+    }
+    Ok(())
 }
 
 /// Settles a job in somebody's transaction, as it would be settled.

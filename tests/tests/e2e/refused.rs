@@ -202,3 +202,25 @@ async fn a_schema_in_which_no_receipt_can_fail_is_found_out() {
     assert_eq!(world.once().await["dead"], 1);
     world.assert_settled(3).await;
 }
+
+/// What a column's type does not take is told before there is a receipt.
+#[tokio::test]
+async fn a_column_that_cannot_take_a_result_is_found_out_in_an_empty_table() {
+    for (column, named) in [
+        ("currency currency", "currency"),
+        ("vendor_text jsonb", "vendor_text"),
+        ("cents integer, total_amount numeric GENERATED ALWAYS AS (cents / 100.0) STORED", "total_amount"),
+        ("status varchar(9) NOT NULL DEFAULT 'pending'", "character varying(9)"),
+    ] {
+        let db = TestDatabase::empty().await;
+        let schema = format!(
+            "CREATE TYPE currency AS ENUM ('USD', 'EUR'); CREATE TABLE receipts (id bigserial PRIMARY KEY, {column})"
+        );
+        db.connect().await.batch_execute(&schema).await.unwrap();
+        let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
+        let error = world.host().arg("migrate").run().await.error();
+        assert!(error.contains("no receipt could be settled") && error.contains(named), "{column}: {error}");
+        let doctor = world.host().arg("doctor").run().await.stdout;
+        assert!(doctor.contains("FAIL  settle") && doctor.contains(named), "{column}: {doctor}");
+    }
+}

@@ -190,3 +190,40 @@ async fn a_day_in_a_column_of_text_is_iso_8601() {
     assert_eq!(world.once().await["processed"], 2);
     assert_eq!(world.count("receipts WHERE receipt_date = '2024-03-15'").await, 2);
 }
+
+/// Columns of the app's may have a collation in which no pattern can be looked for, each its own.
+#[tokio::test]
+async fn columns_of_any_collation_are_written() {
+    let db = TestDatabase::empty().await;
+    let client = db.connect().await;
+    let collation = "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)";
+    if client.batch_execute(collation).await.is_err() {
+        // Not every Postgres is built with ICU.
+        return;
+    }
+    client
+        .batch_execute(
+            "CREATE TABLE receipts (id text COLLATE nocase PRIMARY KEY DEFAULT gen_random_uuid()::text,
+                 status text COLLATE nocase NOT NULL DEFAULT 'pending', image_url text COLLATE \"C\", s3_key text COLLATE nocase,
+                 vendor_text text COLLATE nocase, total_amount text COLLATE nocase, receipt_date text COLLATE nocase,
+                 currency text COLLATE \"C\", ocr_s3_key text COLLATE nocase, ocr_component text COLLATE nocase)",
+        )
+        .await
+        .unwrap();
+    let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
+    world.host().arg("migrate").run().await.ok();
+    world.photo("a.jpg").await;
+    world
+        .execute(
+            "INSERT INTO receipts (image_url) VALUES ('a.jpg'), ('gone.jpg');
+             INSERT INTO receipts (image_url, currency) VALUES ('a.jpg', 'EUR')",
+        )
+        .await;
+    let summary = world.once().await;
+    assert_eq!((&summary["processed"], &summary["dead"]), (&2.into(), &1.into()), "{summary}");
+    world.execute("UPDATE receipts SET s3_key = 'a.jpg' WHERE status = 'ocr_failed'").await;
+    assert_eq!(world.once().await["processed"], 1);
+    assert!(world.host().arg("doctor").run().await.stdout.contains("ok    settle"));
+    world.host().args(["reparse", "--yes"]).run().await.ok();
+    world.assert_settled(3).await;
+}
