@@ -10,9 +10,9 @@ use super::claim::{Claimer, Spent};
 use super::due::Due;
 use super::keeper::Ask;
 use super::outage::Outage;
-use super::pump::{Held, Pass, Shared};
 use super::settle::{Entry, Outcome};
 use super::settlement::Settlement;
+use super::shared::{Held, Pass, Shared};
 use super::{Database, Job, QueueError};
 use crate::failure::{Failure, FailureKind};
 

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::heartbeat::{Heart, Renewal};
 use super::outage::Outage;
-use super::pump::Shared;
+use super::shared::Shared;
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
 

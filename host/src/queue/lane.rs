@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::pump::Shared;
 use super::settle::{Entry, Outcome, Verdict, Verdicts, Writer};
 use super::settlement::Settlement;
+use super::shared::Shared;
 use super::{Database, QueueError};
 use crate::failure::{Failure, FailureKind};
 

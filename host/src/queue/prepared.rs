@@ -10,9 +10,11 @@ use super::claim::Claimer;
 use super::claimer;
 use super::heartbeat::Heart;
 use super::keeper::{self, Ask};
-use super::pump::{Pump, PumpSettings, Rehearser, Shared, Tasks, random_id};
+use super::pump::{Pump, PumpSettings, Tasks, random_id};
+use super::rehearser::Rehearser;
 use super::settle::{Settled, Writer};
 use super::settler;
+use super::shared::Shared;
 use super::status::missing_rights;
 use super::{Database, QueueError, Refusals};
 

@@ -11,9 +11,9 @@ use tokio::task::JoinSet;
 
 use super::lane::Lane;
 use super::outage::Outage;
-use super::pump::Shared;
 use super::settle::Writer;
 use super::settlement::Settlement;
+use super::shared::Shared;
 use super::{Database, QueueError, suspects};
 
 const LARGEST_BATCH: usize = 500;
