@@ -7,9 +7,17 @@ use tokio_postgres::types::Type;
 use super::text::{self, Asked, Text};
 use super::{Connection, Parameter, QueueError};
 
-/// Texts as bytes: one that is none must not spoil the list. Times that ISO 8601 has no form for are in the database's words.
-const SELECT: &str = "
-    SELECT
+/// Which dead letters `d` are meant: $1 and $2 are what [`Which::ids`] returns.
+const CHOSEN: &str = "(
+    $1::text[] IS NULL
+    OR d.receipt_id::text = ANY ($1)
+    OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
+)";
+
+/// Texts as bytes: one that is none must not spoil the list.
+fn select() -> String {
+    format!(
+        "SELECT
         convert_to(receipt_id::text, getdatabaseencoding()) AS receipt_id,
         convert_to(s3_key, getdatabaseencoding()) AS s3_key,
         convert_to(error_kind, getdatabaseencoding()) AS error_kind,
@@ -20,17 +28,24 @@ const SELECT: &str = "
         convert_to(history::text, getdatabaseencoding()) AS history,
         getdatabaseencoding()::text AS encoding,
         attempts, claims, deaths,
-        CASE
-            WHEN enqueued_at >= '0001-01-01 UTC' AND enqueued_at < '10000-01-01 UTC'
-                THEN to_char(enqueued_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-            ELSE enqueued_at::text
-        END AS enqueued_at,
-        CASE
-            WHEN failed_at >= '0001-01-01 UTC' AND failed_at < '10000-01-01 UTC'
-                THEN to_char(failed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
-            ELSE failed_at::text
-        END AS failed_at
-    FROM public.receipt_queue_dlq AS d";
+        {enqueued_at} AS enqueued_at,
+        {failed_at} AS failed_at
+    FROM public.receipt_queue_dlq AS d",
+        enqueued_at = iso("enqueued_at"),
+        failed_at = iso("failed_at"),
+    )
+}
+
+/// A time in ISO 8601, or in the database's words where that cannot write it.
+fn iso(column: &str) -> String {
+    format!(
+        "CASE
+            WHEN {column} >= '0001-01-01 UTC' AND {column} < '10000-01-01 UTC'
+                THEN to_char({column} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+            ELSE {column}::text
+        END"
+    )
+}
 
 const TEXTS: [&str; 8] =
     ["receipt_id", "s3_key", "error_kind", "error_code", "error_message", "component", "notes", "history"];
@@ -101,12 +116,11 @@ impl Which {
 pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
     let sql = format!(
-        "{SELECT}
-         WHERE $1::text[] IS NULL
-            OR d.receipt_id::text = ANY ($1)
-            OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
+        "{select}
+         WHERE {CHOSEN}
          ORDER BY d.failed_at DESC, d.id DESC
-         LIMIT $3"
+         LIMIT $3",
+        select = select(),
     );
     let (ids, raw) = which.ids();
     let parameters: [Parameter<'_>; 3] = [(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY), (&limit, Type::INT8)];
@@ -124,14 +138,14 @@ pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<St
     let (ids, raw) = which.ids();
     let rows = transaction
         .query_typed(
-            "SELECT d.id
-             FROM public.receipts r
-             JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
-             WHERE $1::text[] IS NULL
-                OR d.receipt_id::text = ANY ($1)
-                OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
-             ORDER BY r.id
-             FOR NO KEY UPDATE OF r",
+            &format!(
+                "SELECT d.id
+                 FROM public.receipts r
+                 JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+                 WHERE {CHOSEN}
+                 ORDER BY r.id
+                 FOR NO KEY UPDATE OF r"
+            ),
             &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
@@ -197,15 +211,13 @@ pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, Queu
     let (ids, raw) = which.ids();
     let row = client
         .query_typed_one(
-            "SELECT count(*)
-             FROM public.receipt_queue_dlq d
-             WHERE row_security_active('public.receipts')
-               AND (
-                   $1::text[] IS NULL
-                   OR d.receipt_id::text = ANY ($1)
-                   OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
-               )
-               AND NOT EXISTS (SELECT FROM public.receipts r WHERE r.id = d.receipt_id)",
+            &format!(
+                "SELECT count(*)
+                 FROM public.receipt_queue_dlq d
+                 WHERE row_security_active('public.receipts')
+                   AND {CHOSEN}
+                   AND NOT EXISTS (SELECT FROM public.receipts r WHERE r.id = d.receipt_id)"
+            ),
             &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await
@@ -221,22 +233,22 @@ pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<Stri
     let rows = client
         .query_typed(
             // Receipts first and in order: beside a retry, one of the two finds nothing any more.
-            "WITH locked AS MATERIALIZED (
-                 SELECT r.id
-                 FROM public.receipts r
-                 JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
-                 WHERE $1::text[] IS NULL
-                    OR d.receipt_id::text = ANY ($1)
-                    OR convert_to(d.receipt_id::text, getdatabaseencoding()) = ANY ($2)
-                 ORDER BY r.id
-                 FOR NO KEY UPDATE OF r
-             )
-             DELETE FROM public.receipt_queue_dlq d
-             USING locked l
-             WHERE d.receipt_id = l.id
-             RETURNING
-                 convert_to(d.receipt_id::text, getdatabaseencoding()) AS receipt_id,
-                 getdatabaseencoding()::text AS encoding",
+            &format!(
+                "WITH locked AS MATERIALIZED (
+                     SELECT r.id
+                     FROM public.receipts r
+                     JOIN public.receipt_queue_dlq d ON d.receipt_id = r.id
+                     WHERE {CHOSEN}
+                     ORDER BY r.id
+                     FOR NO KEY UPDATE OF r
+                 )
+                 DELETE FROM public.receipt_queue_dlq d
+                 USING locked l
+                 WHERE d.receipt_id = l.id
+                 RETURNING
+                     convert_to(d.receipt_id::text, getdatabaseencoding()) AS receipt_id,
+                     getdatabaseencoding()::text AS encoding"
+            ),
             &[(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY)],
         )
         .await

@@ -13,6 +13,8 @@ use super::{Client, Completion, Connection as _, Database, Parameter, QueueError
 const PAGE: &str = include_str!("sql/reparse_page.sql");
 const WRITE: &str = include_str!("sql/reparse_write.sql");
 const SEEN: &str = include_str!("sql/reparse_seen.sql");
+/// A receipt as it is seen: what was seen and what is there when it is written are compared by the same words.
+const STATE: &str = include_str!("sql/reparse_state.sql");
 const LEFT_OUT: &str = include_str!("sql/reparse_left_out.sql");
 
 /// Somebody has a receipt locked: how often and how soon it is tried again.
@@ -103,7 +105,7 @@ impl Reparser {
             .await
             .and_then(|row| row.try_get::<_, String>(0))
             .map_err(problem)?;
-        let of_type = |sql: &str| sql.replace("ID_TYPE", &id_type);
+        let of_type = |sql: &str| sql.replace("ID_TYPE", &id_type).replace("RECEIPT_STATE", STATE.trim_end());
         Ok(Self {
             page: of_type(PAGE),
             count: format!("SELECT count(*) FROM ({}) AS page", of_type(PAGE)),

@@ -4,6 +4,8 @@
 use host::queue::migrate::migrate;
 use tests::{TestDatabase, World, WorldSettings};
 
+use crate::odd_values::ids_of_text;
+
 /// A database with this encoding, migrated.
 async fn world_in(encoding: &str) -> World {
     let db = TestDatabase::encoded(encoding).await;
@@ -52,11 +54,7 @@ async fn a_key_that_is_no_text_dies_alone_in_any_encoding() {
 
 #[tokio::test]
 async fn an_id_that_is_no_text_dies_alone() {
-    let db = TestDatabase::encoded("SQL_ASCII").await;
-    db.connect().await.batch_execute("CREATE TABLE receipts (id text PRIMARY KEY, image_url text)").await.unwrap();
-    migrate(&mut db.database().connect().await.unwrap()).await.unwrap();
-    let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
-    world.photo("a.jpg").await;
+    let world = ids_of_text().await;
     world
         .execute(
             "INSERT INTO receipts (id, image_url) VALUES

@@ -7,7 +7,8 @@ use tests::{TestDatabase, World, WorldSettings};
 const BAD: &str = "convert_from('\\xe9', 'SQL_ASCII')";
 const OLD: &str = "00000000000000000000000000000000000000000000000000000000000000aa";
 
-async fn ids_of_text() -> World {
+/// A queue of receipts whose ids may be any text, in a database that takes any bytes for one.
+pub(crate) async fn ids_of_text() -> World {
     let db = TestDatabase::encoded("SQL_ASCII").await;
     db.connect().await.batch_execute("CREATE TABLE receipts (id text PRIMARY KEY, image_url text)").await.unwrap();
     migrate(&mut db.database().connect().await.unwrap()).await.unwrap();

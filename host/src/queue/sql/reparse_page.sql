@@ -2,6 +2,7 @@
 -- $1 digest of the component that reads them now, $2 the last id seen, $3 created since, $4 ids, $5 beginning of the digest
 -- that they were read by, $6 at most so many; null: no bound. ID_TYPE is the type of receipts.id. Planned anew with the
 -- values each time, as a statement without a name is, so that what is null costs nothing and the primary key is walked.
+-- The receipt's state is put in from reparse_state.sql: it is compared by the words in which it was seen.
 SELECT
     convert_to(r.id::text, getdatabaseencoding()) AS id,
     convert_to(r.vendor_text::text, getdatabaseencoding()) AS vendor,
@@ -14,14 +15,7 @@ SELECT
     convert_to(r.ocr_component, getdatabaseencoding()) AS component,
     getdatabaseencoding()::text AS encoding,
     -- The receipt as it is seen here: what is written later compares it.
-    convert_to(
-        pg_catalog.jsonb_build_array(
-            public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
-            public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date),
-            r.ocr_component, r.ocr_s3_key
-        )::text,
-        getdatabaseencoding()
-    ) AS state
+    RECEIPT_STATE AS state
 FROM public.receipts r
 WHERE r.status::text = 'ocr_done'
   AND r.ocr_component IS NOT NULL
