@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::{BreakerSettings, BreakerState, SharedBreaker};
 
@@ -25,6 +26,10 @@ pub enum Step {
 pub enum Blame {
     /// The service's beyond doubt: nobody answers, it is overloaded, it knows no such credentials.
     Service,
+    /// The service's, and no receipt's: it is closed to us, or asked for the like, which it has done before, it refuses that, too.
+    Closed,
+    /// The service's, as it seems: it refuses what is nobody's, but may do so only where it would have to say that there is none.
+    Presumed,
     /// The service's or the object's: a refusal says only that.
     Doubtful,
     /// The object's beyond doubt: a moment later the service did the same for another one.
@@ -36,8 +41,8 @@ pub enum Blame {
 pub enum Whose {
     /// Not known: the component's word stands.
     Unknown,
-    /// The service's: it fails for all. So often it was in doubt.
-    Services { tries: u32 },
+    /// The service's: it fails for all, and has failed on this job for so long. So often it was in doubt.
+    Services { tries: u32, lasting: Duration },
     /// The job's own: it is charged whatever the component says.
     Jobs,
 }
@@ -89,6 +94,13 @@ struct Record {
     strikes: u32,
     /// Failures in doubt.
     tries: u32,
+    /// Those of them for which nothing speaks, neither for the service nor for the object.
+    unexplained: u32,
+    /// Whether the service, when it failed last, would have failed for any other.
+    likewise: bool,
+    /// The last failure costs nothing: the service would have failed for any other, or came back while it was asked.
+    spared: bool,
+    since: Instant,
 }
 
 impl Default for ServiceBreaker {
@@ -169,9 +181,11 @@ impl ServiceBreaker {
         let Some(record) = evidence.records.get(&job) else { return Whose::Unknown };
         let failures = evidence.places.get(&record.step).map_or(0, |place| place.failures);
         match record {
-            Record { strikes: STRIKES.., .. } | Record { tries: MOST_TRIES.., .. } => Whose::Jobs,
-            Record { strikes: 1.., .. } => Whose::Unknown,
-            Record { tries, .. } if failures >= OUTAGE => Whose::Services { tries: *tries },
+            Record { strikes: STRIKES.., .. } | Record { unexplained: MOST_TRIES.., .. } => Whose::Jobs,
+            Record { strikes: 1.., spared: false, .. } => Whose::Unknown,
+            Record { tries, spared, since, .. } if *spared || failures >= OUTAGE => {
+                Whose::Services { tries: *tries, lasting: since.elapsed() }
+            }
             _ => Whose::Unknown,
         }
     }
@@ -185,17 +199,27 @@ impl Evidence {
     /// Books a failure. Returns whether the breaker is to hear of it.
     fn failed(&mut self, job: i64, step: Step, blame: Blame) -> bool {
         let place = self.places.entry(step).or_default();
-        let new = || Record { step, served: place.served, strikes: 0, tries: 0 };
+        let (served, since) = (place.served, Instant::now());
+        let new =
+            || Record { step, served, strikes: 0, tries: 0, unexplained: 0, likewise: false, spared: false, since };
         let record = self.records.entry(job).or_insert_with(new);
         if record.step != step {
             // It got further than last time, or not so far: that was another matter.
             *record = new();
         }
-        let tell = if blame == Blame::Service {
+        let was_closed = std::mem::replace(&mut record.likewise, matches!(blame, Blame::Closed | Blame::Presumed));
+        let came_back = was_closed && blame == Blame::Object;
+        record.spared = record.likewise || came_back;
+        let tell = if came_back {
+            false
+        } else if matches!(blame, Blame::Service | Blame::Closed) {
             place.failures = place.failures.saturating_add(1);
             true
         } else {
             record.tries = record.tries.saturating_add(1);
+            if blame != Blame::Presumed {
+                record.unexplained = record.unexplained.saturating_add(1);
+            }
             if blame == Blame::Object || place.served > record.served {
                 record.strikes = record.strikes.saturating_add(1);
             }
@@ -237,9 +261,40 @@ mod tests {
                 services.failed(job, Step::Read, Blame::Doubtful, "403");
             }
             assert_eq!(state(&services), "closed");
-            let spared = Whose::Services { tries: round + 1 };
-            assert_eq!(services.whose(1), if round + 1 < MOST_TRIES { spared } else { Whose::Jobs });
+            match services.whose(1) {
+                Whose::Services { tries, .. } => assert!(tries == round + 1 && tries < MOST_TRIES, "{round}"),
+                whose => assert_eq!((whose, round + 1), (Whose::Jobs, MOST_TRIES)),
+            }
         }
+    }
+
+    #[test]
+    fn what_is_refused_like_everything_costs_nothing_however_few_and_however_long() {
+        for blame in [Blame::Closed, Blame::Presumed] {
+            let services = ServiceBreaker::default();
+            for _ in 0..1_000 {
+                services.failed(1, Step::Read, blame, "403");
+                assert!(matches!(services.whose(1), Whose::Services { .. }), "{blame:?}");
+            }
+            assert_eq!(state(&services), "closed", "{blame:?}: one receipt alone");
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_refused_alone_is_charged_also_after_a_bucket_was_closed() {
+        let services = ServiceBreaker::default();
+        for _ in 0..100 {
+            services.failed(1, Step::Read, Blame::Presumed, "403");
+        }
+        // Refused a moment before the bucket was opened, perhaps.
+        services.failed(1, Step::Read, Blame::Object, "403");
+        assert!(matches!(services.whose(1), Whose::Services { .. }));
+        for _ in 0..STRIKES {
+            assert_ne!(services.whose(1), Whose::Jobs);
+            services.succeeded(2, Step::Read);
+            services.failed(1, Step::Read, Blame::Object, "403");
+        }
+        assert_eq!(services.whose(1), Whose::Jobs);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::queue::rehearsal::{Rehearsed, of_any};
 use crate::queue::status::{missing_rights, parked, say_parked, warnings};
 use crate::queue::tls::Verify;
 use crate::queue::{Connection, Database, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
-use crate::storage::{Artifacts, PROBE};
+use crate::storage::{Artifacts, NOBODYS, PROBE};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, a settle, clock, buckets and Textract; one line each, with what to do.
 ///
@@ -261,7 +261,7 @@ async fn clock(client: &impl Connection) -> Outcome {
 async fn source_bucket(target: &Target, aws: &Aws) -> Outcome {
     let bucket = target.source_bucket().map_err(|error| error.to_string())?;
     // What the worker does: get an object. That there is none by this name is the good answer.
-    let asked = aws.s3.get_object().bucket(&bucket).key("receipts/.doctor").send().await;
+    let asked = aws.s3.get_object().bucket(&bucket).key(NOBODYS).send().await;
     match asked.map_err(|error| crate::storage::classify(&error, &format!("s3://{bucket}"))) {
         Ok(_) => Ok(format!("s3://{bucket} can be read")),
         Err(failure) if failure.kind == FailureKind::NotFound => Ok(format!("s3://{bucket} can be read")),

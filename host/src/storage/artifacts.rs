@@ -102,6 +102,14 @@ impl Artifacts {
         self.put(PROBE, b"{}", &metadata).await
     }
 
+    /// Whether what [`Self::probe`] stored at the start can be read, or is at least said not to be there.
+    pub async fn reads_others(&self) -> bool {
+        match self.client.get_object().bucket(&self.bucket).key(PROBE).send().await {
+            Ok(_) => true,
+            Err(error) => classify(&error, &self.what(PROBE)).kind == FailureKind::NotFound,
+        }
+    }
+
     /// Stores what waits in memory, each once, before the process ends. Returns how many answers are lost.
     pub async fn flush(&self) -> usize {
         for Answer { key, body, metadata } in self.unstored.all() {

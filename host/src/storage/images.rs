@@ -27,6 +27,20 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(120);
 /// How often a photo is opened: once more when there was no room for it, and again where it has grown meanwhile.
 const MOST_OPENINGS: u32 = 4;
 
+/// A key of no photo, which is asked for to learn whether the bucket answers.
+pub const NOBODYS: &str = "receipts/.doctor";
+
+/// What a bucket does with other photos than the one that it refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// It gives them.
+    Read,
+    /// It refuses them as well.
+    Refused,
+    /// It refuses one that does not exist, which some rights make it do.
+    Unknown,
+}
+
 /// The source bucket.
 #[derive(Debug, Clone)]
 pub struct Images {
@@ -163,21 +177,31 @@ impl Images {
         Err(no_room())
     }
 
-    /// Whether the photo that was read last can still be read: then what is refused to another one is not refused to all.
-    /// None where nothing was read yet, or nothing but that other one, or it is gone.
-    pub async fn still_readable(&self, other: Option<&str>) -> Option<bool> {
-        let key = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone()?;
-        if locate_in(other, self.source()).is_ok_and(|other| other.key == key || other.other_key.as_ref() == Some(&key))
-        {
-            return None;
+    /// Whether other photos than this one can be read: then what is refused to this one is not refused to all. Asked for are the
+    /// one that was read last and, where that does not tell, one that does not exist: a bucket that may be read says so.
+    pub async fn reads_others(&self, this: Option<&str>) -> Others {
+        let last = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_this = |key: &String| {
+            locate_in(this, self.source()).is_ok_and(|this| this.key == *key || this.other_key.as_ref() == Some(key))
+        };
+        if let Some(last) = last.filter(|last| !is_this(last)) {
+            match self.refusal(&last).await {
+                None => return Others::Read,
+                Some(FailureKind::NotFound) => {}
+                Some(_) => return Others::Refused,
+            }
         }
-        let first = self.client.get_object().bucket(&self.bucket).key(&key).range("bytes=0-0");
-        let Err(error) = first.send().await else { return Some(true) };
-        let failure = classify(&error, &key);
-        match failure.kind {
-            FailureKind::NotFound => None,
-            _ => Some(false),
+        match self.refusal(NOBODYS).await {
+            None | Some(FailureKind::NotFound) => Others::Read,
+            // Without the right to list, too, S3 does not tell what is not there.
+            Some(FailureKind::AccessDenied) => Others::Unknown,
+            Some(_) => Others::Refused,
         }
+    }
+
+    async fn refusal(&self, key: &str) -> Option<FailureKind> {
+        let first = self.client.get_object().bucket(&self.bucket).key(key).range("bytes=0-0");
+        first.send().await.err().map(|error| classify(&error, key).kind)
     }
 
     fn source(&self) -> Source<'_> {

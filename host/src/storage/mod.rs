@@ -14,7 +14,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use artifacts::{Artifacts, PROBE, StoredArtifact};
 pub use formats::{more_pages, unsupported};
-pub use images::{Image, Images, LARGEST_IMAGE, digest_of, sniff};
+pub use images::{Image, Images, LARGEST_IMAGE, NOBODYS, Others, digest_of, sniff};
 pub use location::{Location, locate, locate_in};
 pub use url::Source;
 

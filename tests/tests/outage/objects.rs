@@ -2,7 +2,7 @@
 //! may be read is another matter.
 
 use hyper::Method;
-use tests::{Front, HostCommand, Refusal, SOURCE, World, eventually};
+use tests::{ARTIFACTS, Front, HostCommand, Refusal, SOURCE, World, eventually};
 
 use crate::charged;
 
@@ -85,14 +85,8 @@ async fn forbidden_objects_end_though_nothing_else_is_in_the_queue() {
     let s3 = Front::before(&world.s3.endpoint()).await;
     s3.refuse(|method, path, _| is_locked(method, path).then_some(Refusal::Error(403, "AccessDenied")));
     locked(&world, 6).await;
-    // Nothing was ever read: it cannot be told from a bucket that is closed. So they are spared first, and for long.
+    // Nothing was ever read. But the bucket says of a photo that does not exist that there is none: so it is not closed.
     let host = host(&world, &s3).spawn();
-    let spared = "receipt_queue WHERE jsonb_path_exists(history, '$[*] ? (@.outcome == \"uncharged\")')";
-    eventually("they are spared", async || {
-        make_due(&world).await;
-        (world.count(spared).await >= 4).then_some(())
-    })
-    .await;
     all_dead(&world, 6, "access-denied").await;
     world.assert_settled(6).await;
     host.stop().await.ok();
@@ -138,4 +132,51 @@ async fn a_closed_bucket(warm: bool) {
 async fn a_bucket_that_is_closed_costs_nothing_and_is_found_out() {
     a_closed_bucket(true).await;
     a_closed_bucket(false).await;
+}
+
+/// So often each of them is tried in vain; an object that is in doubt is charged after 20 times.
+const ROUNDS: usize = 25;
+
+/// A bucket is closed for very long while few receipts wait for it, to a host that has read nothing since it began.
+async fn few_wait_for_a_closed_bucket(count: usize, bucket: &'static str, refusal: Refusal) {
+    let world = World::new().await;
+    let s3 = Front::before(&world.s3.endpoint()).await;
+    let mut host = host(&world, &s3).spawn();
+    host.logged("working").await;
+    s3.refuse(move |_, path, _| path.starts_with(&format!("/{bucket}/")).then_some(refusal));
+    let receipts = world.receipts(count).await;
+    // As if they had been tried before: there may be artifacts.
+    world.execute("UPDATE receipt_queue SET claims = 1").await;
+    let tried = format!("receipt_queue WHERE claims > {ROUNDS}");
+    let all = i64::try_from(count).unwrap();
+    eventually("each was tried often enough", async || {
+        make_due(&world).await;
+        (world.count(&tried).await == all).then_some(())
+    })
+    .await;
+    assert_eq!(charged(&world).await, 0, "{count} receipts, {bucket}");
+    s3.allow();
+    eventually("all are done", async || {
+        make_due(&world).await;
+        (world.count("receipts WHERE status::text = 'ocr_done'").await == all).then_some(())
+    })
+    .await;
+    assert_eq!(world.count("receipt_queue WHERE attempts > 1").await, 0);
+    assert_eq!(world.textract.calls_by_image().len(), receipts.len());
+    host.stop().await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_receipts_survive_a_bucket_that_is_closed_for_long() {
+    for count in [1, 3, 7] {
+        few_wait_for_a_closed_bucket(count, SOURCE, Refusal::Error(403, "AccessDenied")).await;
+    }
+    few_wait_for_a_closed_bucket(2, SOURCE, Refusal::Error(400, "KMS.DisabledException")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_receipts_survive_an_artifact_bucket_that_is_closed_for_long() {
+    for count in [1, 2] {
+        few_wait_for_a_closed_bucket(count, ARTIFACTS, Refusal::Error(403, "AccessDenied")).await;
+    }
 }

@@ -119,7 +119,7 @@ async fn textract_fails_for_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_have_expired() {
-    textract_answers_all_with("credentials expired", Fault::error("ExpiredTokenException", 400), 2).await;
+    textract_answers_all_with("credentials expired", Fault::error("ExpiredTokenException", 400), 0).await;
 }
 
 /// One receipt alone cannot stop the work, whatever becomes of it; and what is nobody's fault does not kill it either.
@@ -128,15 +128,15 @@ async fn one_receipt_in_an_outage_does_not_die_of_it() {
     let bench = Bench::new().await;
     bench.world.textract.faults().always(Fault::error("AccessDeniedException", 400));
     let (receipt, _) = bench.world.receipt("alone.jpg").await;
-    let host = bench.host().arg("--max-attempts").arg("4").spawn();
+    let host = bench.host().arg("--max-attempts").arg("1").spawn();
     eventually("six attempts", async || {
         bench.world.execute("UPDATE receipt_queue SET available_at = now() WHERE lease_token IS NULL").await;
         let tried = "SELECT coalesce(jsonb_array_length(history), 0)::text FROM receipt_queue";
         (bench.world.text(tried, &[]).await.parse::<u32>().unwrap() >= 6).then_some(())
     })
     .await;
-    // One at a time, so that it is exactly two.
-    assert_eq!(charged(&bench.world).await, 2);
+    // That a right is missing is no receipt's fault, not even of the first one.
+    assert_eq!(charged(&bench.world).await, 0);
     bench.world.textract.faults().clear();
     bench.world.execute("UPDATE receipt_queue SET available_at = now() WHERE lease_token IS NULL").await;
     bench.world.becomes(&receipt, "ocr_done").await;

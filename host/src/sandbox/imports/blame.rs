@@ -3,6 +3,7 @@
 use crate::breaker::{Blame, Step};
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::state::Live;
+use crate::storage::Others;
 
 /// Codes that speak of the service, the account, the bucket or the way there, and never of one object.
 const OF_THE_SERVICE: [&str; 31] = [
@@ -56,22 +57,25 @@ impl Live {
     /// Whose this failure is.
     pub(super) async fn blame(&self, job: i64, step: Step, failure: &Failure) -> Blame {
         if !may_be_the_objects(failure) {
-            return Blame::Service;
+            // Credentials, rights, a bucket: no receipt can be to blame for that. For the rest one may be, until others fail.
+            return if failure.kind == FailureKind::AccessDenied { Blame::Closed } else { Blame::Service };
         }
-        let does_it_for_others = match step {
+        match step {
             // A whole photo is another matter than its first byte.
-            Step::Read if failure.code == "s3.BrokenBody" => None,
+            Step::Read if failure.code == "s3.BrokenBody" => Blame::Doubtful,
             Step::Read => {
                 let location = self.open.get(&job).and_then(|job| job.location.as_ref().ok()?.as_deref());
-                self.services.images.still_readable(location).await
+                match self.services.images.reads_others(location).await {
+                    Others::Read => Blame::Object,
+                    Others::Refused => Blame::Closed,
+                    Others::Unknown => Blame::Presumed,
+                }
             }
-            Step::Store => Some(self.services.artifacts.probe().await.is_ok()),
-            Step::Find | Step::Recognize => None,
-        };
-        match does_it_for_others {
-            Some(true) => Blame::Object,
-            Some(false) => Blame::Service,
-            None => Blame::Doubtful,
+            Step::Find if self.services.artifacts.reads_others().await => Blame::Object,
+            Step::Store if self.services.artifacts.probe().await.is_ok() => Blame::Object,
+            Step::Find | Step::Store => Blame::Closed,
+            // Asking costs money.
+            Step::Recognize => Blame::Doubtful,
         }
     }
 }

@@ -12,9 +12,12 @@ use crate::sandbox::state::Live;
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// No component may ask for an uncharged attempt sooner than this.
 const SHORTEST_UNCHARGED: Duration = Duration::from_secs(1);
-/// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the built-in
-/// policy's delays some four hours of outage.
+/// Claims of one job after which attempts are charged even if nobody is to blame (throttling excepted): with the waits of an
+/// outage about a week.
 const MOST_UNCHARGED_CLAIMS: u32 = 1000;
+/// The longer an outage has lasted, the longer a job waits in it: so long a part of it, at most, later than it could have.
+const WAIT_OF_OUTAGE: u32 = 60;
+const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// A photo that may yet come is looked for so soon at first, and later at least so often; or, where it is waited for for
 /// hours, a hundred times.
 const EARLY_FIRST: Duration = Duration::from_secs(2);
@@ -46,8 +49,11 @@ impl Live {
         }
         match self.services.outage.whose(job.lease.job) {
             Whose::Unknown => Verdict::Unknown,
-            Whose::Services { tries: 0 } => Verdict::Outage { wait: Duration::ZERO },
-            Whose::Services { tries } => Verdict::Outage { wait: crate::backoff::charged(tries, random_seed()) },
+            Whose::Services { tries, lasting } => {
+                let wait = (lasting / WAIT_OF_OUTAGE).min(LONGEST_WAIT);
+                let doubt = if tries == 0 { Duration::ZERO } else { crate::backoff::charged(tries, random_seed()) };
+                Verdict::Outage { wait: wait.max(doubt) }
+            }
             Whose::Jobs => Verdict::Own,
         }
     }
@@ -100,8 +106,8 @@ impl Live {
         let last = job.attempt >= job.max_attempts;
         match self.verdict(job) {
             // The attempts ran out on what is nobody's fault.
-            Verdict::Outage { .. } if last => {
-                retry(job, crate::backoff::charged(job.claims, random_seed()), failure, false)
+            Verdict::Outage { wait } if last => {
+                retry(job, wait.max(crate::backoff::charged(job.claims, random_seed())), failure, false)
             }
             Verdict::Early { left } if last => early(job, left, self.services.photo_grace, failure),
             _ => {
