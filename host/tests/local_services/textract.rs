@@ -51,6 +51,45 @@ async fn a_receipt_is_read_into_blocks() {
     textract.stop().await;
 }
 
+/// A photo with an orientation in EXIF, beside another entry.
+fn oriented(jpeg: &[u8], orientation: u16, big: bool) -> Vec<u8> {
+    let short = |number: u16| if big { number.to_be_bytes() } else { number.to_le_bytes() };
+    let long = |number: u32| if big { number.to_be_bytes() } else { number.to_le_bytes() };
+    let entry = |tag: u16, value: u16| [&short(tag)[..], &short(3), &long(1), &short(value), &short(0)].concat();
+    let head: &[u8] = if big { b"Exif\0\0MM\0*" } else { b"Exif\0\0II*\0" };
+    let exif = [head, &long(8), &short(2), &entry(0x0100, 432), &entry(0x0112, orientation), &long(0)].concat();
+    let length = u16::try_from(exif.len() + 2).unwrap().to_be_bytes();
+    let (start, rest) = jpeg.split_at(2);
+    [start, b"\xff\xe1", &length, &exif, rest].concat()
+}
+
+#[tokio::test]
+async fn a_photo_that_lies_on_its_side_is_read_upright() {
+    let textract = LocalTextract::start(Settings::new(Reader::tesseract())).await.unwrap();
+    let client = textract_client(&textract.endpoint());
+    let read =
+        async |bytes: &[u8]| text_of(&client.detect_document_text().document(inline(bytes)).send().await.unwrap());
+    // The pixels as a camera that was held so would have stored them.
+    let stored = |orientation: u16| std::fs::read(format!("../tests/fixtures/turned/{orientation}.jpg")).unwrap();
+    let upright = read(&stored(1)).await;
+    let lines: Vec<&str> = upright.lines().collect();
+    assert!(lines.len() > 15, "{upright}");
+    // JPEG's blocks are not decoded alike to the last bit when they are turned.
+    let alike = |read: &str| read.lines().filter(|line| lines.contains(line)).count();
+    for orientation in 2..=8 {
+        let photo = stored(orientation);
+        let turned = read(&oriented(&photo, orientation, orientation % 2 == 0)).await;
+        assert!(alike(&turned) >= lines.len() - 3 && turned.lines().count() == lines.len(), "{orientation}: {turned}");
+        let as_stored = read(&photo).await;
+        assert!(alike(&as_stored) < 3, "{orientation}: {as_stored}");
+    }
+    // One that is upright stays so, and so does one whose EXIF says nothing that is known.
+    for orientation in [0, 1, 9] {
+        assert_eq!(read(&oriented(&stored(1), orientation, true)).await, upright, "{orientation}");
+    }
+    textract.stop().await;
+}
+
 #[tokio::test]
 async fn the_other_operations_give_the_same_blocks() {
     let textract = LocalTextract::start(Settings::new(Reader::tesseract())).await.unwrap();

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a suite's tests are.
-const SUITES: [(&str, &str); 9] = [
+const SUITES: [(&str, &str); 10] = [
     ("e2e", "tests/tests/e2e"),
     ("connections", "tests/tests/connections"),
     ("outage", "tests/tests/outage"),
@@ -14,6 +14,7 @@ const SUITES: [(&str, &str); 9] = [
     ("library", "host/src"),
     ("support", "tests/src"),
     ("sandbox", "host/tests/sandbox"),
+    ("local_services", "host/tests/local_services"),
     ("found", "tests/fuzz/tests"),
 ];
 

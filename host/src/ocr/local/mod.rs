@@ -9,6 +9,7 @@ mod document;
 mod faults;
 mod reader;
 mod service;
+mod turned;
 
 use std::collections::HashMap;
 use std::io;

@@ -16,6 +16,7 @@ use super::Error;
 use super::blocks::{self, Block};
 use super::document::{Format, Image};
 use super::service::Refusal;
+use super::turned;
 
 /// A receipt takes Tesseract about a second, a dense page ten.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -112,7 +113,9 @@ fn stem(path: &Path) -> Option<&str> {
 pub(super) async fn read(tesseract: &Path, image: &Image) -> Result<Vec<Block>, Refusal> {
     let page = match image.format {
         Format::Pdf => pdf_page(&image.bytes).await?,
-        Format::Jpeg | Format::Png | Format::Tiff => image.bytes.clone(),
+        Format::Jpeg => turned_upright(image.bytes.clone()).await,
+        // What a TIFF says of its orientation is heeded by the library that Tesseract reads with.
+        Format::Png | Format::Tiff => image.bytes.clone(),
     };
     let mut command = Command::new(tesseract);
     // psm 4: one column of text of different sizes, which is what a receipt is. One thread: images are read side by
@@ -131,6 +134,12 @@ pub(super) async fn read(tesseract: &Path, image: &Image) -> Result<Vec<Block>, 
         blocks::Error::ManyPages => Refusal::many_pages(),
         error => Refusal::internal(&error.to_string()),
     })
+}
+
+async fn turned_upright(photo: Bytes) -> Bytes {
+    let turned = photo.clone();
+    let turned = tokio::task::spawn_blocking(move || turned::upright(&turned)).await;
+    turned.ok().flatten().unwrap_or(photo)
 }
 
 /// A PDF's only page as PNG.
