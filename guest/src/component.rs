@@ -1,31 +1,16 @@
-//! The component's face: the contract's generated bindings, and what it exports.
+//! The component's exports, as the contract has them.
 
+use crate::bindings::exports::snapceit::receipts as exports;
+use crate::bindings::snapceit::receipts::types;
 use crate::{parser, policy, run};
 
-/// Generated from `wit/`. Its own rules, not ours.
-#[allow(
-    missing_docs,
-    unreachable_pub,
-    unsafe_code,
-    unsafe_op_in_unsafe_fn,
-    clippy::all,
-    clippy::restriction,
-    reason = "generated"
-)]
-pub(crate) mod bindings {
-    wit_bindgen::generate!({
-        path: "../wit",
-        world: "receipt-worker",
-    });
+struct Component;
 
+#[allow(unsafe_code, unsafe_op_in_unsafe_fn, clippy::all, clippy::restriction, reason = "generated")]
+mod exported {
     use super::Component;
-    export!(Component);
+    crate::bindings::export!(Component);
 }
-
-pub(crate) use bindings::exports::snapceit::receipts as exports;
-pub(crate) use bindings::snapceit::receipts::types;
-
-pub(crate) struct Component;
 
 impl exports::worker::Guest for Component {
     fn run(limit: u32) -> Result<exports::worker::Summary, types::Failure> {

@@ -1,7 +1,8 @@
 //! Between the plain types and the contract's generated ones. Test components that are the real worker but for one thing
 //! have bindings of their own, and this file.
 
-use crate::component::{exports, types};
+use crate::bindings::exports::snapceit::receipts as exports;
+use crate::bindings::snapceit::receipts::types;
 use crate::policy::{self, FailureKind};
 use crate::receipt;
 use crate::textract::ReadError;

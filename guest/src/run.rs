@@ -1,10 +1,10 @@
 //! Working the queue: claim → image → OCR, unless an earlier attempt has paid for it → artifact → parse → settle.
 
-use crate::component::bindings::exports::snapceit::receipts::worker::Summary;
-use crate::component::bindings::snapceit::receipts::objects::{Artifact, Image};
-use crate::component::bindings::snapceit::receipts::queue::{self, Job};
-use crate::component::bindings::snapceit::receipts::textract::{self, Api};
-use crate::component::bindings::snapceit::receipts::types::{Failure, FailureKind, Receipt};
+use crate::bindings::exports::snapceit::receipts::worker::Summary;
+use crate::bindings::snapceit::receipts::objects::{Artifact, Image};
+use crate::bindings::snapceit::receipts::queue::{self, Job};
+use crate::bindings::snapceit::receipts::textract::{self, Api};
+use crate::bindings::snapceit::receipts::types::{Failure, FailureKind, Receipt};
 use crate::parser;
 use crate::policy::{self, Decision};
 use crate::textract::ReadError;
@@ -16,10 +16,10 @@ pub(crate) fn run(limit: u32) -> Result<Summary, Failure> {
         Summary { claimed: u32::try_from(jobs.len()).unwrap_or(u32::MAX), processed: 0, retried: 0, dead: 0, lost: 0 };
     for job in jobs {
         let count = match settle(job) {
-            Outcome::Processed => &mut summary.processed,
-            Outcome::Retried => &mut summary.retried,
-            Outcome::Dead => &mut summary.dead,
-            Outcome::Lost => &mut summary.lost,
+            JobOutcome::Processed => &mut summary.processed,
+            JobOutcome::Retried => &mut summary.retried,
+            JobOutcome::Dead => &mut summary.dead,
+            JobOutcome::Lost => &mut summary.lost,
         };
         *count += 1;
     }
@@ -27,7 +27,7 @@ pub(crate) fn run(limit: u32) -> Result<Summary, Failure> {
 }
 
 /// What became of a job; each is a count of the summary.
-enum Outcome {
+enum JobOutcome {
     Processed,
     Retried,
     Dead,
@@ -35,26 +35,26 @@ enum Outcome {
 }
 
 /// Works a job and settles it. A settling call that fails leaves the job to whoever has, or gets, its lease.
-fn settle(job: Job) -> Outcome {
+fn settle(job: Job) -> JobOutcome {
     let (decision, failure) = match work(&job) {
         Ok(work) => {
             return match Job::complete(job, &work.receipt, work.artifact) {
-                Ok(()) => Outcome::Processed,
-                Err(_) => Outcome::Lost,
+                Ok(()) => JobOutcome::Processed,
+                Err(_) => JobOutcome::Lost,
             };
         }
-        Err(stop) => (stop.decide(&job), stop.failure),
+        Err(failed) => (failed.decide(&job), failed.failure),
     };
     let (settled, outcome) = match decision {
         Decision::Retry { milliseconds, charge } => {
             let settled = Job::retry_after(job, milliseconds, &failure, charge);
-            (settled, Outcome::Retried)
+            (settled, JobOutcome::Retried)
         }
-        Decision::DeadLetter => (Job::dead_letter(job, &failure), Outcome::Dead),
+        Decision::DeadLetter => (Job::dead_letter(job, &failure), JobOutcome::Dead),
         // Dropping the handle is all that may be done with it.
-        Decision::Abandon => return Outcome::Lost,
+        Decision::Abandon => return JobOutcome::Lost,
     };
-    if settled.is_ok() { outcome } else { Outcome::Lost }
+    if settled.is_ok() { outcome } else { JobOutcome::Lost }
 }
 
 /// A receipt that was read, and the stored response that it was read from.
@@ -64,26 +64,26 @@ struct Work {
 }
 
 /// Why a job could not be worked.
-struct Stop {
+struct WorkFailure {
     failure: Failure,
     /// Whether OCR was paid for and its answer lost, so that the next attempt pays again.
     paid: bool,
 }
 
-impl Stop {
+impl WorkFailure {
     fn decide(&self, job: &Job) -> Decision {
         let decide = if self.paid { policy::decide_after_paying } else { policy::decide };
         decide(self.failure.kind.into(), job.attempt(), job.max_attempts(), job.seed())
     }
 }
 
-impl From<Failure> for Stop {
+impl From<Failure> for WorkFailure {
     fn from(failure: Failure) -> Self {
         Self { failure, paid: false }
     }
 }
 
-fn work(job: &Job) -> Result<Work, Stop> {
+fn work(job: &Job) -> Result<Work, WorkFailure> {
     let image = job.image()?;
     let (artifact, json) = match stored(job, &image)? {
         Some(stored) => stored,
@@ -109,14 +109,14 @@ fn stored(job: &Job, image: &Image) -> Result<Option<(Artifact, String)>, Failur
 }
 
 /// Pays for OCR and stores the answer before anything else can go wrong.
-fn recognize(job: &Job, image: &Image) -> Result<(Artifact, String), Stop> {
+fn recognize(job: &Job, image: &Image) -> Result<(Artifact, String), WorkFailure> {
     let response = match textract::preferred_api() {
         Api::DetectDocumentText => textract::detect_document_text(image),
         Api::AnalyzeExpense => textract::analyze_expense(image),
     }?;
     // Storing twice is harmless and costs less than OCR.
     let artifact =
-        response.store(job).or_else(|_| response.store(job)).map_err(|failure| Stop { failure, paid: true })?;
+        response.store(job).or_else(|_| response.store(job)).map_err(|failure| WorkFailure { failure, paid: true })?;
     Ok((artifact, response.json()?))
 }
 

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Learns guest/src/parser/{total,vendor,sureness}/weights.rs and total/trees.rs, and those of the folds in tests/score/folds.json.
+"""Learns guest/src/parser/{total,vendor,calibration}/weights.rs and total/trees.rs, and those of the folds in tests/score/folds.json.
 
-usage: train.py EVIDENCE.jsonl LABELS.jsonl [EVIDENCE.jsonl LABELS.jsonl ...] [--write]
+usage: train.py FEATURES.jsonl LABELS.jsonl [FEATURES.jsonl LABELS.jsonl ...] [--write]
 
-EVIDENCE is what `cargo run --release --package worker --example evidence -- FILES` prints. Vendor and total: a softmax over the names
+FEATURES is what `cargo run --release --package worker --example features -- FILES` prints. Vendor and total: a softmax over the names
 (or amounts) of each receipt, pulled towards the rules alone; full-batch gradient descent from a fixed start, so that the same data
 give the same weights. Totals are also scored by small decision trees (gradient boosting of the same softmax), which see what only counts
-together; for vendors they cost more than they bring. Sureness: curves that say how often such a choice is right. Prints how often the right one wins,
+together; for vendors they cost more than they bring. Calibration: curves that say how often such a choice is right. Prints how often the right one wins,
 cross-validated over companies: no receipt is judged by weights that have seen another one of its company. `make score` judges the
 whole parser so, with the weights of the folds. Needs numpy.
 """
@@ -49,10 +49,10 @@ class Row:
         self.is_right = [is_right(kind, value, label) for value, _, _ in found[key]]
         self.right = self.is_right.index(True) if any(self.is_right) else None
 
-def load(kind, evidence, labels):
+def load(kind, features, labels):
     key = {"total": "amounts", "vendor": "names"}[kind]
     labels = {row["name"]: row for row in map(json.loads, filter(str.strip, open(labels, encoding="utf-8")))}
-    for found in map(json.loads, open(evidence, encoding="utf-8")):
+    for found in map(json.loads, open(features, encoding="utf-8")):
         label = labels.get(os.path.basename(found["file"]).split(".")[0])
         if label and found[key]:
             yield Row(kind, found, label)
@@ -241,7 +241,7 @@ def write(folder, learnt):
             put(os.path.join(parser, kind, "trees.rs"), HEAD + trees(model))
         c = [f"{x:.2f}" for x in c]
         lines += f"pub(super) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(c[:2])}], reading: [{', '.join(c[2:])}] }};\n"
-    put(os.path.join(parser, "sureness/weights.rs"), HEAD + lines)
+    put(os.path.join(parser, "calibration/weights.rs"), HEAD + lines)
     def fold(k):
         return {kind: {"weights": [round(x, 3) for x in models[k].weights],
                        "trees": [{"splits": tree.splits, "leaves": tree.leaves} for tree in models[k].trees],
@@ -254,7 +254,7 @@ def trees(model):
         splits = ", ".join(f"({f}, {t}, {below}, {above})" for f, t, below, above in tree.splits)
         leaves = ", ".join(map(str, tree.leaves))
         return f"    (&[{splits}], &[{leaves}]),\n"
-    text = "use super::super::trained::Split;\n\n#[rustfmt::skip]\npub(in crate::parser) const TREES: &[(&[Split], &[f32])] = &[\n"
+    text = "use super::super::scorer::Split;\n\n#[rustfmt::skip]\npub(in crate::parser) const TREES: &[(&[Split], &[f32])] = &[\n"
     return text + "".join(map(tree, model.trees)) + "];\n"
 
 def put(path, text):

@@ -4,7 +4,7 @@
 mod repair;
 
 pub(super) use self::repair::Repaired;
-use super::currency::{self, Mark};
+use super::marks::{self, Mark};
 use crate::receipt::Money;
 
 /// An amount in a text.
@@ -182,7 +182,7 @@ impl Scanner<'_> {
         let word_start = (0..sign_at).rev().take_while(|&i| is_sign(self.char(i))).last().unwrap_or(sign_at);
         let token: String = self.chars.get(word_start..sign_at)?.iter().map(|&(_, c)| c).collect();
         let token = token.to_uppercase();
-        if let Some(mark) = currency::mark(&token) {
+        if let Some(mark) = marks::mark(&token) {
             if self.before(word_start, 1) == '-' && !self.before(word_start, 2).is_alphanumeric() {
                 return Some((word_start - 1, Some(mark), false, true));
             }
@@ -215,7 +215,7 @@ impl Scanner<'_> {
         // `5.00 RM 6.00`: the sign belongs to the amount that follows it.
         let of_next = self.char(word_end).is_ascii_digit()
             || (self.char(word_end) == ' ' && self.char(word_end + 1).is_ascii_digit());
-        match currency::mark(&token) {
+        match marks::mark(&token) {
             Some(mark) if !of_next => return Some((word_end, Some(mark), false)),
             _ => {}
         }

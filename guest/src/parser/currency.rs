@@ -1,15 +1,7 @@
 //! Which currency a document is in: by the sign at the amount, else by what the whole document shows.
 
 use super::amounts;
-
-/// What stands at an amount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// A sign or code of one currency.
-    Code(&'static str),
-    /// `$`, which is twenty currencies.
-    Dollar,
-}
+use super::marks::{LONGEST_MARK, Mark, mark};
 
 /// ISO 4217 codes in use, for codes that Textract itself names.
 const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF \
@@ -19,81 +11,12 @@ MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG 
 SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF \
 XPF YER ZAR ZMW ZWG";
 
-/// Signs and codes that are printed at amounts. Codes that are also words or product names (TOP, ALL, RON 95) are left out.
-const MARKS: [(&str, &str); 50] = [
-    ("RM", "MYR"),
-    ("MYR", "MYR"),
-    ("€", "EUR"),
-    ("EUR", "EUR"),
-    ("EURO", "EUR"),
-    ("£", "GBP"),
-    ("GBP", "GBP"),
-    ("US$", "USD"),
-    ("USD", "USD"),
-    ("S$", "SGD"),
-    ("SGD", "SGD"),
-    ("A$", "AUD"),
-    ("AU$", "AUD"),
-    ("AUD", "AUD"),
-    ("NZ$", "NZD"),
-    ("NZD", "NZD"),
-    ("C$", "CAD"),
-    ("CA$", "CAD"),
-    ("CAD", "CAD"),
-    ("HK$", "HKD"),
-    ("HKD", "HKD"),
-    ("NT$", "TWD"),
-    ("TWD", "TWD"),
-    ("R$", "BRL"),
-    ("BRL", "BRL"),
-    ("CHF", "CHF"),
-    ("SEK", "SEK"),
-    ("NOK", "NOK"),
-    ("DKK", "DKK"),
-    ("PLN", "PLN"),
-    ("ZŁ", "PLN"),
-    ("CZK", "CZK"),
-    ("KČ", "CZK"),
-    ("HUF", "HUF"),
-    ("₹", "INR"),
-    ("INR", "INR"),
-    ("RP", "IDR"),
-    ("IDR", "IDR"),
-    ("฿", "THB"),
-    ("THB", "THB"),
-    ("₱", "PHP"),
-    ("PHP", "PHP"),
-    ("₫", "VND"),
-    ("VND", "VND"),
-    ("₩", "KRW"),
-    ("KRW", "KRW"),
-    ("円", "JPY"),
-    ("JPY", "JPY"),
-    ("₺", "TRY"),
-    ("₪", "ILS"),
-];
-
 const US_STATES: &str = "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH \
 OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY DC PR";
 
 /// The code, if it is one of ISO 4217's.
 pub(super) fn known(code: &str) -> Option<&'static str> {
     CODES.split(' ').find(|known| *known == code)
-}
-
-/// Bytes of the longest one.
-const LONGEST_MARK: usize = 4;
-
-/// What a sign or code at an amount says; the token in upper case, with nothing around it.
-pub(super) fn mark(token: &str) -> Option<Mark> {
-    if token == "$" {
-        return Some(Mark::Dollar);
-    }
-    if token.len() > LONGEST_MARK {
-        return None;
-    }
-    let (_, code) = MARKS.iter().find(|(sign, _)| *sign == token)?;
-    Some(Mark::Code(code))
 }
 
 /// What a whole document says about its currency.
@@ -127,12 +50,6 @@ impl Context {
             Mark::Dollar => self.us.then_some("USD"),
         }
     }
-}
-
-/// The currency that the words of an amount name: `Summe EUR`, `TOTAL (RM)`.
-pub(super) fn named(words: &str) -> Option<Mark> {
-    let last = words.split_whitespace().next_back()?;
-    mark(&last.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$').to_uppercase())
 }
 
 /// The marks in a text: `Total (RM)`, `€`, `$5`, `EUR 5.00`, `Summe EUR`.
@@ -179,6 +96,7 @@ fn names_us_place(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::marks::MARKS;
 
     fn context(texts: &[&str]) -> Context {
         Context::new(texts.iter().copied())
@@ -189,9 +107,6 @@ mod tests {
         assert!(CODES.split(' ').all(|code| code.len() == 3));
         for (_, code) in MARKS {
             assert_eq!(known(code), Some(code));
-        }
-        for (sign, code) in MARKS {
-            assert_eq!(mark(sign), Some(Mark::Code(code)), "{sign}");
         }
         assert_eq!(known("XYZ"), None);
         assert_eq!(known("usd"), None);
@@ -216,14 +131,6 @@ mod tests {
         assert_eq!(context(&["Summe EUR", "Amount (USD)", "5.00"]).shown, None);
         assert_eq!(context(&["Summe EUR", "12,50"]).shown, Some("EUR"));
         assert_eq!(context(&["FARM 12", "RON 95", "TOP 5", "E.&.O.£.", "TAMAN SEK U9, 40150 SHAH ALAM"]).shown, None);
-    }
-
-    #[test]
-    fn a_label_names_the_currency_of_its_amount() {
-        for (words, code) in [("Summe EUR", "EUR"), ("TOTAL (RM):", "MYR"), ("Total CHF", "CHF")] {
-            assert_eq!(named(words), Some(Mark::Code(code)), "{words}");
-        }
-        assert!(named("TOTAL").is_none() && named("").is_none() && named("RM TOTAL").is_none());
     }
 
     #[test]

@@ -1,13 +1,9 @@
 //! The day on a receipt.
 
-mod notation;
-
-pub(super) use self::notation::parse;
-
 use std::collections::BTreeSet;
 
-use self::notation::{Found, scan};
 use super::amounts;
+use super::date_notation::{Found, LABELS, scan};
 use super::header;
 use super::lists::{List, list};
 use super::rows::Row;
@@ -43,8 +39,6 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
     best.map(|(_, field)| field)
 }
 
-/// What calls a day the document's own.
-const LABELS: List = list("DATE, DATUM, FECHA, TARIKH, DATA");
 /// Days that are not the document's own.
 const OTHER_DAYS: List = list(
     "DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, UNTIL, BEFORE, SINCE, DELIVERY DATE, START DATE, END DATE, PERIOD, \

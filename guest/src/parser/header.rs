@@ -1,13 +1,13 @@
 //! What the lines at the top of a receipt are: a name, or one of the things that stand around it.
 
 use super::amounts;
-use super::dates;
+use super::date_notation;
 use super::lists::{List, list};
 use super::words::Words;
 
 /// What a line at the top is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum LineKind {
     /// Perhaps a name.
     Name,
     /// `TAX INVOICE`, `RECEIPT`, `COPY`.
@@ -126,7 +126,7 @@ pub(super) fn own_words(words: &Words) -> usize {
 }
 
 /// Says what a line at the top is.
-pub(super) fn classify(text: &str, words: &Words) -> Kind {
+pub(super) fn classify(text: &str, words: &Words) -> LineKind {
     let letters = text.chars().filter(|c| c.is_alphabetic()).count();
     let digits = text.chars().filter(char::is_ascii_digit).count();
     let joined: Vec<&str> = words.iter().collect();
@@ -137,45 +137,45 @@ pub(super) fn classify(text: &str, words: &Words) -> Kind {
     if TITLE.has(&joined)
         || (words.len() <= 5 && words.has_any(&const { list("TAX INVOICE, OFFICIAL RECEIPT, TAX RECEIPT") }))
     {
-        return Kind::Title;
+        return LineKind::Title;
     }
     if is_items_head(words) {
-        return Kind::Items;
+        return LineKind::Items;
     }
     if is_tax_number(words, digits) {
-        return Kind::TaxNumber;
+        return LineKind::TaxNumber;
     }
     let legal = is_legal(words);
     if !legal && is_registration(text, words, letters, digits) {
-        return Kind::Registration;
+        return LineKind::Registration;
     }
     if !legal && (words.has_any(&CONTACT) || is_net_address(text)) || (digits >= 7 && letters == 0) {
-        return Kind::Contact;
+        return LineKind::Contact;
     }
-    if letters < 2 || digits > letters || dates::parse(text, false).is_some() {
-        return if is_address(text, words, digits) { Kind::Address } else { Kind::Other };
+    if letters < 2 || digits > letters || date_notation::parse(text, false).is_some() {
+        return if is_address(text, words, digits) { LineKind::Address } else { LineKind::Other };
     }
     if amounts::scan(text).iter().any(amounts::Amount::has_cents) {
-        return Kind::Other;
+        return LineKind::Other;
     }
     if words.starts_with_any(&OTHER_STARTS) && !legal {
-        return Kind::Other;
+        return LineKind::Other;
     }
     if !legal && is_address(text, words, digits) {
-        return Kind::Address;
+        return LineKind::Address;
     }
     // `TABLE : 7`, `OUTLET: J18`; but `OWN BY: CHEF LEE SDN BHD` names the owner.
     if text.contains(':') && !legal {
-        return Kind::Other;
+        return LineKind::Other;
     }
-    Kind::Name
+    LineKind::Name
 }
 
-fn party_label(words: &str) -> Option<Kind> {
+fn party_label(words: &str) -> Option<LineKind> {
     match words {
-        "FROM" | "SELLER" | "VENDOR" | "SUPPLIER" | "MERCHANT" | "SOLD BY" | "ISSUED BY" => Some(Kind::SellerLabel),
+        "FROM" | "SELLER" | "VENDOR" | "SUPPLIER" | "MERCHANT" | "SOLD BY" | "ISSUED BY" => Some(LineKind::SellerLabel),
         "TO" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO" | "DELIVER TO" | "CUSTOMER" | "ATTN"
-        | "ATTENTION" => Some(Kind::BuyerLabel),
+        | "ATTENTION" => Some(LineKind::BuyerLabel),
         _ => None,
     }
 }
@@ -240,32 +240,32 @@ mod tests {
     #[test]
     fn lines_are_told_apart() {
         for (text, kind) in [
-            ("SOME TRADING SDN BHD", Kind::Name),
-            ("ANY CO. (TAMAN DAYA) SDN BHD", Kind::Name),
-            ("INDIGO GIFT & HOME", Kind::Name),
-            ("TAX INVOICE", Kind::Title),
-            ("** TAX INVOICE **", Kind::Title),
-            ("(933109-X)", Kind::Registration),
-            ("CO. REG. NO. : 795225-A", Kind::Registration),
-            ("(NO. 193573-M)", Kind::Registration),
-            ("GST ID NO : 001147416576", Kind::TaxNumber),
-            ("LOT 1851-A & 1851-B, JALAN KPB 6,", Kind::Address),
-            ("43300 SERI KEMBANGAN, SELANGOR", Kind::Address),
-            ("CHICAGO, IL", Kind::Address),
-            ("Via Roma 10", Kind::Address),
-            ("Hauptstr. 12", Kind::Address),
-            ("TRATTORIA UNICA S.R.L.", Kind::Name),
-            ("TERIMA KASIH", Kind::Other),
-            ("TEL: 03-2164 1400", Kind::Contact),
-            ("800-532-2918", Kind::Contact),
-            ("www.example.org", Kind::Contact),
-            ("12/07/2019 12:22 PM", Kind::Other),
-            ("THANK YOU, COME AGAIN", Kind::Other),
-            ("TABLE : 7", Kind::Other),
-            ("LG FLATSCREEN $899.99", Kind::Other),
-            ("QTY  DESCRIPTION", Kind::Items),
-            ("From:", Kind::SellerLabel),
-            ("Bill To", Kind::BuyerLabel),
+            ("SOME TRADING SDN BHD", LineKind::Name),
+            ("ANY CO. (TAMAN DAYA) SDN BHD", LineKind::Name),
+            ("INDIGO GIFT & HOME", LineKind::Name),
+            ("TAX INVOICE", LineKind::Title),
+            ("** TAX INVOICE **", LineKind::Title),
+            ("(933109-X)", LineKind::Registration),
+            ("CO. REG. NO. : 795225-A", LineKind::Registration),
+            ("(NO. 193573-M)", LineKind::Registration),
+            ("GST ID NO : 001147416576", LineKind::TaxNumber),
+            ("LOT 1851-A & 1851-B, JALAN KPB 6,", LineKind::Address),
+            ("43300 SERI KEMBANGAN, SELANGOR", LineKind::Address),
+            ("CHICAGO, IL", LineKind::Address),
+            ("Via Roma 10", LineKind::Address),
+            ("Hauptstr. 12", LineKind::Address),
+            ("TRATTORIA UNICA S.R.L.", LineKind::Name),
+            ("TERIMA KASIH", LineKind::Other),
+            ("TEL: 03-2164 1400", LineKind::Contact),
+            ("800-532-2918", LineKind::Contact),
+            ("www.example.org", LineKind::Contact),
+            ("12/07/2019 12:22 PM", LineKind::Other),
+            ("THANK YOU, COME AGAIN", LineKind::Other),
+            ("TABLE : 7", LineKind::Other),
+            ("LG FLATSCREEN $899.99", LineKind::Other),
+            ("QTY  DESCRIPTION", LineKind::Items),
+            ("From:", LineKind::SellerLabel),
+            ("Bill To", LineKind::BuyerLabel),
         ] {
             assert_eq!(classify(text, &Words::new(text)), kind, "{text}");
         }

@@ -6,29 +6,33 @@
 //! candidate stays empty.
 
 mod amounts;
-mod bill;
+#[doc(hidden)]
+pub mod calibration;
 mod currency;
+mod date_notation;
 mod dates;
-mod halves;
+mod deskew;
 mod header;
 mod labels;
 mod lists;
+mod marks;
+#[doc(hidden)]
+pub mod model;
 mod page;
+mod page_kind;
 mod rows;
+#[doc(hidden)]
+pub mod scorer;
+mod side_by_side;
 mod summary;
-#[doc(hidden)]
-pub mod sureness;
 mod total;
-#[doc(hidden)]
-pub mod trained;
-mod upright;
 mod vendor;
 mod words;
 
-use self::bill::Kind;
+use self::deskew::Deskewed;
+use self::model::Model;
 use self::page::Page;
-use self::trained::Trained;
-use self::upright::Upright;
+use self::page_kind::PageKind;
 use crate::receipt::Receipt;
 use crate::textract::{self, Document, ReadError};
 
@@ -39,14 +43,14 @@ pub fn parse(json: &str) -> Result<Receipt, ReadError> {
 
 /// Reads a document that has been taken out of its JSON.
 pub fn read(document: &Document) -> Receipt {
-    read_with(document, &Trained::shipped())
+    read_with(document, &Model::built_in())
 }
 
 /// The same with other weights. No part of the contract.
 #[doc(hidden)]
-pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
-    let upright = Upright::new(document);
-    let rows = rows::group(&upright.lines);
+pub fn read_with(document: &Document, model: &Model) -> Receipt {
+    let deskewed = Deskewed::new(document);
+    let rows = rows::group(&deskewed.lines);
     let texts = document.lines.iter().map(|line| line.text.as_str());
     let summary_texts = document.summary.iter().map(|field| field.text.as_str());
     let context = currency::Context::new(texts.chain(summary_texts));
@@ -57,18 +61,18 @@ pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
     // AnalyzeExpense's own reading first; what it left out is read from its text.
     let mut receipt = summary::read(&document.summary, &context);
     receipt.pages = document.pages;
-    if document.summary.is_empty() && halves::are_two_receipts(&upright.lines, &context, trained, quality) {
+    if document.summary.is_empty() && side_by_side::are_two_receipts(&deskewed.lines, &context, model, quality) {
         return receipt;
     }
     // The last page that has a total has the final one; who sold it stands on the first.
-    let mut bills = pages.iter().rev().filter(|page| page.kind() != Kind::Statement);
-    let total = || bills.find_map(|page| total::find(page.amounts(), &context, &trained.total, quality));
+    let mut bills = pages.iter().rev().filter(|page| page.kind() != PageKind::Statement);
+    let total = || bills.find_map(|page| total::find(page.amounts(), &context, &model.total, quality));
     receipt.total = receipt.total.or_else(total);
-    let first = pages.first().filter(|page| page.kind() == Kind::Bill);
-    let vendor = || first.and_then(|page| vendor::find(page.rows, &trained.vendor, quality));
+    let first = pages.first().filter(|page| page.kind() == PageKind::Bill);
+    let vendor = || first.and_then(|page| vendor::find(page.rows, &model.vendor, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
     // A letter and a form are dated too, but not as receipts.
-    let is_bill = receipt.total.is_some() || pages.iter().any(|page| page.kind() == Kind::Bill);
+    let is_bill = receipt.total.is_some() || pages.iter().any(|page| page.kind() == PageKind::Bill);
     let date = || pages.iter().filter(|_| is_bill).find_map(|page| dates::find(page.rows, context.us));
     receipt.date = receipt.date.or_else(date);
     if let Some(total) = &receipt.total {
@@ -77,23 +81,23 @@ pub fn read_with(document: &Document, trained: &Trained) -> Receipt {
         receipt.tax = receipt.tax.or(tax);
     }
     receipt.confidence = confidence(&receipt);
-    receipt.replaced(|line, place| upright.place(line, place))
+    receipt.replaced(|line, place| deskewed.place(line, place))
 }
 
 /// What speaks for each amount and each name, for `guest/training`. No part of the contract.
 #[doc(hidden)]
-pub fn evidence(document: &Document) -> Evidence {
-    let upright = Upright::new(document);
-    let rows = rows::group(&upright.lines);
+pub fn training_features(document: &Document) -> TrainingFeatures {
+    let deskewed = Deskewed::new(document);
+    let rows = rows::group(&deskewed.lines);
     let pages: Vec<&[rows::Row]> = rows.chunk_by(|a, b| a.page == b.page).collect();
-    let amounts = pages.last().map(|page| total::evidence(page)).unwrap_or_default();
-    let names = pages.first().map(|page| vendor::evidence(page)).unwrap_or_default();
-    Evidence { amounts, names, quality: quality(document) }
+    let amounts = pages.last().map(|page| total::training_features(page)).unwrap_or_default();
+    let names = pages.first().map(|page| vendor::training_features(page)).unwrap_or_default();
+    TrainingFeatures { amounts, names, quality: quality(document) }
 }
 
 /// Candidates, each with the numbers that are weighed and OCR's confidence in it.
 #[doc(hidden)]
-pub struct Evidence {
+pub struct TrainingFeatures {
     pub amounts: Vec<(String, Vec<f32>, f32)>,
     pub names: Vec<(String, Vec<f32>, f32)>,
     /// OCR's confidence on average.

@@ -2,14 +2,14 @@
 
 use std::cell::OnceCell;
 
-use super::bill::{self, Kind};
+use super::page_kind::{self, PageKind};
 use super::rows::Row;
 use super::total::{self, Amounts};
 
 /// The rows of one page.
 pub(super) struct Page<'r> {
     pub(super) rows: &'r [Row<'r>],
-    kind: OnceCell<Kind>,
+    kind: OnceCell<PageKind>,
     amounts: OnceCell<Amounts>,
 }
 
@@ -19,8 +19,8 @@ impl<'r> Page<'r> {
     }
 
     /// Whether it is a bill.
-    pub(super) fn kind(&self) -> Kind {
-        *self.kind.get_or_init(|| bill::kind(self.rows))
+    pub(super) fn kind(&self) -> PageKind {
+        *self.kind.get_or_init(|| page_kind::classify(self.rows))
     }
 
     /// Its amounts, and what they are called.

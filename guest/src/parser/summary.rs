@@ -2,7 +2,7 @@
 
 use super::amounts::{self, Amount};
 use super::currency::{self, Context};
-use super::dates;
+use super::date_notation;
 use super::labels::{self, Label};
 use super::lists::{List, list};
 use super::words::Words;
@@ -77,7 +77,7 @@ fn amount(text: &str) -> Option<Amount> {
 
 fn date<'f>(fields: &'f [SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
     let named = fields.iter().filter(|field| field.kind == "INVOICE_RECEIPT_DATE");
-    let dated = |field: &'f SummaryField| Some((dates::parse(&field.text, context.us)?, field));
+    let dated = |field: &'f SummaryField| Some((date_notation::parse(&field.text, context.us)?, field));
     let (value, field) = surest(named.filter_map(dated))
         .or_else(|| surest(fields.iter().filter(|field| is_dated_elsewhere(field)).filter_map(dated)))?;
     Some(field_of(value, field))

@@ -1,10 +1,10 @@
 //! Textract's responses (DetectDocumentText, AnalyzeDocument, AnalyzeExpense, and the results of their Start… forms) as
 //! lines of text and summary fields. Tolerant: what is missing, null, unknown or of another type is left out.
 
-mod loose;
+mod lenient;
 mod wire;
 
-use self::wire::{Kind, Wanted};
+use self::wire::{BlockType, Wanted};
 use crate::receipt::{BoundingBox, Place};
 use serde::de::IgnoredAny;
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ pub fn read(json: &str) -> Result<Document, ReadError> {
 struct WordsNeeded;
 
 fn responses<W: Wanted>(json: &str) -> Result<Vec<wire::Response<W>>, ReadError> {
-    let responses: Vec<loose::Object<wire::Response<W>>> = if json.trim_start().starts_with('[') {
+    let responses: Vec<lenient::Object<wire::Response<W>>> = if json.trim_start().starts_with('[') {
         serde_json::from_str(json)
     } else {
         serde_json::from_str(json).map(|one| vec![one])
@@ -145,25 +145,25 @@ impl Document {
         Ok(())
     }
 
-    fn add_blocks<W: Wanted>(&mut self, blocks: Vec<loose::Object<wire::Block<W>>>) -> Result<(), WordsNeeded> {
-        let has = |kind: Kind| blocks.iter().any(|block| block.0.kind == kind);
+    fn add_blocks<W: Wanted>(&mut self, blocks: Vec<lenient::Object<wire::Block<W>>>) -> Result<(), WordsNeeded> {
+        let has = |wanted: BlockType| blocks.iter().any(|block| block.0.block_type == wanted);
         // A response without lines may still have words; they make lines by where they stand.
-        let wanted = if has(Kind::Line) { Kind::Line } else { Kind::Word };
-        if wanted == Kind::Word && !W::WORDS && has(Kind::Word) {
+        let wanted = if has(BlockType::Line) { BlockType::Line } else { BlockType::Word };
+        if wanted == BlockType::Word && !W::WORDS && has(BlockType::Word) {
             return Err(WordsNeeded);
         }
         let mut page_blocks = 0;
         for block in blocks {
             let block = block.0;
-            if block.kind == Kind::Page {
+            if block.block_type == BlockType::Page {
                 page_blocks += 1;
             }
             // Synchronous calls leave the number out; their blocks follow their page.
             let page = block.page.0.map_or(page_blocks, |page| page as u32).clamp(1, MAX_PAGES);
-            if block.kind == Kind::Page || block.kind == wanted {
+            if block.block_type == BlockType::Page || block.block_type == wanted {
                 self.pages = self.pages.max(page);
             }
-            if block.kind != wanted {
+            if block.block_type != wanted {
                 continue;
             }
             let mut text = clean(block.text.0.as_deref().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! The parts of Textract's responses that we read, by their names there.
 
-use super::loose::{List, Number, Object, Text};
+use super::lenient::{self, Lenient, List, Number, Object, Text};
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use std::fmt;
@@ -43,7 +43,7 @@ pub(super) struct DocumentMetadata {
 /// What a block is, where it says so before anything else, decides whether the rest of it is read.
 #[derive(Default)]
 pub(super) struct Block<W: Wanted> {
-    pub(super) kind: Kind,
+    pub(super) block_type: BlockType,
     pub(super) text: Text,
     pub(super) confidence: Number,
     pub(super) page: Number,
@@ -53,7 +53,7 @@ pub(super) struct Block<W: Wanted> {
 
 /// The kinds of blocks that matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BlockType {
     Page,
     Line,
     Word,
@@ -123,6 +123,23 @@ pub(super) struct Group {
     pub(super) types: List<Text>,
 }
 
+impl Lenient<'_> for BlockType {
+    fn from_text(text: &str) -> Self {
+        match text {
+            "PAGE" => Self::Page,
+            "LINE" => Self::Line,
+            "WORD" => Self::Word,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BlockType {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        lenient::deserialize(deserializer)
+    }
+}
+
 impl<'de, W: Wanted> Deserialize<'de> for Block<W> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const MEMBERS: &[&str] = &["BlockType", "Text", "Confidence", "Page", "Geometry"];
@@ -156,8 +173,8 @@ impl<'de, W: Wanted> Visitor<'de> for Members<W> {
         while let Some(member) = members.next_key()? {
             match member {
                 Member::BlockType => {
-                    block.kind = members.next_value()?;
-                    if block.kind == Kind::Other || block.kind == Kind::Word && !W::WORDS {
+                    block.block_type = members.next_value()?;
+                    if block.block_type == BlockType::Other || block.block_type == BlockType::Word && !W::WORDS {
                         while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                         break;
                     }

@@ -41,7 +41,7 @@ pub struct Miss {
 /// Judges a set; the expected calibration error comes with it, in percent. `strictly`: where a label is none, nothing may be read, and
 /// dates and currencies count as misses, too.
 pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: bool) -> (Counts, f64, Vec<Miss>) {
-    let (mut counts, mut misses, mut sureness) = (Counts::default(), Vec::new(), Vec::new());
+    let (mut counts, mut misses, mut by_confidence) = (Counts::default(), Vec::new(), Vec::new());
     let nothing = Reading::default();
     for receipt in receipts {
         let reading = readings.get(&receipt.name).unwrap_or(&nothing);
@@ -64,7 +64,7 @@ pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: boo
             counts.dated += 1;
             counts.date += usize::from(date);
         }
-        sureness.push((reading.confidence, vendor && total));
+        by_confidence.push((reading.confidence, vendor && total));
         let mut fields = BTreeMap::new();
         for (field, is_right, label, read) in [
             ("vendor", vendor, &receipt.vendor, &reading.vendor),
@@ -80,17 +80,17 @@ pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: boo
             misses.push(Miss { set: set.to_owned(), name: receipt.name.clone(), fields });
         }
     }
-    sureness.sort_by(|a, b| b.0.total_cmp(&a.0));
-    counts.sure = sureness.iter().filter(|(confidence, _)| *confidence >= 90.0).count();
-    counts.sure_right = sureness.iter().filter(|(confidence, right)| *confidence >= 90.0 && *right).count();
+    by_confidence.sort_by(|a, b| b.0.total_cmp(&a.0));
+    counts.sure = by_confidence.iter().filter(|(confidence, _)| *confidence >= 90.0).count();
+    counts.sure_right = by_confidence.iter().filter(|(confidence, right)| *confidence >= 90.0 && *right).count();
     let mut right = 0;
-    for (index, (_, is_right)) in sureness.iter().enumerate() {
+    for (index, (_, is_right)) in by_confidence.iter().enumerate() {
         right += usize::from(*is_right);
         if right * 100 >= (index + 1) * 99 {
             counts.bookable = index + 1;
         }
     }
-    (counts, calibration_error(&sureness), misses)
+    (counts, calibration_error(&by_confidence), misses)
 }
 
 /// Whether the labels stand in the text as they are.
@@ -156,9 +156,9 @@ fn iso(label: &str) -> Option<String> {
 }
 
 /// The mean distance between confidence and share of right ones, over ten bins.
-fn calibration_error(sureness: &[(f32, bool)]) -> f64 {
+fn calibration_error(by_confidence: &[(f32, bool)]) -> f64 {
     let mut bins = [(0.0, 0.0, 0.0); 10];
-    for (confidence, right) in sureness {
+    for (confidence, right) in by_confidence {
         let bin = ((confidence / 10.0) as usize).min(9);
         if let Some((count, sure, hits)) = bins.get_mut(bin) {
             *count += 1.0;
@@ -167,7 +167,7 @@ fn calibration_error(sureness: &[(f32, bool)]) -> f64 {
         }
     }
     let distance: f64 = bins.iter().map(|(_, sure, hits)| (sure - hits).abs()).sum();
-    distance / sureness.len().max(1) as f64
+    distance / by_confidence.len().max(1) as f64
 }
 
 #[cfg(test)]

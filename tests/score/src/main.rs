@@ -13,7 +13,7 @@ use clap::Parser;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 
-use worker::parser::trained::Trained;
+use worker::parser::model::Model;
 
 use crate::judge::{Counts, Miss};
 use crate::sets::{Reading, Readings};
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<ExitCode> {
 
 /// The parser gives the same natively as in the sandbox, so that what is measured natively holds for both.
 fn same_natively(responses: &BTreeMap<String, String>, readings: &Readings) -> anyhow::Result<()> {
-    let shipped = Trained::shipped();
+    let shipped = Model::built_in();
     for (name, response) in responses {
         let natively = sets::read_natively(response, &shipped)?;
         let sandboxed = readings.get(name).with_context(|| format!("host parse did not read {name}"))?;

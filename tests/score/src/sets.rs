@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use worker::parser::sureness::Curves;
-use worker::parser::trained::{Scorer, Split, Trained, Tree};
+use worker::parser::calibration::Curves;
+use worker::parser::model::Model;
+use worker::parser::scorer::{Scorer, Split, Tree};
 
 /// A receipt with what is to be read from it; nothing, where a label is none.
 #[derive(Debug, Deserialize)]
@@ -98,7 +99,7 @@ pub fn read(host: &Path, responses: &BTreeMap<String, String>) -> anyhow::Result
 }
 
 /// Weights that have not seen a fold's companies, for each fold.
-pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
+pub fn folds(file: &Path) -> anyhow::Result<Vec<Model>> {
     #[derive(Deserialize)]
     struct Branches {
         splits: Vec<Split>,
@@ -122,28 +123,28 @@ pub fn folds(file: &Path) -> anyhow::Result<Vec<Trained>> {
     let scorer = |field: Field| Scorer {
         weights: field.weights,
         trees: field.trees.into_iter().map(tree).collect(),
-        sureness: Curves { choice: field.choice, reading: field.reading },
+        calibration: Curves { choice: field.choice, reading: field.reading },
     };
-    Ok(folds.into_iter().map(|fold| Trained { vendor: scorer(fold.vendor), total: scorer(fold.total) }).collect())
+    Ok(folds.into_iter().map(|fold| Model { vendor: scorer(fold.vendor), total: scorer(fold.total) }).collect())
 }
 
 /// Reads each with the same code natively and with weights that have not seen its company.
 pub fn read_unseen(
     receipts: &[Receipt],
     responses: &BTreeMap<String, String>,
-    folds: &[Trained],
+    folds: &[Model],
 ) -> anyhow::Result<Readings> {
     let reading = |receipt: &Receipt| -> anyhow::Result<(String, Reading)> {
-        let trained = folds.get(receipt.fold).with_context(|| format!("{} is of no fold", receipt.name))?;
+        let model = folds.get(receipt.fold).with_context(|| format!("{} is of no fold", receipt.name))?;
         let response = responses.get(&receipt.name).map(String::as_str).unwrap_or_default();
-        Ok((receipt.name.clone(), read_natively(response, trained)?))
+        Ok((receipt.name.clone(), read_natively(response, model)?))
     };
     receipts.iter().map(reading).collect()
 }
 
 /// Reads a response natively.
-pub fn read_natively(response: &str, trained: &Trained) -> anyhow::Result<Reading> {
-    let receipt = worker::parser::read_with(&worker::textract::read(response)?, trained);
+pub fn read_natively(response: &str, model: &Model) -> anyhow::Result<Reading> {
+    let receipt = worker::parser::read_with(&worker::textract::read(response)?, model);
     let total = receipt.total.map(|field| field.value);
     Ok(Reading {
         file: PathBuf::new(),

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::super::amounts::Amount;
-use super::super::currency::Mark;
 use super::super::labels::Label;
-use super::entries::{Amounts, Entry, Read};
-use super::facts::{COIN, Facts};
-use super::proofs::{Proofs, digits, is_near, is_rounding};
+use super::super::marks::Mark;
+use super::arithmetic::{Proofs, digits, is_near, is_rounding};
+use super::label_rules::{COIN, LabelRules};
+use super::labelled_amounts::{Amounts, LabelledAmount, ReadAmount};
 use crate::receipt::Money;
 
 /// How many there are of each.
@@ -16,16 +16,16 @@ pub(super) const COUNT: usize = 54;
 /// A value that is printed on the page, or that its sums prove, and what speaks for it.
 pub(super) struct Candidate {
     /// The place of it that says most.
-    pub(super) read: Read,
+    pub(super) read: ReadAmount,
     /// Whether it is printed, legibly.
     pub(super) is_printed: bool,
     pub(super) features: [f32; COUNT],
 }
 
 /// One for each value.
-pub(super) fn of(page: &Amounts, facts: &Facts, proofs: &Proofs) -> Vec<Candidate> {
-    let weighed: Vec<&Entry> = page.entries.iter().filter(|entry| is_amount(entry)).collect();
-    let mut values: BTreeMap<i128, Vec<&Entry>> = BTreeMap::new();
+pub(super) fn of(page: &Amounts, rules: &LabelRules, proofs: &Proofs) -> Vec<Candidate> {
+    let weighed: Vec<&LabelledAmount> = page.entries.iter().filter(|entry| is_amount(entry)).collect();
+    let mut values: BTreeMap<i128, Vec<&LabelledAmount>> = BTreeMap::new();
     for entry in &weighed {
         values.entry(entry.read.micros()).or_default().push(entry);
     }
@@ -34,26 +34,26 @@ pub(super) fn of(page: &Amounts, facts: &Facts, proofs: &Proofs) -> Vec<Candidat
     for value in unprinted.iter().filter(|_| anchor.is_some()) {
         values.insert(*value, Vec::new());
     }
-    let survey = Survey::new(&weighed, facts, proofs, &values, &page.prices);
+    let survey = Survey::new(&weighed, rules, proofs, &values, &page.prices);
     values.iter().filter_map(|(value, places)| survey.candidate(*value, places, anchor)).collect()
 }
 
 /// A number without cents and sign is one where it is called a total. Beside other words it may be a card's, and a trace with the
 /// number masked must be read the same.
-fn is_amount(entry: &Entry) -> bool {
+fn is_amount(entry: &LabelledAmount) -> bool {
     let amount = &entry.read.amount;
     amount.has_cents() || amount.mark.is_some() || matches!(entry.label, Some(Label::Total(_)))
 }
 
 /// Where a total that is not printed legibly would stand.
-fn anchor(entries: &[Entry]) -> Option<&Entry> {
+fn anchor(entries: &[LabelledAmount]) -> Option<&LabelledAmount> {
     let mut below = entries.iter().rev().filter(|entry| !entry.in_tax_table);
     let total = below.clone().filter(|e| matches!(e.label, Some(Label::Total(_)))).max_by_key(|e| strength(e.label));
     total.or_else(|| below.find(|e| matches!(e.label, Some(Label::Tendered | Label::Card | Label::Subtotal))))
 }
 
 struct Survey<'f> {
-    facts: &'f Facts,
+    rules: &'f LabelRules,
     proofs: &'f Proofs,
     rows: f32,
     largest: i128,
@@ -74,13 +74,13 @@ struct Survey<'f> {
 
 impl<'f> Survey<'f> {
     fn new(
-        entries: &[&Entry],
-        facts: &'f Facts,
+        entries: &[&LabelledAmount],
+        rules: &'f LabelRules,
         proofs: &'f Proofs,
-        values: &BTreeMap<i128, Vec<&Entry>>,
+        values: &BTreeMap<i128, Vec<&LabelledAmount>>,
         prices: &'f BTreeMap<i128, usize>,
     ) -> Self {
-        let change = facts.change.map(i128::abs);
+        let change = rules.change.map(i128::abs);
         let items =
             entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
         let (ringgit, foreign): (Vec<Mark>, Vec<Mark>) =
@@ -88,24 +88,24 @@ impl<'f> Survey<'f> {
         // A number of something else is no measure for the others.
         let priced = entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|entry| entry.read.micros());
         let largest = priced.max().or_else(|| values.keys().next_back().copied());
-        let weight = |(value, places): (&i128, &Vec<&Entry>)| (*value, (places.len(), proofs.support(*value)));
+        let weight = |(value, places): (&i128, &Vec<&LabelledAmount>)| (*value, (places.len(), proofs.support(*value)));
         Self {
-            facts,
+            rules,
             proofs,
             rows: entries.iter().map(|entry| entry.row).max().unwrap_or(0).max(1) as f32,
             largest: largest.unwrap_or(0).max(1),
-            paid: change.and_then(|change| Some(facts.tendered.last()? - change)).filter(|paid| *paid > 0),
+            paid: change.and_then(|change| Some(rules.tendered.last()? - change)).filter(|paid| *paid > 0),
             items: items.map(|entry| entry.read.micros()).sum(),
             printed: values.iter().map(weight).collect(),
-            has_coins: ringgit.len() >= foreign.len() && facts.change.is_none_or(|change| change % COIN == 0),
+            has_coins: ringgit.len() >= foreign.len() && rules.change.is_none_or(|change| change % COIN == 0),
             prices,
             has_taxed: values.keys().any(|value| proofs.has_tax_within(*value)),
         }
     }
 
-    fn candidate(&self, value: i128, places: &[&Entry], anchor: Option<&Entry>) -> Option<Candidate> {
-        let (facts, proofs) = (self.facts, self.proofs);
-        let scored = places.iter().filter_map(|place| Some((*place, facts.judge(place)?)));
+    fn candidate(&self, value: i128, places: &[&LabelledAmount], anchor: Option<&LabelledAmount>) -> Option<Candidate> {
+        let (rules, proofs) = (self.rules, self.proofs);
+        let scored = places.iter().filter_map(|place| Some((*place, rules.judge(place)?)));
         // The later of two equals: what comes after is more final.
         let best = scored.reduce(|best, next| if next.1 >= best.1 { next } else { best });
         let is_printed = !places.is_empty();
@@ -138,10 +138,10 @@ impl<'f> Survey<'f> {
             flag(places.iter().any(|place| matches!(place.label, None | Some(Label::Service)))),
             (places.len().clamp(1, 4) as f32 - 1.0) / 3.0,
             flag(self.paid == Some(value)),
-            flag(facts.tendered.contains(&value)),
-            flag(facts.is_sum(value)),
-            flag(facts.is_rounded(value)),
-            flag(facts.is_before_rounding(value)),
+            flag(rules.tendered.contains(&value)),
+            flag(rules.is_sum(value)),
+            flag(rules.is_rounded(value)),
+            flag(rules.is_before_rounding(value)),
             flag(value == self.largest),
             ratio,
             flag(ratio < 0.15),
@@ -170,7 +170,7 @@ impl<'f> Survey<'f> {
             flag(self.has_better_twin(value, &read)),
             flag(!is_printed && proofs.is_misprinted(value)),
             flag(self.is_rounded_elsewhere(value)),
-            flag(!is_printed && facts.totals.iter().any(|total| self.is_consistent(*total))),
+            flag(!is_printed && rules.totals.iter().any(|total| self.is_consistent(*total))),
             flag(family.iter().any(|value| proofs.has_tax_within(*value))),
             flag(family.iter().any(|value| proofs.is_base_and_rate(*value))),
             (self.prices(value).clamp(1, 4) as f32 - 1.0) / 3.0,
@@ -191,7 +191,7 @@ impl<'f> Survey<'f> {
     /// Whether what it rounds to is among the values, too.
     fn is_rounded_elsewhere(&self, value: i128) -> bool {
         let mut near = self.printed.range(value - COIN + 1..value + COIN);
-        self.has_coins && near.any(|(other, _)| is_rounding(value, *other) && self.facts.totals.contains(other))
+        self.has_coins && near.any(|(other, _)| is_rounding(value, *other) && self.rules.totals.contains(other))
     }
 
     /// Whether more than its name speaks for what is called a total.
@@ -203,7 +203,7 @@ impl<'f> Survey<'f> {
     }
 
     /// One digit or mark away from a value that more sums prove, and that is printed as often.
-    fn has_better_twin(&self, value: i128, read: &Read) -> bool {
+    fn has_better_twin(&self, value: i128, read: &ReadAmount) -> bool {
         let Some(&(times, support)) = self.printed.get(&value) else { return false };
         let own = digits(read.units());
         self.printed.iter().any(|(other, (t, s))| {
@@ -223,8 +223,8 @@ impl<'f> Survey<'f> {
 
     /// Two printed amounts whose difference it is, one of them handed over or given back.
     fn is_paid_in_part(&self, value: i128) -> bool {
-        let by_tendered = self.facts.tendered.iter().any(|t| *t > value && self.is_printed(t - value));
-        let change = self.facts.change.map(i128::abs).filter(|change| *change > 0);
+        let by_tendered = self.rules.tendered.iter().any(|t| *t > value && self.is_printed(t - value));
+        let change = self.rules.change.map(i128::abs).filter(|change| *change > 0);
         value > 0 && (by_tendered || change.is_some_and(|change| self.is_printed(value + change)))
     }
 
@@ -239,12 +239,12 @@ impl<'f> Survey<'f> {
 
     /// A printed tax, and what is left without it is printed, too.
     fn has_tax_on_top(&self, value: i128) -> bool {
-        self.facts.taxes.iter().any(|tax| *tax > 0 && tax * 4 < value && self.is_printed(value - tax))
+        self.rules.taxes.iter().any(|tax| *tax > 0 && tax * 4 < value && self.is_printed(value - tax))
     }
 }
 
 /// The value as the page would print it.
-fn amount(value: i128, like: &Read) -> Option<Amount> {
+fn amount(value: i128, like: &ReadAmount) -> Option<Amount> {
     let units = i64::try_from(value / 10_000).ok().filter(|_| value % 10_000 == 0)?;
     Some(Amount { money: Money { units, scale: 2, currency: None }, ..like.amount })
 }

@@ -1,38 +1,38 @@
 //! Which amount was paid: by its label, its place, and whether the sums agree.
 
-mod entries;
-mod facts;
+mod arithmetic;
 mod features;
+mod label_rules;
+mod labelled_amounts;
 mod parts;
-mod proofs;
 mod trees;
 mod weights;
 
-pub(super) use self::entries::{Amounts, read as amounts};
+pub(super) use self::labelled_amounts::{Amounts, read as amounts};
 pub(super) use self::trees::TREES;
 pub(super) use self::weights::WEIGHTS;
 
-use self::entries::Read;
-use self::facts::Facts;
+use self::arithmetic::Proofs;
 use self::features::Candidate;
-use self::proofs::Proofs;
+use self::label_rules::LabelRules;
+use self::labelled_amounts::ReadAmount;
 use super::currency::Context;
 use super::rows::Row;
-use super::trained::Scorer;
+use super::scorer::Scorer;
 use crate::receipt::{Field, Money};
 
 /// Finds the total of one page. `quality`: OCR's confidence on average.
 pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: f32) -> Option<Field<Money>> {
-    let field = |read: &Read, share: f32, rule: String| Field {
-        confidence: scorer.sureness.sure(share, read.confidence, quality),
+    let field = |read: &ReadAmount, share: f32, rule: String| Field {
+        confidence: scorer.calibration.confidence(share, read.confidence, quality),
         ..read.field(share, rule, context)
     };
-    let facts = Facts::new(&page.entries);
+    let rules = LabelRules::new(&page.entries);
     // Without an amount that is named as one, there is a total where something is named that belongs to it.
-    let is_named = page.entries.iter().any(|entry| facts.judge(entry).is_some());
-    let unlabelled = if is_named { None } else { facts.unlabelled(&page.entries) };
-    let proofs = Proofs::new(page, &facts);
-    let candidates = features::of(page, &facts, &proofs);
+    let is_named = page.entries.iter().any(|entry| rules.judge(entry).is_some());
+    let unlabelled = if is_named { None } else { rules.unlabelled(&page.entries) };
+    let proofs = Proofs::new(page, &rules);
+    let candidates = features::of(page, &rules, &proofs);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
     let best =
         (0..scores.len()).reduce(|best, next| if at(&scores, next) > at(&scores, best) { next } else { best })?;
@@ -51,7 +51,7 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
         return (1.0 / all >= 0.5).then(|| field(&found.read, 0.5 / all, rule));
     }
     let rule = if found.is_printed {
-        facts.say(&page.entries, value)
+        rules.say(&page.entries, value)
     } else {
         format!("not printed legibly; {}", proofs.say(value).join("; "))
     };
@@ -82,10 +82,10 @@ pub(super) fn parts<'a>(
 }
 
 /// What speaks for each amount of a page, for training: the amount, the numbers that are weighed, OCR's confidence.
-pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
-    let page = entries::read(rows);
-    let facts = Facts::new(&page.entries);
-    let candidates = features::of(&page, &facts, &Proofs::new(&page, &facts));
+pub(super) fn training_features(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
+    let page = labelled_amounts::read(rows);
+    let rules = LabelRules::new(&page.entries);
+    let candidates = features::of(&page, &rules, &Proofs::new(&page, &rules));
     let evidence =
         |found: &Candidate| (found.read.amount.money.to_string(), found.features.to_vec(), found.read.confidence);
     candidates.iter().map(evidence).collect()
@@ -98,8 +98,8 @@ fn at(scores: &[f32], index: usize) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::model::Model;
     use crate::parser::rows;
-    use crate::parser::trained::Trained;
     use crate::textract::Line;
 
     /// One line a text; the part behind `|` stands to the right on the same row.
@@ -123,7 +123,7 @@ mod tests {
         find(
             &amounts(&rows::group(&lines)),
             &Context::new(lines.iter().map(|line| line.text.as_str())),
-            &Trained::shipped().total,
+            &Model::built_in().total,
             99.0,
         )
     }

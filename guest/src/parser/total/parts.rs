@@ -3,8 +3,8 @@
 
 use super::super::currency::Context;
 use super::super::labels::Label;
-use super::entries::{Entry, Read};
-use super::facts::COIN;
+use super::label_rules::COIN;
+use super::labelled_amounts::{LabelledAmount, ReadAmount};
 use crate::receipt::{Field, Money};
 
 /// Whoever rounds to the cent, line by line, is off by so much.
@@ -16,7 +16,11 @@ const LIKELY: f32 = 0.7;
 const PROVEN: f32 = 0.98;
 
 /// Subtotal and tax of a total, in millionths, among the named amounts of its page.
-pub(super) fn find(entries: &[Entry], total: i128, context: &Context) -> (Option<Field<Money>>, Option<Field<Money>>) {
+pub(super) fn find(
+    entries: &[LabelledAmount],
+    total: i128,
+    context: &Context,
+) -> (Option<Field<Money>>, Option<Field<Money>>) {
     if total <= 0 {
         return (None, None);
     }
@@ -49,9 +53,9 @@ pub(super) fn find(entries: &[Entry], total: i128, context: &Context) -> (Option
 const ON_TOP: &str = "makes the total with the subtotal";
 
 /// The values of this name, each once; the later place of it, which is the sum and not an item.
-fn named(entries: &[Entry], label: Label, plausible: impl Fn(i128) -> bool) -> Vec<&Read> {
-    let mut found: Vec<&Read> = Vec::new();
-    let wanted = |entry: &&Entry| entry.label == Some(label) && entry.read.amount.has_cents();
+fn named(entries: &[LabelledAmount], label: Label, plausible: impl Fn(i128) -> bool) -> Vec<&ReadAmount> {
+    let mut found: Vec<&ReadAmount> = Vec::new();
+    let wanted = |entry: &&LabelledAmount| entry.label == Some(label) && entry.read.amount.has_cents();
     for entry in entries.iter().filter(wanted).rev() {
         let value = entry.read.micros();
         if plausible(value) && found.iter().all(|read| read.micros() != value) {
@@ -61,7 +65,7 @@ fn named(entries: &[Entry], label: Label, plausible: impl Fn(i128) -> bool) -> V
     found
 }
 
-fn field(read: &Read, sure: f32, rule: &str, context: &Context) -> Option<Field<Money>> {
+fn field(read: &ReadAmount, sure: f32, rule: &str, context: &Context) -> Option<Field<Money>> {
     Some(read.field(sure, rule.to_owned(), context))
 }
 
@@ -76,7 +80,7 @@ fn is_within(tax: i128, total: i128) -> bool {
 mod tests {
     use super::*;
     use crate::parser::rows;
-    use crate::parser::total::entries;
+    use crate::parser::total::labelled_amounts;
     use crate::receipt::BoundingBox;
     use crate::textract::Line;
 
@@ -89,7 +93,8 @@ mod tests {
             bounds: BoundingBox::new(0.1, 0.04 * at as f32, 0.6, 0.02),
         };
         let lines: Vec<Line> = texts.iter().enumerate().map(line).collect();
-        let (subtotal, tax) = find(&entries::read(&rows::group(&lines)).entries, total * 10_000, &Context::default());
+        let (subtotal, tax) =
+            find(&labelled_amounts::read(&rows::group(&lines)).entries, total * 10_000, &Context::default());
         (subtotal.map(|field| field.value.to_string()), tax.map(|field| field.value.to_string()))
     }
 

@@ -1,6 +1,6 @@
 //! Written by guest/training/train.py; not by hand.
 
-use super::super::trained::Split;
+use super::super::scorer::Split;
 
 #[rustfmt::skip]
 pub(in crate::parser) const TREES: &[(&[Split], &[f32])] = &[

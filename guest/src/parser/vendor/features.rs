@@ -1,9 +1,10 @@
 //! What speaks for each name at the top, in numbers that a trained scorer weighs.
 
-use super::super::header::{self, Kind};
+use super::super::header::{self, LineKind};
 use super::super::rows::Row;
 use super::super::words::Words;
-use super::{Entry, tidy};
+use super::header_lines::HeaderLine;
+use super::name::tidy;
 use crate::receipt::BoundingBox;
 
 /// How many there are of each.
@@ -36,7 +37,7 @@ impl Candidate {
 }
 
 /// Every line at the top that may be a name, alone and with the next ones.
-pub(super) fn of(top: &[Entry], rows: &[Row]) -> Vec<Candidate> {
+pub(super) fn of(top: &[HeaderLine], rows: &[Row]) -> Vec<Candidate> {
     let typical = typical_height(rows);
     let body: Vec<String> = rows.iter().skip(top.len()).map(|row| plain(&row.text())).collect();
     let spans = (0..top.len()).flat_map(|at| (at..(at + LONGEST).min(top.len())).map(move |last| (at, last)));
@@ -54,7 +55,7 @@ pub(super) fn of(top: &[Entry], rows: &[Row]) -> Vec<Candidate> {
 
 /// Neighbouring lines at the top.
 struct Span<'a> {
-    top: &'a [Entry<'a>],
+    top: &'a [HeaderLine<'a>],
     at: usize,
     last: usize,
     typical: f32,
@@ -65,9 +66,9 @@ struct Span<'a> {
 }
 
 impl<'a> Span<'a> {
-    fn new(top: &'a [Entry<'a>], at: usize, last: usize, typical: f32) -> Option<Self> {
+    fn new(top: &'a [HeaderLine<'a>], at: usize, last: usize, typical: f32) -> Option<Self> {
         let lines = top.get(at..=last)?;
-        if lines.iter().any(|entry| entry.kind != Kind::Name) {
+        if lines.iter().any(|entry| entry.kind != LineKind::Name) {
             return None;
         }
         let texts: Vec<&str> = lines.iter().map(|entry| entry.text.as_str()).collect();
@@ -77,11 +78,11 @@ impl<'a> Span<'a> {
         Some(Self { top, at, last, typical, text, name, words })
     }
 
-    fn above(&self) -> &[Entry<'a>] {
+    fn above(&self) -> &[HeaderLine<'a>] {
         self.top.get(..self.at).unwrap_or_default()
     }
 
-    fn lines(&self) -> &[Entry<'a>] {
+    fn lines(&self) -> &[HeaderLine<'a>] {
         self.top.get(self.at..=self.last).unwrap_or_default()
     }
 
@@ -108,21 +109,21 @@ impl<'a> Span<'a> {
 
     fn features(&self, rules: f32, confidence: f32, bounds: Option<BoundingBox>, body: &[String]) -> [f32; COUNT] {
         let above = self.above();
-        let stands_above = |kind: Kind| flag(above.iter().any(|entry| entry.kind == kind));
+        let stands_above = |kind: LineKind| flag(above.iter().any(|entry| entry.kind == kind));
         let next = self.top.get(self.last + 1);
-        let follows = |kind: Kind| flag(next.is_some_and(|next| next.kind == kind));
+        let follows = |kind: LineKind| flag(next.is_some_and(|next| next.kind == kind));
         let lines = self.last - self.at + 1;
         let none = Words::default();
         let begun = self.lines().first().map_or(&none, |entry| &entry.words);
         let ended = self.lines().last().map_or("", |entry| entry.text.as_str());
         let end = self.lines().last().map_or(&none, |entry| &entry.words);
-        let names_above = above.iter().filter(|entry| entry.kind == Kind::Name).count();
+        let names_above = above.iter().filter(|entry| entry.kind == LineKind::Name).count();
         let heights = || self.lines().iter().filter_map(|entry| entry.line.bounds).map(|bounds| bounds.height);
         let (low, high) = (heights().fold(f32::MAX, f32::min), heights().fold(0.0, f32::max));
         let large = if self.typical > 0.0 { (high / self.typical - 1.0).clamp(-0.5, 1.5) } else { 0.0 };
         let digits = self.name.chars().filter(char::is_ascii_digit).count();
         let joined = flag(lines > 1);
-        let goes_on = lines == 1 && next.is_some_and(|next| next.kind == Kind::Name);
+        let goes_on = lines == 1 && next.is_some_and(|next| next.kind == LineKind::Name);
         let next_words = next.map_or(&none, |next| &next.words);
         let sought = plain(&self.name);
         [
@@ -141,17 +142,17 @@ impl<'a> Span<'a> {
             joined * if high > 0.0 { 1.0 - low / high } else { 0.0 },
             flag(self.text.starts_with(['(', '['])),
             flag(self.numbered()),
-            follows(Kind::Registration),
-            follows(Kind::TaxNumber),
-            follows(Kind::Address),
-            follows(Kind::Contact),
-            follows(Kind::Name),
+            follows(LineKind::Registration),
+            follows(LineKind::TaxNumber),
+            follows(LineKind::Address),
+            follows(LineKind::Contact),
+            follows(LineKind::Name),
             flag(goes_on && header::is_rest_of_name(next_words)),
             flag(goes_on && header::is_legal(next_words) && !header::is_legal(&self.words)),
-            stands_above(Kind::Address),
-            stands_above(Kind::Registration),
-            stands_above(Kind::Contact),
-            stands_above(Kind::Title),
+            stands_above(LineKind::Address),
+            stands_above(LineKind::Registration),
+            stands_above(LineKind::Contact),
+            stands_above(LineKind::Title),
             large,
             (self.words.len().min(8) as f32) / 8.0,
             flag(self.words.len() == 1),
@@ -163,7 +164,7 @@ impl<'a> Span<'a> {
             flag(header::own_words(&self.words) == 0),
             flag(
                 lines == 1
-                    && above.last().is_some_and(|above| above.kind == Kind::Name)
+                    && above.last().is_some_and(|above| above.kind == LineKind::Name)
                     && header::is_rest_of_name(&self.words),
             ),
             // The last line is a company by itself: what stands above it is its brand, or its branch.
@@ -190,7 +191,7 @@ impl<'a> Span<'a> {
             return None;
         }
         let mut score = 50.0;
-        score -= 4.0 * above.iter().filter(|e| e.kind == Kind::Name).count() as f32;
+        score -= 4.0 * above.iter().filter(|e| e.kind == LineKind::Name).count() as f32;
         if header::is_legal(&self.words) {
             score += 40.0;
         }
@@ -199,21 +200,21 @@ impl<'a> Span<'a> {
         }
         match self.top.get(self.last + 1).map(|next| next.kind) {
             _ if self.numbered() => score += 20.0,
-            Some(Kind::Registration) => score += 20.0,
-            Some(Kind::TaxNumber) => score += 8.0,
+            Some(LineKind::Registration) => score += 20.0,
+            Some(LineKind::TaxNumber) => score += 8.0,
             _ if address_follows(self.top, self.last) => score += 10.0,
             _ => {}
         }
         // Below the address come branches, slogans and customers.
-        if above.iter().any(|e| e.kind == Kind::Address) {
+        if above.iter().any(|e| e.kind == LineKind::Address) {
             score -= 22.0;
         }
-        if above.iter().any(|e| matches!(e.kind, Kind::Registration | Kind::TaxNumber | Kind::Contact)) {
+        if above.iter().any(|e| matches!(e.kind, LineKind::Registration | LineKind::TaxNumber | LineKind::Contact)) {
             score -= 14.0;
         }
-        match above.iter().rev().map(|e| e.kind).find(|k| matches!(k, Kind::SellerLabel | Kind::BuyerLabel)) {
-            Some(Kind::SellerLabel) => score += 45.0,
-            Some(Kind::BuyerLabel) => return None,
+        match above.iter().rev().map(|e| e.kind).find(|k| matches!(k, LineKind::SellerLabel | LineKind::BuyerLabel)) {
+            Some(LineKind::SellerLabel) => score += 45.0,
+            Some(LineKind::BuyerLabel) => return None,
             _ => {}
         }
         if self.text.starts_with(['(', '[']) {
@@ -242,7 +243,7 @@ impl<'a> Span<'a> {
     /// Whether its lines belong together, and all of the name is in them.
     fn rules_of_joining(&self) -> f32 {
         let mut score = 0.0;
-        if self.above().last().is_some_and(|above| above.kind == Kind::Name)
+        if self.above().last().is_some_and(|above| above.kind == LineKind::Name)
             && header::begins_in_the_middle(&self.text, &self.words)
         {
             score -= 40.0;
@@ -267,9 +268,9 @@ impl<'a> Span<'a> {
 }
 
 /// Whether the next thing that is no name (a slogan, a branch) is an address.
-fn address_follows(top: &[Entry], last: usize) -> bool {
+fn address_follows(top: &[HeaderLine], last: usize) -> bool {
     let mut below = top.iter().skip(last + 1).take(3);
-    below.find(|e| e.kind != Kind::Name).is_some_and(|e| e.kind == Kind::Address)
+    below.find(|e| e.kind != LineKind::Name).is_some_and(|e| e.kind == LineKind::Address)
 }
 
 /// The height of most lines: a name is often printed larger.

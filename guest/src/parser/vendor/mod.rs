@@ -1,24 +1,21 @@
 //! Who was paid: the name at the top.
 
 mod features;
-mod mend;
+mod header_lines;
 mod name;
+mod ocr_correction;
 mod weights;
 
 pub(super) use self::name::tidy;
 pub(super) use self::weights::WEIGHTS;
 
-use super::amounts;
-use super::header::{self, Kind};
 use super::rows::Row;
-use super::trained::Scorer;
-use super::words::Words;
+use super::scorer::Scorer;
 use crate::receipt::{Field, Place, Why};
-use crate::textract::Line;
 
 /// Finds the name at the top of the first page, which is a bill's. `quality`: OCR's confidence on average.
 pub(super) fn find(rows: &[Row], scorer: &Scorer, quality: f32) -> Option<Field<String>> {
-    let top = top(rows);
+    let top = header_lines::read(rows);
     let candidates = features::of(&top, rows);
     let scores: Vec<f32> = candidates.iter().map(|candidate| scorer.score(&candidate.features)).collect();
     let at = |index: usize| scores.get(index).copied().unwrap_or(f32::MIN);
@@ -28,62 +25,26 @@ pub(super) fn find(rows: &[Row], scorer: &Scorer, quality: f32) -> Option<Field<
     let found = candidates.get(best).filter(|candidate| candidate.rules > 0.0)?;
     Some(Field {
         value: found.name.clone(),
-        confidence: scorer.sureness.sure(1.0 / all, found.confidence, quality),
+        confidence: scorer.calibration.confidence(1.0 / all, found.confidence, quality),
         place: found.bounds.map(|bounds| Place { page: found.page, bounds }),
         why: Why { line: Some(found.line), rule: found.say(), score: 1.0 / all },
     })
 }
 
 /// What speaks for each name at the top, for training: the name, the numbers that are weighed, OCR's confidence.
-pub(super) fn evidence(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
-    let found = features::of(&top(rows), rows).into_iter();
+pub(super) fn training_features(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
+    let found = features::of(&header_lines::read(rows), rows).into_iter();
     found.map(|found| (found.name, found.features.to_vec(), found.confidence)).collect()
-}
-
-/// How many lines from the top a name may stand.
-const REACH: usize = 14;
-
-/// A line at the top, and what it is.
-struct Entry<'a> {
-    line: &'a Line,
-    /// As it was probably printed.
-    text: String,
-    words: Words,
-    kind: Kind,
-}
-
-impl<'a> Entry<'a> {
-    fn new(line: &'a Line) -> Self {
-        let text = mend::mend(&line.text, line.confidence);
-        let words = Words::new(&text);
-        let kind = header::classify(&text, &words);
-        Self { line, text, words, kind }
-    }
-}
-
-/// The lines above the items.
-fn top<'a>(rows: &'a [Row<'a>]) -> Vec<Entry<'a>> {
-    let mut top: Vec<Entry> = Vec::new();
-    for row in rows {
-        let text = row.text();
-        let priced = amounts::scan(&text).iter().any(|a| a.has_cents() || a.mark.is_some());
-        let named = text.chars().filter(|c| c.is_alphabetic()).count() > 3;
-        if header::is_items_head(&Words::new(&text)) || (priced && named) || top.len() >= REACH {
-            break;
-        }
-        // A row may have any number of cells.
-        top.extend(row.cells.iter().take(REACH).map(|&line| Entry::new(line)));
-    }
-    top
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::bill;
+    use crate::parser::model::Model;
+    use crate::parser::page_kind;
     use crate::parser::rows;
-    use crate::parser::trained::Trained;
     use crate::receipt::BoundingBox;
+    use crate::textract::Line;
 
     fn vendor(texts: &[&str]) -> Option<String> {
         let lines: Vec<Line> = texts
@@ -98,7 +59,8 @@ mod tests {
             })
             .collect();
         let rows = rows::group(&lines);
-        let found = find(&rows, &Trained::shipped().vendor, 99.0).filter(|_| bill::kind(&rows) == bill::Kind::Bill);
+        let found = find(&rows, &Model::built_in().vendor, 99.0)
+            .filter(|_| page_kind::classify(&rows) == page_kind::PageKind::Bill);
         found.map(|field| field.value)
     }
 

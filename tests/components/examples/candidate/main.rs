@@ -16,8 +16,8 @@ mod run;
 mod textract;
 
 /// Where the real worker has its bindings.
-mod component {
-    pub use test_components::{exports, types};
+mod bindings {
+    pub use test_components::bindings::{exports, snapceit};
 }
 
 use std::hint::black_box;

@@ -1,15 +1,15 @@
-//! What the amounts of a page say together.
+//! Which amount is the total by what the amounts of a page are called, and by rules over them.
 
 use super::super::labels::Label;
-use super::entries::{Entry, LARGEST_ROUNDING, Read};
+use super::labelled_amounts::{LARGEST_ROUNDING, LabelledAmount, ReadAmount};
 
 /// Whether the value is the other one, rounded to the smallest coin.
 fn is_rounding_of(value: i128, other: i128) -> bool {
     value % COIN == 0 && other % COIN != 0 && (value - other).abs() < COIN
 }
 
-/// See the module; all in millionths.
-pub(super) struct Facts {
+/// The amounts of a page by what they are called, in millionths.
+pub(super) struct LabelRules {
     pub(super) printed: Vec<i128>,
     pub(super) tendered: Vec<i128>,
     pub(super) cards: Vec<i128>,
@@ -24,8 +24,8 @@ pub(super) struct Facts {
 /// The largest of the smallest coins, 5 cents.
 pub(super) const COIN: i128 = 50_000;
 
-impl Facts {
-    pub(super) fn new(entries: &[Entry]) -> Self {
+impl LabelRules {
+    pub(super) fn new(entries: &[LabelledAmount]) -> Self {
         let of = |wanted: Label| -> Vec<i128> {
             let named = entries.iter().filter(|e| e.label == Some(wanted) && !e.in_tax_table);
             named.map(|e| e.read.micros()).collect()
@@ -54,7 +54,7 @@ impl Facts {
     }
 
     /// How good a total it is by its words and by the sums that come out, 0 to some 130; none where nothing speaks for it.
-    pub(super) fn judge(&self, entry: &Entry) -> Option<f32> {
+    pub(super) fn judge(&self, entry: &LabelledAmount) -> Option<f32> {
         let value = entry.read.micros();
         let mut score = match entry.label {
             Some(Label::Total(strength)) => f32::from(strength),
@@ -127,7 +127,7 @@ impl Facts {
     }
 
     /// What speaks for this value, in words.
-    pub(super) fn say(&self, entries: &[Entry], value: i128) -> String {
+    pub(super) fn say(&self, entries: &[LabelledAmount], value: i128) -> String {
         let called = |is: fn(Label) -> bool| {
             entries.iter().any(|entry| entry.read.micros() == value && entry.label.is_some_and(is))
         };
@@ -153,7 +153,7 @@ impl Facts {
     }
 
     /// The total where nothing is named so: what was paid less the change, what the card paid, the subtotal.
-    pub(super) fn unlabelled<'a>(&self, entries: &'a [Entry]) -> Option<(&'a Read, f32, &'static str)> {
+    pub(super) fn unlabelled<'a>(&self, entries: &'a [LabelledAmount]) -> Option<(&'a ReadAmount, f32, &'static str)> {
         let last = |wanted: Label| {
             let mut named = entries.iter().rev().filter(move |e| !e.in_tax_table && e.read.amount.has_cents());
             // What an account was charged with is no sale: without a total, only what comes in counts.

@@ -3,7 +3,6 @@
 //! Textract's responses reach us through SDKs, logs and people's scripts, which write null, strings for numbers, or leave
 //! things out. One odd block must not cost the receipt.
 
-use super::wire::Kind;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, forward_to_deserialize_any};
 use std::borrow::Cow;
@@ -18,7 +17,7 @@ pub(super) struct Text(pub(super) Option<String>);
 #[derive(Default)]
 pub(super) struct Number(pub(super) Option<f32>);
 
-/// An array of values that are loose themselves; none where there was no array at all.
+/// An array of values that are read leniently themselves; none where there was no array at all.
 pub(super) struct List<T>(pub(super) Option<Vec<T>>);
 
 /// An object; its default where there was none.
@@ -32,7 +31,7 @@ impl<T> Default for List<T> {
 }
 
 /// Builds itself from whatever JSON value comes; every case that is not overridden gives the default.
-trait Loose<'de>: Default {
+pub(super) trait Lenient<'de>: Default {
     fn from_text(_: &str) -> Self {
         Self::default()
     }
@@ -52,13 +51,13 @@ trait Loose<'de>: Default {
     }
 }
 
-impl Loose<'_> for Text {
+impl Lenient<'_> for Text {
     fn from_text(text: &str) -> Self {
         Self(Some(text.to_owned()))
     }
 }
 
-impl Loose<'_> for Number {
+impl Lenient<'_> for Number {
     fn from_text(text: &str) -> Self {
         text.trim().parse().map_or_else(|_| Self::default(), Self::from_number)
     }
@@ -69,7 +68,7 @@ impl Loose<'_> for Number {
     }
 }
 
-impl<'de, T: Deserialize<'de>> Loose<'de> for List<T> {
+impl<'de, T: Deserialize<'de>> Lenient<'de> for List<T> {
     fn from_array<A: SeqAccess<'de>>(mut array: A) -> Result<Self, A::Error> {
         let mut items = Vec::new();
         while let Some(item) = array.next_element()? {
@@ -79,7 +78,7 @@ impl<'de, T: Deserialize<'de>> Loose<'de> for List<T> {
     }
 }
 
-impl<'de, T: Deserialize<'de> + Default> Loose<'de> for Object<T> {
+impl<'de, T: Deserialize<'de> + Default> Lenient<'de> for Object<T> {
     fn from_object<A: MapAccess<'de>>(object: A) -> Result<Self, A::Error> {
         T::deserialize(Members(object)).map(Self)
     }
@@ -144,9 +143,14 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Once<A> {
     }
 }
 
+/// Reads a value of any JSON type.
+pub(super) fn deserialize<'de, T: Lenient<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    deserializer.deserialize_any(Taker(PhantomData))
+}
+
 struct Taker<T>(PhantomData<T>);
 
-impl<'de, T: Loose<'de>> Visitor<'de> for Taker<T> {
+impl<'de, T: Lenient<'de>> Visitor<'de> for Taker<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -186,28 +190,17 @@ impl<'de, T: Loose<'de>> Visitor<'de> for Taker<T> {
     }
 }
 
-macro_rules! deserialize_loosely {
+macro_rules! deserialize_leniently {
     ($([$($t:ident $(: $bound:ident)?)?] $type:ty),+) => {$(
         impl<'de $(, $t: Deserialize<'de> $(+ $bound)?)?> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(Taker(PhantomData))
+                deserialize(deserializer)
             }
         }
     )+};
 }
 
-impl Loose<'_> for Kind {
-    fn from_text(text: &str) -> Self {
-        match text {
-            "PAGE" => Self::Page,
-            "LINE" => Self::Line,
-            "WORD" => Self::Word,
-            _ => Self::Other,
-        }
-    }
-}
-
-deserialize_loosely!([] Kind, [] Text, [] Number, [T] List<T>, [T: Default] Object<T>);
+deserialize_leniently!([] Text, [] Number, [T] List<T>, [T: Default] Object<T>);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut out = std::io::stdout().lock();
     for path in std::env::args().skip(1) {
         let document = worker::textract::read(&std::fs::read_to_string(&path)?)?;
-        let found = worker::parser::evidence(&document);
+        let found = worker::parser::training_features(&document);
         let line = serde_json::json!({
             "file": path,
             "amounts": found.amounts,

@@ -9,7 +9,7 @@ use crate::receipt::{BoundingBox, Place};
 use crate::textract::{Document, Line};
 
 /// The lines of a document with their boxes put upright, and the way back.
-pub(super) struct Upright {
+pub(super) struct Deskewed {
     pub(super) lines: Vec<Line>,
     /// Where the lines really are.
     seen: Vec<Option<BoundingBox>>,
@@ -31,7 +31,7 @@ const LEVEL: f32 = 0.015;
 /// Above, it is no slant but something else that is printed across.
 const STEEPEST: f32 = 0.25;
 
-impl Upright {
+impl Deskewed {
     pub(super) fn new(document: &Document) -> Self {
         let seen = document.lines.iter().map(|line| line.bounds).collect();
         let mut upright = Self { lines: document.lines.clone(), seen, turns: Vec::new() };
@@ -260,7 +260,7 @@ mod tests {
     fn a_turned_page_is_put_upright_and_its_places_are_where_they_were_seen() {
         for quarter in 0..4 {
             let document = seen(quarter);
-            let upright = Upright::new(&document);
+            let upright = Deskewed::new(&document);
             let [total, amount] = upright.lines.as_slice() else { panic!() };
             let (a, b) = (total.bounds.unwrap(), amount.bounds.unwrap());
             assert!((a.left - 0.1).abs() < 1e-5 && (a.top - 0.5).abs() < 1e-5, "{quarter}: {a:?}");
@@ -283,14 +283,14 @@ mod tests {
             document(&lines)
         };
         for document in [rows(0.045, Some([0.1, 0.0045])), rows(0.045, None), rows(-0.03, None)] {
-            let upright = Upright::new(&document);
+            let upright = Deskewed::new(&document);
             for row in upright.lines.chunks(3) {
                 let middles: Vec<f32> = row.iter().map(|line| line.bounds.unwrap().middle()).collect();
                 assert!((middles[0] - middles[2]).abs() < 0.004, "{middles:?}");
             }
         }
         let level = rows(0.0, None);
-        assert_eq!(Upright::new(&level).lines, level.lines);
+        assert_eq!(Deskewed::new(&level).lines, level.lines);
     }
 
     /// Names left, and each price on a row of its own at the right: no slant, though one would bring them together.
@@ -308,7 +308,7 @@ mod tests {
             lines.push(("32.00", [0.8, top, 0.1, 0.016], None));
         }
         let document = document(&lines);
-        assert_eq!(Upright::new(&document).lines, document.lines);
+        assert_eq!(Deskewed::new(&document).lines, document.lines);
     }
 
     proptest! {
@@ -317,7 +317,7 @@ mod tests {
             boxes in proptest::collection::vec((0.0_f32..1.0, 0.0_f32..1.0, 0.0_f32..1.0, 0.0_f32..1.0, -1.0_f32..1.0), 0..30),
         ) {
             let lines: Vec<_> = boxes.iter().map(|(l, t, w, h, d)| ("A", [*l, *t, *w, *h], Some([*d, -*d / 2.0]))).collect();
-            let upright = Upright::new(&document(&lines));
+            let upright = Deskewed::new(&document(&lines));
             for line in &upright.lines {
                 if let Some(bounds) = line.bounds {
                     let place = upright.place(Some(line.number), Place { page: 1, bounds });

@@ -4,7 +4,7 @@
 use super::super::lists::{List, list};
 
 /// The text of a line as it was probably printed. `confidence`: OCR's in it, 0 to 100.
-pub(super) fn mend(text: &str, confidence: f32) -> String {
+pub(super) fn correct(text: &str, confidence: f32) -> String {
     let mut words: Vec<String> = text.split_whitespace().map(letters).collect();
     legal_forms(&mut words);
     if confidence < SURE {
@@ -284,7 +284,7 @@ mod tests {
             ("NOODLES {NORTH MALL)", "NOODLES (NORTH MALL)"),
             ("NOODLES (NORTH MALL}", "NOODLES (NORTH MALL)"),
         ] {
-            assert_eq!(mend(text, 80.0), meant, "{text}");
+            assert_eq!(correct(text, 80.0), meant, "{text}");
         }
     }
 
@@ -319,15 +319,15 @@ mod tests {
             "NOODLES (HOLLAND",
             "KEDAI KOPI Oo",
         ] {
-            assert_eq!(mend(text, 80.0), text);
+            assert_eq!(correct(text, 80.0), text);
         }
         for text in
             ["CONSULTING", "PHARMACIE", "SUPERMARKT", "PAINTING", "ELEKTRONIK", "INTERNACIONAL", "SERVICIOS", "STORIES"]
         {
-            assert_eq!(mend(text, 90.0), text);
-            assert_eq!(mend(text, 99.0), text);
+            assert_eq!(correct(text, 90.0), text);
+            assert_eq!(correct(text, 99.0), text);
         }
-        assert_eq!(mend("NORTH BAKERLES", 98.0), "NORTH BAKERLES");
+        assert_eq!(correct("NORTH BAKERLES", 98.0), "NORTH BAKERLES");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Two receipts on one photo, side by side: which of the two is meant, nobody knows.
 
 use super::currency::Context;
+use super::model::Model;
 use super::rows;
-use super::trained::Trained;
 use super::{total, vendor};
 use crate::textract::Line;
 
@@ -10,7 +10,7 @@ use crate::textract::Line;
 const LEAST: usize = 5;
 
 /// Whether a page shows two receipts beside each other, each with a vendor and a total of its own.
-pub(super) fn are_two_receipts(lines: &[Line], context: &Context, trained: &Trained, quality: f32) -> bool {
+pub(super) fn are_two_receipts(lines: &[Line], context: &Context, model: &Model, quality: f32) -> bool {
     let Some(gutter) = gutter(lines) else { return false };
     let (left, right): (Vec<Line>, Vec<Line>) =
         lines.iter().cloned().partition(|line| line.bounds.is_some_and(|bounds| bounds.right() <= gutter));
@@ -19,8 +19,8 @@ pub(super) fn are_two_receipts(lines: &[Line], context: &Context, trained: &Trai
     }
     let receipt = |half: &[Line]| {
         let rows = rows::group(half);
-        let total = total::find(&total::amounts(&rows), context, &trained.total, quality)?;
-        Some((total.value.micros(), vendor::find(&rows, &trained.vendor, quality)?.value))
+        let total = total::find(&total::amounts(&rows), context, &model.total, quality)?;
+        Some((total.value.micros(), vendor::find(&rows, &model.vendor, quality)?.value))
     };
     // The customer's copy beside the merchant's is one receipt.
     receipt(&left).zip(receipt(&right)).is_some_and(|(left, right)| left != right)
@@ -61,7 +61,7 @@ mod tests {
 
     #[test]
     fn two_are_told_from_one() {
-        let are_two = |lines: &[Line]| are_two_receipts(lines, &Context::default(), &Trained::shipped(), 99.0);
+        let are_two = |lines: &[Line]| are_two_receipts(lines, &Context::default(), &Model::built_in(), 99.0);
         let (one, other) = (half(0.05, "CORNER CAFE", "TOTAL 4.00"), half(0.52, "HILL BAKERY", "TOTAL 9.00"));
         assert!(are_two(&[one.clone(), other].concat()));
         assert!(!are_two(&one));

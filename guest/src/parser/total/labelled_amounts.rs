@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::super::amounts::{self, Amount, Repaired};
-use super::super::currency::{self, Context};
+use super::super::currency::Context;
 use super::super::header;
 use super::super::labels::{self, Label};
 use super::super::lists::list;
+use super::super::marks;
 use super::super::rows::Row;
 use super::super::words::Words;
 use crate::receipt::{Field, Money, Place, Why};
@@ -15,9 +16,9 @@ use crate::textract::Line;
 /// What a page says in amounts.
 pub(in crate::parser) struct Amounts {
     /// The named amounts, in reading order.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<LabelledAmount>,
     /// The rows where the one amount is a usual part of the other.
-    pub(super) taxed: Vec<Taxed>,
+    pub(super) taxed: Vec<TaxRow>,
     /// The percentages that are printed, in hundredths of one.
     pub(super) rates: Vec<i128>,
     /// The price of the only item, where it is printed as such.
@@ -30,7 +31,7 @@ pub(in crate::parser) struct Amounts {
 
 /// A row of a table of taxes, in millionths.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taxed {
+pub(super) struct TaxRow {
     pub(super) base: i128,
     pub(super) tax: i128,
     /// Whether the page says that it is about taxes.
@@ -39,9 +40,9 @@ pub(super) struct Taxed {
 
 /// An amount with the words that name it.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct LabelledAmount {
     pub(super) label: Option<Label>,
-    pub(super) read: Read,
+    pub(super) read: ReadAmount,
     /// Which row of the page it stands on, from 0.
     pub(super) row: usize,
     /// Whether it stands below the heading of a table of taxes, whose totals are not the receipt's.
@@ -50,7 +51,7 @@ pub(super) struct Entry {
 
 /// An amount and how well it was read.
 #[derive(Clone, Debug)]
-pub(super) struct Read {
+pub(super) struct ReadAmount {
     pub(super) amount: Amount,
     pub(super) confidence: f32,
     /// Whether OCR had damaged it, and it was mended.
@@ -59,7 +60,7 @@ pub(super) struct Read {
     line: u32,
 }
 
-impl Read {
+impl ReadAmount {
     fn new(amount: Amount, mended: bool, cell: &Line) -> Self {
         let place = cell.bounds.map(|bounds| Place { page: cell.page, bounds });
         Self { amount, confidence: cell.confidence, mended, place, line: cell.number }
@@ -94,7 +95,7 @@ impl Read {
 struct Segment {
     words: String,
     confidence: f32,
-    amounts: Vec<Read>,
+    amounts: Vec<ReadAmount>,
 }
 
 fn segments(row: &Row) -> Vec<Segment> {
@@ -120,7 +121,7 @@ fn segments(row: &Row) -> Vec<Segment> {
         for amount in amounts.iter().filter(|a| !any_price || priced(a)) {
             push_words(&mut segments, cell, between(at, amount.start));
             if let Some(segment) = segments.last_mut() {
-                segment.amounts.push(Read::new(*amount, repaired.is_mended(amount.start, amount.end), cell));
+                segment.amounts.push(ReadAmount::new(*amount, repaired.is_mended(amount.start, amount.end), cell));
             }
             at = amount.end;
         }
@@ -160,7 +161,7 @@ impl Segment {
     }
 
     /// The amount that the words name: the last one with cents, for quantities and rates come before it.
-    fn amount(&self) -> Option<&Read> {
+    fn amount(&self) -> Option<&ReadAmount> {
         let mut whole = self.amounts.iter().rev().filter(|read| !read.amount.each);
         let cents = whole.clone().find(|read| read.amount.has_cents());
         cents.or_else(|| whole.next())
@@ -185,7 +186,7 @@ fn letters(words: &str) -> Option<String> {
 
 fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
     let letters = words.chars().filter(|c| c.is_alphanumeric()).count();
-    if letters == 0 || currency::mark(&words.trim().to_uppercase()).is_some() {
+    if letters == 0 || marks::mark(&words.trim().to_uppercase()).is_some() {
         return;
     }
     match segments.last_mut() {
@@ -214,7 +215,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         in_tax_table |= rows.get(index).is_some_and(heads_tax_table);
         tax_table = tax_table.or(in_tax_table.then_some(index));
         let is_named = || in_tax_table || rows.get(index).is_some_and(names_tax);
-        taxed.extend(base_and_tax(segments).map(|(base, tax)| Taxed { base, tax, is_named: is_named() }));
+        taxed.extend(base_and_tax(segments).map(|(base, tax)| TaxRow { base, tax, is_named: is_named() }));
         for segment in segments {
             let label = segment.label();
             let read = match segment.amount() {
@@ -226,10 +227,10 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
             if let Some(mut read) = read {
                 read.confidence = read.confidence.min(segment.confidence);
                 // A sign makes an amount of a whole number only where it stands at it.
-                let named = || currency::named(&segment.words).filter(|_| read.amount.has_cents());
+                let named = || marks::named(&segment.words).filter(|_| read.amount.has_cents());
                 read.amount.mark = read.amount.mark.or_else(named);
                 let label = if is_rounded_total(label, &read) { Some(Label::Total(ROUNDED)) } else { label };
-                entries.push(Entry { label, read, row: index, in_tax_table });
+                entries.push(LabelledAmount { label, read, row: index, in_tax_table });
             }
         }
     }
@@ -257,7 +258,7 @@ pub(super) const LARGEST_ROUNDING: i128 = 500_000;
 /// How sure a total is that is called by its rounding.
 const ROUNDED: u8 = 96;
 
-fn is_rounded_total(label: Option<Label>, read: &Read) -> bool {
+fn is_rounded_total(label: Option<Label>, read: &ReadAmount) -> bool {
     label == Some(Label::Rounding) && read.micros() > LARGEST_ROUNDING
 }
 
@@ -278,8 +279,9 @@ const BARE_TOTAL: u8 = 84;
 const LONGEST_NAME: usize = 7;
 
 /// The price of all there is: the only row that names an item has it twice, for one and in sum, and nothing is added or taken off.
-fn only_price(split: &[Vec<Segment>], entries: &[Entry], tax_table: Option<usize>) -> Option<i128> {
-    let is_item = |entry: &&Entry| entry.label.is_none() && !entry.in_tax_table && entry.read.amount.has_cents();
+fn only_price(split: &[Vec<Segment>], entries: &[LabelledAmount], tax_table: Option<usize>) -> Option<i128> {
+    let is_item =
+        |entry: &&LabelledAmount| entry.label.is_none() && !entry.in_tax_table && entry.read.amount.has_cents();
     let mut items = entries.iter().filter(is_item).filter(|entry| entry.read.micros() != 0);
     let (item, None) = (items.next()?, items.next()) else { return None };
     let price = item.read.micros();
@@ -295,7 +297,7 @@ fn only_price(split: &[Vec<Segment>], entries: &[Entry], tax_table: Option<usize
 /// A row of a table of taxes: a base and, behind it, what is a whole percentage of it.
 fn base_and_tax(segments: &[Segment]) -> Option<(i128, i128)> {
     let reads = segments.iter().flat_map(|segment| &segment.amounts).filter(|read| read.amount.has_cents());
-    let values: Vec<i128> = reads.map(Read::micros).collect();
+    let values: Vec<i128> = reads.map(ReadAmount::micros).collect();
     let is_part = |base: i128, tax: i128| {
         base > 0 && tax > 0 && (2..=27).any(|rate| (tax * 100 - base * rate).abs() <= 100 * 10_000)
     };
@@ -308,7 +310,7 @@ fn base_and_tax(segments: &[Segment]) -> Option<(i128, i128)> {
 }
 
 /// The amount of a label that stands alone on its row: on the row below, or on the one above where a skewed photo put it.
-fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<Read> {
+fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<ReadAmount> {
     let own = rows.get(index)?;
     let near = |other: usize, reach: f32| {
         let other_row = rows.get(other)?;

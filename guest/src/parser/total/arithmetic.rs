@@ -4,8 +4,8 @@
 //! misread total or payment that is one digit away is one of them.
 
 use super::super::labels::Label;
-use super::entries::{Amounts, Entry, Taxed};
-use super::facts::{COIN, Facts};
+use super::label_rules::{COIN, LabelRules};
+use super::labelled_amounts::{Amounts, LabelledAmount, TaxRow};
 
 /// Tax tables and sums of lines are off by a cent or two.
 const SLACK: i128 = 30_000;
@@ -45,25 +45,25 @@ pub(super) struct Proofs {
 }
 
 impl Proofs {
-    pub(super) fn new(page: &Amounts, facts: &Facts) -> Self {
+    pub(super) fn new(page: &Amounts, rules: &LabelRules) -> Self {
         let entries = &page.entries;
-        let change = facts.change.map_or(0, i128::abs);
+        let change = rules.change.map_or(0, i128::abs);
         let items = items(entries);
         let named = entries.iter().filter(|entry| is_called(entry));
         // Where nothing is called a total, the subtotal is it.
-        let subtotals = entries.iter().filter(|e| e.label == Some(Label::Subtotal) && facts.totals.is_empty());
-        let total_or_sub: Vec<i128> = facts.totals.iter().chain(&facts.subtotals).copied().collect();
-        let handed = facts.tendered.iter().chain(&facts.cards).copied();
+        let subtotals = entries.iter().filter(|e| e.label == Some(Label::Subtotal) && rules.totals.is_empty());
+        let total_or_sub: Vec<i128> = rules.totals.iter().chain(&rules.subtotals).copied().collect();
+        let handed = rules.tendered.iter().chain(&rules.cards).copied();
         let mut proofs = Self {
-            paid: facts.tendered.iter().filter(|_| change > 0).map(|tendered| tendered - change).collect(),
+            paid: rules.tendered.iter().filter(|_| change > 0).map(|tendered| tendered - change).collect(),
             exact: handed.filter(|_| change == 0).collect(),
-            sums: sums(facts, &items),
-            rounded: rounded(facts, &total_or_sub),
+            sums: sums(rules, &items),
+            rounded: rounded(rules, &total_or_sub),
             items,
             tables: tables(page.taxed.iter()),
             named_tables: tables(page.taxed.iter().filter(|taxed| taxed.is_named)),
             order: entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|e| e.read.micros()).collect(),
-            has_coins: facts.rounding != Some(0),
+            has_coins: rules.rounding != Some(0),
             called: named.chain(subtotals).map(|entry| (entry.read.micros(), digits(entry.read.units()))).collect(),
             taxes: named_or_in_table(page, Label::Tax, |taxed| taxed.tax),
             bases: named_or_in_table(page, Label::Subtotal, |taxed| taxed.base),
@@ -244,8 +244,8 @@ fn rates(page: &Amounts) -> Vec<i128> {
 }
 
 /// The amounts of this name, and those in the table of taxes that may be it.
-fn named_or_in_table(page: &Amounts, label: Label, of_row: fn(&Taxed) -> i128) -> Vec<i128> {
-    let is_one = |entry: &&Entry| entry.label == Some(label) || entry.in_tax_table;
+fn named_or_in_table(page: &Amounts, label: Label, of_row: fn(&TaxRow) -> i128) -> Vec<i128> {
+    let is_one = |entry: &&LabelledAmount| entry.label == Some(label) || entry.in_tax_table;
     let named = page.entries.iter().filter(is_one).filter(|entry| entry.read.amount.has_cents());
     let named = named.map(|entry| entry.read.micros());
     let in_rows = page.taxed.iter().map(of_row);
@@ -257,12 +257,12 @@ fn named_or_in_table(page: &Amounts, label: Label, of_row: fn(&Taxed) -> i128) -
     values
 }
 
-fn is_called(entry: &Entry) -> bool {
+fn is_called(entry: &LabelledAmount) -> bool {
     matches!(entry.label, Some(Label::Total(_))) && !entry.in_tax_table
 }
 
 /// The sum of the prices above the first amount that is named as a sum; also without their signs, which are often dashes.
-fn items(entries: &[Entry]) -> Vec<i128> {
+fn items(entries: &[LabelledAmount]) -> Vec<i128> {
     // All that is named but counts and discounts stands below the items.
     let is_sum = |label: Option<Label>| label.is_some_and(|label| label != Label::Other);
     let prices = entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
@@ -274,18 +274,18 @@ fn items(entries: &[Entry]) -> Vec<i128> {
 }
 
 /// Subtotal or items with each tax, with and without service and rounding.
-fn sums(facts: &Facts, items: &[i128]) -> Vec<i128> {
-    let bases = facts.subtotals.iter().chain(items).copied().filter(|base| *base > 0);
+fn sums(rules: &LabelRules, items: &[i128]) -> Vec<i128> {
+    let bases = rules.subtotals.iter().chain(items).copied().filter(|base| *base > 0);
     let small = |base: i128, part: &i128| *part > 0 && *part * 3 < base;
     let mut sums = Vec::new();
     for base in bases {
         let services: Vec<i128> =
-            facts.services.iter().copied().filter(|service| small(base, service)).take(1).chain([0]).collect();
-        let taxes = facts.taxes.iter().copied().filter(|tax| small(base, tax)).take(4);
+            rules.services.iter().copied().filter(|service| small(base, service)).take(1).chain([0]).collect();
+        let taxes = rules.taxes.iter().copied().filter(|tax| small(base, tax)).take(4);
         for tax in taxes.chain([0]) {
             for service in &services {
                 if tax + service > 0 {
-                    sums.push(with_rounding(base + tax + service, facts.rounding));
+                    sums.push(with_rounding(base + tax + service, rules.rounding));
                 }
             }
         }
@@ -300,14 +300,14 @@ fn with_rounding(sum: i128, rounding: Option<i128>) -> i128 {
 }
 
 /// The printed rounding must do what it is for.
-fn rounded(facts: &Facts, totals: &[i128]) -> Vec<i128> {
-    let Some(rounding) = facts.rounding.filter(|rounding| *rounding != 0) else { return Vec::new() };
+fn rounded(rules: &LabelRules, totals: &[i128]) -> Vec<i128> {
+    let Some(rounding) = rules.rounding.filter(|rounding| *rounding != 0) else { return Vec::new() };
     let both = totals.iter().filter(|total| *total % COIN != 0).flat_map(|t| [t + rounding, t - rounding]);
     both.filter(|value| value % COIN == 0).collect()
 }
 
 /// What the rows of a table of taxes make, each alone and all together.
-fn tables<'t>(taxed: impl Iterator<Item = &'t Taxed>) -> Vec<i128> {
+fn tables<'t>(taxed: impl Iterator<Item = &'t TaxRow>) -> Vec<i128> {
     let mut rows: Vec<i128> = taxed.map(|taxed| taxed.base + taxed.tax).collect();
     rows.dedup();
     if rows.len() > 1 {

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::super::lists::{List, hash, list};
-use super::super::words::Words;
-use super::LABELS;
+use super::lists::{List, hash, list};
+use super::words::Words;
 use crate::receipt::Date;
 
+/// What calls a day the document's own.
+pub(super) const LABELS: List = list("DATE, DATUM, FECHA, TARIKH, DATA");
+
 /// Reads a text that is a date, or holds one.
-pub(in crate::parser) fn parse(text: &str, us: bool) -> Option<Date> {
+pub(super) fn parse(text: &str, us: bool) -> Option<Date> {
     let found = scan(text);
     let month_first = us || found.iter().any(Found::certainly_month_first);
     found.iter().find_map(|found| found.date(month_first))

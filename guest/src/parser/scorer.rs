@@ -1,19 +1,8 @@
-//! What was learnt from labelled receipts (guest/training): how the numbers that speak for a candidate weigh, and how often such
-//! a choice is right. The parser reads with [`Trained::shipped`]; `make score` also with weights that have not seen a company.
+//! A trained scorer of candidates: a linear model, and decision trees over the same features.
 
 use std::borrow::Cow;
 
-use super::sureness::{self, Curves};
-use super::{total, vendor};
-
-/// All that was learnt.
-#[derive(Clone, Debug)]
-pub struct Trained {
-    /// Of totals.
-    pub total: Scorer,
-    /// Of vendors.
-    pub vendor: Scorer,
-}
+use super::calibration::Curves;
 
 /// What was learnt for one field.
 #[derive(Clone, Debug)]
@@ -23,7 +12,7 @@ pub struct Scorer {
     /// Small trees over the same numbers; what they say is added.
     pub trees: Vec<Tree>,
     /// How sure its choices are.
-    pub sureness: Curves,
+    pub calibration: Curves,
 }
 
 /// A decision tree.
@@ -37,24 +26,6 @@ pub struct Tree {
 
 /// Which number of a candidate, the threshold, and where it goes on up to it and above it: `n` is a split, `-1 - n` a leaf.
 pub type Split = (u8, f32, i8, i8);
-
-impl Trained {
-    /// What the component ships with.
-    pub fn shipped() -> Self {
-        let tree = |(splits, leaves): &(&'static [Split], &'static [f32])| Tree {
-            splits: Cow::Borrowed(splits),
-            leaves: Cow::Borrowed(leaves),
-        };
-        Self {
-            total: Scorer {
-                weights: total::WEIGHTS.to_vec(),
-                trees: total::TREES.iter().map(tree).collect(),
-                sureness: sureness::TOTAL,
-            },
-            vendor: Scorer { weights: vendor::WEIGHTS.to_vec(), trees: Vec::new(), sureness: sureness::VENDOR },
-        }
-    }
-}
 
 impl Scorer {
     /// What speaks for a candidate.
@@ -97,19 +68,6 @@ mod tests {
     fn a_tree_that_is_none_says_nothing() {
         for splits in [vec![], vec![(0, 0.5, 0, 0)], vec![(9, 0.5, 7, 7)], vec![(0, 0.5, -9, -9)]] {
             assert_eq!(Tree { splits: splits.into(), leaves: vec![1.0].into() }.value(&[1.0]), 0.0);
-        }
-    }
-
-    #[test]
-    fn what_is_shipped_leads_to_leaves() {
-        for tree in Trained::shipped().total.trees {
-            for (feature, _, below, above) in tree.splits.iter() {
-                assert!(usize::from(*feature) < total::WEIGHTS.len());
-                for child in [*below, *above] {
-                    let at = usize::try_from(child.max(-1 - child)).unwrap();
-                    assert!(at < if child >= 0 { tree.splits.len() } else { tree.leaves.len() });
-                }
-            }
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) const TOTAL: Curves = weights::TOTAL;
 impl Curves {
     /// How sure a value is, 0 to 100. `share`: its share of what speaks for all candidates, 0 to 1; `ocr` and `quality`: OCR's
     /// confidence in its text and, on average, in all lines of the document, 0 to 100.
-    pub(super) fn sure(&self, share: f32, ocr: f32, quality: f32) -> f32 {
+    pub(super) fn confidence(&self, share: f32, ocr: f32, quality: f32) -> f32 {
         let [offset, weight] = self.choice;
         let chosen = logistic(offset + weight * log_odds(share, BEST_CHOICE));
         let [offset, of_text, of_document] = self.reading;
@@ -53,12 +53,12 @@ mod tests {
     fn whatever_goes_in_a_percentage_comes_out_and_more_is_more() {
         for curves in [VENDOR, TOTAL] {
             for value in [f32::NAN, f32::NEG_INFINITY, -1.0, 0.0, 1e9, f32::INFINITY] {
-                assert!((0.0..=100.0).contains(&curves.sure(value, value, value)), "{value}");
+                assert!((0.0..=100.0).contains(&curves.confidence(value, value, value)), "{value}");
             }
-            let good = curves.sure(0.99, 99.0, 99.0);
+            let good = curves.confidence(0.99, 99.0, 99.0);
             assert!(good >= 90.0, "{good}");
-            assert!(curves.sure(0.4, 99.0, 99.0) < good && curves.sure(0.99, 60.0, 99.0) < good);
-            assert!(curves.sure(0.99, 99.0, 80.0) < good);
+            assert!(curves.confidence(0.4, 99.0, 99.0) < good && curves.confidence(0.99, 60.0, 99.0) < good);
+            assert!(curves.confidence(0.99, 99.0, 80.0) < good);
         }
     }
 }
