@@ -89,7 +89,6 @@ impl Dev {
             migrate(&mut client).await?;
             drop(client);
             let aws = aws::load(&servers.state.aws()).await?;
-            servers.state.write().with_context(|| format!("cannot write to {}", servers.state.folder.display()))?;
             let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
             anyhow::Ok(Worker {
                 direct: Some(database.clone()),
@@ -118,6 +117,7 @@ impl Dev {
         photos: &[PathBuf],
         stop: watch::Receiver<Stop>,
     ) -> anyhow::Result<ExitCode> {
+        let _held = state.write().with_context(|| format!("cannot write to {}", state.folder.display()))?;
         // The worker stops when the process is told to, or when the photos are worked and that was all.
         let (end, ended) = watch::channel(Stop::No);
         let mut forward = stop.clone();

@@ -18,7 +18,9 @@ use crate::queue::place::{HOST_CONNECTIONS, Room, room, status_default, stranger
 use crate::queue::rehearsal::{Rehearsed, of_any};
 use crate::queue::status::{missing_rights, parked, say_parked, warnings};
 use crate::queue::tls::Verify;
-use crate::queue::{Connection, Database, QueueError, check_listen, check_primary, is_pooled, migrate, reconcile};
+use crate::queue::{
+    Connection, Database, QueueError, check_listen, check_primary, is_pooled, is_switched_off, migrate, reconcile,
+};
 use crate::storage::{Artifacts, NOBODYS, PROBE};
 
 /// Checks component, database, TLS, pooler, LISTEN, schema, rights, a settle, clock, buckets and Textract; one line each, with what to do.
@@ -108,7 +110,15 @@ impl Doctor {
         let direct = target.direct(&self.target, &self.listen).map_err(|error| format!("{error:#}"))?;
         let Some(direct) = direct else { return Ok("not asked for: the queue is polled".to_owned()) };
         check_listen(&target.database, &direct).await.map_err(|error| error.to_string())?;
-        Ok(format!("notifications arrive at {}", direct.at()))
+        let arrive = format!("notifications arrive at {}", direct.at());
+        let off = match target.database.connect().await {
+            Ok(client) => is_switched_off(&client).await,
+            Err(_) => false,
+        };
+        Ok(match off {
+            true => format!("{arrive}, but receipt_queue_settings.notify is 'off': receipts wait for --every"),
+            false => arrive,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a running `host dev` leaves for the other verbs: where its servers are.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use crate::queue::{Database, QueueError};
 
 const FILE: &str = "dev.json";
 
-/// A running `host dev`. The file is this user's alone (mode 0600): it holds the passwords of the local servers.
+/// A running `host dev`. The file is this user's alone (mode 0600): it holds the passwords of the local servers. It is locked
+/// while that process lives: a number of a process may be another's by now, or one of another container's.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct DevState {
     /// Its folder.
@@ -48,18 +50,31 @@ impl std::fmt::Debug for DevState {
 impl DevState {
     /// The state of the `host dev` that runs on this folder, if one does.
     pub fn read(folder: &Path) -> Option<Self> {
-        let text = std::fs::read_to_string(folder.join(FILE)).ok()?;
-        let state: Self = serde_json::from_str(&text).ok()?;
-        let pid = rustix::process::Pid::from_raw(i32::try_from(state.pid).ok()?)?;
-        rustix::process::test_kill_process(pid).is_ok().then_some(state)
+        let path = folder.join(FILE);
+        let locked = File::open(&path).ok()?.try_lock_shared();
+        let state: Self = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+        let runs = match locked {
+            Ok(()) => false,
+            Err(TryLockError::WouldBlock) => true,
+            Err(TryLockError::Error(_)) => state.has_process(),
+        };
+        runs.then_some(state)
     }
 
-    /// Leaves the state.
-    pub fn write(&self) -> std::io::Result<()> {
+    /// All that is known where files cannot be locked.
+    fn has_process(&self) -> bool {
+        let pid = i32::try_from(self.pid).ok().and_then(rustix::process::Pid::from_raw);
+        pid.is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+    }
+
+    /// Leaves the state. It counts for as long as the file is held (and where files cannot be locked, as long as this process lives).
+    pub fn write(&self) -> std::io::Result<File> {
         let path = self.folder.join(FILE);
         let _ = std::fs::remove_file(&path);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let _ = file.lock();
+        file.write_all(serde_json::to_string_pretty(self)?.as_bytes())?;
+        Ok(file)
     }
 
     /// Takes it away.

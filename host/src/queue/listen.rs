@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 use super::connect::{Heard, connect_hearing, connect_simple};
 use super::outage::Outage;
 use super::pump::random_id;
-use super::{CHANNEL, Client, Connection as _, Database, QueueError, is_pooled};
+use super::{CHANNEL, Client, Connection, Database, QueueError, is_pooled};
 
 /// What an insert may take from its trigger to its commit to be seen when the time without notifications is over.
 const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
@@ -58,6 +58,12 @@ pub async fn listen(database: Database, direct: Database, wake: Arc<Notify>) {
 /// Makes sure that notifications sent on `database` arrive on `direct`.
 pub async fn check(database: &Database, direct: &Database) -> Result<(), QueueError> {
     Listener::start(database, direct, Arc::default()).await.map(drop)
+}
+
+/// Whether the trigger was told to notify nobody. False where this role may not look: only the owner may.
+pub async fn is_switched_off(client: &impl Connection) -> bool {
+    let row = client.query_typed_one("SELECT s.notify = 'off' FROM public.receipt_queue_settings s", &[]).await;
+    row.and_then(|row| row.try_get(0)).unwrap_or(false)
 }
 
 /// What a notification asks of a host.

@@ -51,7 +51,7 @@ pub use client::{Client, Connection, Parameter};
 pub use connect::{Database, check_primary, connect};
 pub use error::QueueError;
 use error::describe;
-pub use listen::{check as check_listen, listen};
+pub use listen::{check as check_listen, is_switched_off, listen};
 pub use pooler::is_pooled;
 pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};

@@ -123,6 +123,8 @@ async fn the_trigger_tells_nobody_where_the_app_says_so() {
         .execute(&format!("{INSERT}; UPDATE receipts SET status = 'ocr_done'; UPDATE receipts SET status = 'pending'"))
         .await;
     assert_eq!(heard(&world.client, &listener).await, 0);
+    let doctor = world.host().arg("doctor").run().await.ok();
+    assert!(doctor.contains("receipt_queue_settings.notify is 'off'"), "{doctor}");
     // ... but for this transaction.
     world.execute(&format!("BEGIN; SET LOCAL receipt_worker.notify = 'on'; {INSERT}; COMMIT")).await;
     assert_eq!(heard(&world.client, &listener).await, 1);

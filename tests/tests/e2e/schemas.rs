@@ -79,6 +79,9 @@ async fn every_verb_works_in_a_schema_of_whatever_name() {
     assert!(host().args(["prune"]).run().await.ok().starts_with("2 processed rows"));
     world.execute("SET session_replication_role = replica; INSERT INTO receipts (image_url) VALUES ('c.jpg'); RESET session_replication_role").await;
     assert_eq!(host().args(["reconcile", "--json"]).run().await.json()["queued"], 1);
+    world.execute("UPDATE receipt_queue SET available_at = now() + interval '1 day' WHERE NOT processed").await;
+    assert_eq!(host().args(["hurry", "--all", "--json"]).run().await.json_lines().len(), 1);
+    assert_eq!(world.count("receipt_queue WHERE available_at > now()").await, 0);
     world.execute("ALTER TABLE receipts DROP COLUMN s3_key").await;
     assert!(host().arg("migrate").run().await.stderr.contains("mended"));
     host().arg("doctor").run().await.ok();

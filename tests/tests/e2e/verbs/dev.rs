@@ -53,6 +53,25 @@ fn count_files(folder: &Path) -> usize {
 }
 
 #[tokio::test]
+async fn what_a_killed_dev_left_is_nobodys_though_another_process_has_its_number() {
+    let folder = open_folder();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    let left = serde_json::json!({
+        "folder": data, "pid": std::process::id(), "database_url": "postgres://127.0.0.1:1/receipts",
+        "s3_endpoint": "http://127.0.0.1:1", "textract_endpoint": "http://127.0.0.1:1", "access_key": "a", "secret_key": "b",
+        "region": "us-east-1", "source_bucket": "receipts-source", "artifact_bucket": "receipts-artifacts",
+    });
+    std::fs::write(data.join("dev.json"), left.to_string()).unwrap();
+    let error = dev_host(folder.path()).arg("status").run().await.error();
+    assert!(error.contains("no database"), "{error}");
+    let mut dev = dev_host(folder.path()).arg("dev").spawn();
+    dev.logged("working").await;
+    dev_host(folder.path()).arg("status").run().await.ok();
+    assert_eq!(dev.stop().await.code, Some(0));
+}
+
+#[tokio::test]
 async fn dev_stays_up_tells_what_to_type_and_the_other_verbs_find_it() {
     let folder = open_folder();
     let mut dev = dev_host(folder.path()).arg("dev").spawn();
