@@ -2,7 +2,7 @@
 
 # A rustup that was installed a minute ago is not yet in the PATH of this shell.
 export PATH := $(PATH):$(HOME)/.cargo/bin
-# Where cargo builds.
+# Where cargo builds. With --workspace everywhere: with one package alone Cargo chooses other features, and builds nearly all anew.
 TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
@@ -25,7 +25,7 @@ release: ## build target/release/host and target/release/worker.wasm
 
 dev: ## install, build and start everything, work the bundled receipts, stay up until Ctrl-C
 	@scripts/setup dev
-	cargo build --locked
+	cargo build --locked --workspace --bin host
 	@exec $(TARGET)/debug/host dev --receipts tests/receipts $(ARGS)
 
 check: ## format, lints, unit tests: what to run before each commit
@@ -42,7 +42,7 @@ fuzz: ## feed bytes to what reads from outside; FUZZ_SECONDS=600 for each, FUZZ_
 
 score: ## count how many of the labelled receipts the component reads right
 	@scripts/setup build
-	cargo build --locked --package host --package score
+	cargo build --locked --workspace --bin host --bin score
 	@$(TARGET)/debug/score --host $(TARGET)/debug/host --floor tests/score/floor.json $(ARGS)
 
 bench: ## measure the guest's parser
@@ -62,7 +62,7 @@ chaos: ## kill, stop, cut and confuse everything for minutes, by a seed, and see
 
 growth: ## measure the queue's statements on 11 million rows, and what a million jobs leave behind (8 GB of disk, half an hour)
 	@scripts/setup dev
-	cargo build --locked --package growth
+	cargo build --locked --workspace --bin growth
 	@$(TARGET)/debug/growth $(ARGS)
 
 clean: ## remove what was built (not the data of `make dev`)
