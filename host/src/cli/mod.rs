@@ -19,6 +19,8 @@ mod prune;
 mod quantity;
 mod reading;
 mod reconcile;
+#[cfg(test)]
+mod reference;
 mod reparse;
 mod replay;
 mod rights;

@@ -33,6 +33,31 @@ fn reliability_names_tests_that_exist() {
     assert!(missing.is_empty(), "docs/reliability.md names tests that do not run: {missing:?}");
 }
 
+/// A page that moved takes its links with it.
+#[test]
+fn every_link_of_the_documentation_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md")];
+    for folder in ["docs", "docs/decisions"] {
+        let entries = fs::read_dir(root.join(folder)).unwrap();
+        pages.extend(
+            entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|e| e == "md")),
+        );
+    }
+    let mut lost = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(&page).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        let local = targets.filter(|target| !target.is_empty() && !target.contains("://"));
+        lost.extend(
+            local
+                .filter(|target| !page.parent().unwrap().join(target).exists())
+                .map(|target| (page.clone(), target.to_owned())),
+        );
+    }
+    assert!(lost.is_empty(), "links that lead nowhere: {lost:?}");
+}
+
 /// The tests that a proof names, each with the suite that was named last before it.
 fn named_in(proof: &str) -> Vec<(&str, &str)> {
     let mut named = Vec::new();
