@@ -43,7 +43,7 @@ impl BreakerSettings {
     pub const SETTLES: Self = Self::COMPONENT;
 }
 
-/// See the module.
+/// What a breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BreakerState {
     /// Everything is let through.
@@ -65,7 +65,7 @@ impl BreakerState {
     }
 }
 
-/// See the module.
+/// A circuit breaker of one thing that can fail.
 #[derive(Debug)]
 pub struct Breaker {
     settings: BreakerSettings,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{Breaker, BreakerSettings, BreakerState};
 
-/// See the module.
+/// A breaker for many at a time.
 #[derive(Debug)]
 pub struct SharedBreaker {
     breaker: Mutex<Breaker>,

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, Timestamp, ToSql, Type, to_sql_checked};
 
-/// See the module.
+/// When a job may be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Due {
     Always,

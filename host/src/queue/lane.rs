@@ -14,7 +14,7 @@ use crate::failure::{Failure, FailureKind};
 /// How long the last write of a host that ends may take.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
-/// See the module.
+/// One connection that settles.
 pub(super) struct Lane {
     database: Database,
     pub(super) shared: Arc<Shared>,

@@ -18,7 +18,7 @@ use super::shared::Shared;
 use super::status::missing_rights;
 use super::{Database, QueueError, Refusals};
 
-/// See the module.
+/// A pump that is connected, and has not begun.
 pub struct Prepared {
     database: Database,
     claimer: Claimer,

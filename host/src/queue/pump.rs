@@ -40,7 +40,7 @@ pub struct PumpSettings {
     pub every: Duration,
 }
 
-/// See the module.
+/// Claims and settles for all instances of a host.
 pub struct Pump {
     pub(super) shared: Arc<Shared>,
     pub(super) settler: Mutex<Option<mpsc::UnboundedSender<Settlement>>>,

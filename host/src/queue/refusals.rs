@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::QueueError;
 use crate::breaker::{BreakerSettings, SharedBreaker};
 
-/// See the module.
+/// Knows whether the database takes results.
 #[derive(Debug)]
 pub struct Refusals {
     /// Opens when results of different receipts are refused for one reason.

@@ -24,7 +24,7 @@ pub(super) struct Within<F> {
     pub(super) until: F,
 }
 
-/// See the module.
+/// One connection, with a time limit for each of its statements.
 pub(super) struct Session {
     client: Client,
     database: Database,

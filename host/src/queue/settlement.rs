@@ -18,7 +18,7 @@ const REFUSED_DELAY: Duration = Duration::from_secs(15 * 60);
 /// Called when a settle is committed after the run that asked for it was let go.
 pub type Afterwards = Box<dyn FnOnce() + Send>;
 
-/// See the module.
+/// A settle that is not answered yet.
 pub struct Settlement {
     pub entry: Entry,
     pub reply: Option<oneshot::Sender<Result<(), Failure>>>,

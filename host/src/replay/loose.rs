@@ -40,7 +40,7 @@ pub async fn with_another(meter: &Meter, program: &Program, world: Loose, fuel: 
     }
 }
 
-/// See the module.
+/// Answers another component with whatever the trace has for what it asks.
 #[derive(Debug)]
 pub struct Loose {
     trace: Arc<Trace>,

@@ -22,7 +22,7 @@ use crate::trace::Recorder;
 /// A component that computes lets others have their turn after so many instructions (about a millisecond).
 const TURN: u64 = 1_000_000;
 
-/// See the module.
+/// Runs components with their instructions counted, and without a world of their own.
 pub struct Meter {
     sandbox: Sandbox,
 }

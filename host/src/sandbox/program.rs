@@ -33,7 +33,7 @@ pub enum LoadError {
     Link { name: String, reason: String },
 }
 
-/// See the module.
+/// A component that can be run.
 pub struct Program {
     /// What it is.
     pub inspection: Inspection,

@@ -38,7 +38,7 @@ pub struct JobCounts {
     pub empty: u64,
 }
 
-/// See the module.
+/// Counts what became of a component's jobs, and holds how far it is trusted.
 #[derive(Debug)]
 pub struct Tally {
     jobs: AtomicU64,

@@ -57,7 +57,7 @@ pub enum Step {
 /// Whoever wants to know of a breaker's changes.
 type OnChange = Box<dyn Fn(Which, &Report, Step) + Send + Sync>;
 
-/// See the module.
+/// The breakers that stop the schedule.
 pub struct Brakes {
     /// Of the component that works at this moment.
     component: Box<dyn Fn() -> Arc<SharedBreaker> + Send + Sync>,

@@ -19,7 +19,7 @@ pub struct Answer {
     pub metadata: Metadata,
 }
 
-/// See the module.
+/// Keeps what was paid for until it is stored.
 #[derive(Debug, Default)]
 pub struct Unstored {
     /// The oldest first.

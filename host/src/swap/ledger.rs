@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last entries may hold up the end of the process.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// Writes down what happens to components.
 pub(super) struct Ledger {
     database: Database,
     worker: String,

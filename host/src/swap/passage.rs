@@ -19,7 +19,7 @@ pub(super) enum Passed {
     Switched { previous: String, probation: String },
 }
 
-/// See the module.
+/// Takes one candidate through the stages.
 pub(super) struct Passage<'a> {
     swapper: &'a Arc<Swapper>,
     digest: &'a str,

@@ -19,7 +19,7 @@ const WAITING: usize = 64;
 /// Differences that are kept to be shown.
 const LATEST: usize = 50;
 
-/// See the module.
+/// Reads beside the component that works, and counts what differs.
 pub struct Shadow {
     candidate: Deployed,
     waiting: mpsc::Sender<Seen>,

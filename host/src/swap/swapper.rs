@@ -42,7 +42,7 @@ pub struct SwapSettings {
     pub probation: ProbationSettings,
 }
 
-/// See the module.
+/// Holds the component that works, and lets another one take over.
 pub struct Swapper {
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) meter: Arc<Meter>,

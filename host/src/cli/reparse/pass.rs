@@ -16,7 +16,7 @@ use crate::sandbox::{ParseError, Program, Sandbox, completion};
 use crate::schedule::Stop;
 use crate::storage::Artifacts;
 
-/// See the module.
+/// A pass as it was asked for.
 pub(super) struct Pass {
     pub(super) reparser: Reparser,
     pub(super) which: Which,

@@ -45,7 +45,7 @@ pub struct AsExpected {
     pub of: usize,
 }
 
-/// See the module.
+/// What the gate found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct GateReport {
     /// Recorded responses that both read.

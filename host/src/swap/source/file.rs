@@ -22,7 +22,7 @@ const QUIET: u32 = 1;
 /// The same for a file that looks cut off: somebody may still be writing it, slowly.
 const QUIET_WHEN_CUT_OFF: u32 = 30;
 
-/// See the module.
+/// Watches a component file.
 pub struct FileSource {
     files: Arc<Files>,
     ticks: Interval,

@@ -11,7 +11,7 @@ use crate::failure::{Failure, FailureKind};
 use crate::storage::{classify, digest_of};
 use crate::swap::{Candidate, LARGEST_COMPONENT, LONGEST_SIGNATURE, SIGNATURE_SUFFIX};
 
-/// See the module.
+/// Polls a component in S3.
 pub struct S3Source {
     component: Object,
     signature: Object,
