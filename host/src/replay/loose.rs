@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::decision::{ClaimedJob, Decision};
 use super::limit_of;
 use crate::failure::{Failure, FailureKind};
-use crate::sandbox::{Call, Meter, NoAnswer, Oracle, Program, RunError, Summary};
+use crate::sandbox::{Call, Import, Meter, NoAnswer, Oracle, Program, RunError, Summary};
 use crate::trace::{Event, Json, Trace};
 
 /// What another component made of a recorded run.
@@ -116,7 +116,7 @@ impl Loose {
     }
 
     fn unrecorded(&mut self, call: &Call) -> Json {
-        self.unrecorded.insert(call.import.to_owned());
+        self.unrecorded.insert(call.import.name().to_owned());
         let message = format!("the recorded run has no answer to {} {}", call.import, call.args);
         Json::of(&Err::<(), _>(Failure::new(FailureKind::Unavailable, "replay.NotRecorded", message)))
     }
@@ -124,20 +124,20 @@ impl Loose {
 
 impl Oracle for Loose {
     fn answer(&mut self, call: &Call) -> Result<Option<Json>, NoAnswer> {
-        if call.import == "queue.claim" {
+        if call.import == Import::Claim {
             return Ok(Some(self.claim(&call.args)));
         }
-        if let Some((job, decision)) = Decision::of(call.import, &call.args) {
+        if let Some((job, decision)) = Decision::of(call.import.name(), &call.args) {
             return Ok(Some(self.settle(job, decision)));
         }
-        let key = (call.import.to_owned(), call.args.as_str().to_owned());
+        let key = (call.import.name().to_owned(), call.args.as_str().to_owned());
         if let Some((answers, last)) = self.calls.get_mut(&key) {
             if let Some(answer) = answers.pop_front() {
                 *last = Some(answer);
             }
             return Ok(last.clone());
         }
-        Ok(match call.import {
+        Ok(match call.import.name() {
             // There was none to be looked for.
             "queue.job.stored-artifact" => Some(Json::of(&Ok::<Option<()>, Failure>(None))),
             "queue.job.image"

@@ -10,7 +10,7 @@ wasmtime::component::bindgen!({
     with: {
         "snapceit:receipts/queue.job": super::state::JobHandle,
         "snapceit:receipts/objects.image": super::state::ImageHandle,
-        "snapceit:receipts/objects.artifact": super::state::ArtifactHandle,
+        "snapceit:receipts/objects.artifact": super::import::ArtifactInfo,
         "snapceit:receipts/textract.response": super::state::ResponseHandle,
     },
     additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],

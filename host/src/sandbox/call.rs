@@ -1,21 +1,17 @@
-//! Every call of an import goes through here: it can be written to a trace, and it can be answered by an oracle (from a
-//! trace, say) in place of the world. Where neither is asked for, it costs nothing.
+//! The one way of every call of an import: an oracle (a trace, say) answers it, or else the world does, and it is written to
+//! the run's trace. Where nobody records and no oracle answers, that costs nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
+use super::import::{Import, ImportCall};
 use super::state::RunState;
-use crate::trace::{Effect, Event, Json};
+use crate::trace::{Event, Json};
 
 /// A call of an import.
 #[derive(Debug, Clone)]
 pub struct Call {
-    /// Which one, e.g. `queue.job.image`.
-    pub import: &'static str,
-    /// What it does to the world.
-    pub effect: Effect,
+    /// Which one.
+    pub import: Import,
     /// Its arguments, as JSON; handles by their numbers.
     pub args: Json,
 }
@@ -46,41 +42,31 @@ impl<O: Oracle> Oracle for Arc<Mutex<O>> {
 }
 
 impl RunState {
-    /// Begins a call; none where nobody wants to know.
-    pub(super) fn call(&mut self, import: &'static str, effect: Effect, args: impl Serialize) -> Option<Call> {
-        if self.tape.is_none() && self.oracle.is_none() {
-            return None;
+    /// Makes a call. `live` asks the world.
+    pub(super) async fn call<C: ImportCall>(
+        &mut self,
+        call: C,
+        live: impl AsyncFnOnce(&mut Self) -> C::Answer,
+    ) -> wasmtime::Result<C::Answer> {
+        let wanted = self.tape.is_some() || self.oracle.is_some();
+        let noted = wanted.then(|| Call { import: C::IMPORT, args: Json::of(&call) });
+        let answer = match self.answered(&call, noted.as_ref())? {
+            Some(answer) => answer,
+            None => live(self).await,
+        };
+        if let (Some(tape), Some(Call { import, args })) = (&mut self.tape, noted) {
+            let (import, effect, result) = (import.name().into(), import.effect(), Json::of(&answer));
+            tape.push(Event::Call { import, effect, args, result });
         }
-        Some(Call { import, effect, args: Json::of(&args) })
+        Ok(answer)
     }
 
     /// The oracle's answer; none where the world is to be asked.
-    pub(super) fn answered<A: DeserializeOwned>(&mut self, call: Option<&Call>) -> wasmtime::Result<Option<A>> {
-        let (Some(oracle), Some(call)) = (&mut self.oracle, call) else { return Ok(None) };
-        let Some(answer) = oracle.answer(call)? else { return Ok(None) };
-        let unfit =
-            |error: serde_json::Error| NoAnswer(format!("{}: the recorded result does not fit: {error}", call.import));
-        Ok(Some(answer.read().map_err(unfit)?))
-    }
-
-    /// Writes a call and its result to the trace.
-    pub(super) fn returned(&mut self, call: Option<Call>, result: &impl Serialize) {
-        if let (Some(tape), Some(Call { import, effect, args })) = (&mut self.tape, call) {
-            tape.push(Event::Call { import: import.into(), effect, args, result: Json::of(result) });
-        }
-    }
-
-    /// A call that the handle itself can answer.
-    pub(super) fn attribute<A: Serialize + DeserializeOwned>(
-        &mut self,
-        import: &'static str,
-        args: impl Serialize,
-        value: A,
-    ) -> wasmtime::Result<A> {
-        let call = self.call(import, Effect::None, args);
-        let value = self.answered(call.as_ref())?.unwrap_or(value);
-        self.returned(call, &value);
-        Ok(value)
+    fn answered<C: ImportCall>(&mut self, call: &C, noted: Option<&Call>) -> wasmtime::Result<Option<C::Answer>> {
+        let (Some(oracle), Some(noted)) = (&mut self.oracle, noted) else { return Ok(None) };
+        let Some(recorded) = oracle.answer(noted)? else { return Ok(None) };
+        let unfit = |error| NoAnswer(format!("{}: the recorded result does not fit: {error}", noted.import));
+        Ok(Some(call.answer(&recorded).map_err(unfit)?))
     }
 
     /// The number of a new handle: by it a trace names the handle, for as long as the run lasts.

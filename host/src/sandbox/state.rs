@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::snapceit::receipts::types as wit;
 use super::call::Oracle;
 use super::deadline::ComputeClock;
+use super::import::{ImageInfo, JobInfo};
 use super::limits::{Limiter, Limits};
 use super::tally::Tally;
 use super::wasi;
@@ -120,19 +120,6 @@ impl Live {
     }
 }
 
-/// What a component can know of a job, as a claim's result has it in a trace.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct JobInfo {
-    /// The handle's number.
-    pub(super) job: u32,
-    pub(super) id: u64,
-    pub(super) receipt_id: String,
-    pub(super) attempt: u32,
-    pub(super) max_attempts: u32,
-    pub(super) seed: u64,
-    pub(super) has_artifact: bool,
-}
-
 /// A job in the component's hands.
 #[derive(Debug)]
 pub struct JobHandle {
@@ -141,30 +128,12 @@ pub struct JobHandle {
     pub(super) job: Option<Job>,
 }
 
-/// What a component can know of an image.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct ImageInfo {
-    /// The handle's number.
-    pub(super) image: u32,
-    pub(super) size: u64,
-    pub(super) content_type: String,
-    pub(super) digest: String,
-}
-
 /// An image in the component's hands.
 #[derive(Debug, Clone)]
 pub struct ImageHandle {
     pub(super) info: ImageInfo,
     /// None where an oracle answers.
     pub(super) held: Option<Arc<Image>>,
-}
-
-/// An artifact in the component's hands, and what a component can know of it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct ArtifactHandle {
-    /// The handle's number.
-    pub(super) artifact: u32,
-    pub(super) key: String,
 }
 
 /// An OCR answer in the component's hands.

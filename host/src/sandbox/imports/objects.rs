@@ -2,124 +2,106 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::json;
 use wasmtime::component::Resource;
 
 use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::bindings::snapceit::receipts::objects::{Host, HostArtifact, HostImage};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
-use crate::sandbox::call::Call;
-use crate::sandbox::state::{ArtifactHandle, ImageHandle, RunState};
-use crate::trace::Effect;
+use crate::sandbox::call::NoAnswer;
+use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, TextInfo};
+use crate::sandbox::state::{ImageHandle, RunState};
 
 impl Host for RunState {}
 
 impl HostImage for RunState {
     async fn size(&mut self, this: Resource<ImageHandle>) -> wasmtime::Result<u64> {
-        let info = &self.table.get(&this)?.info;
-        let (image, size) = (info.image, info.size);
-        self.attribute("objects.image.size", json!({ "image": image }), size)
+        let ImageInfo { image, size, .. } = self.table.get(&this)?.info;
+        self.call(import::ImageSize { image }, async |_| size).await
     }
 
     async fn content_type(&mut self, this: Resource<ImageHandle>) -> wasmtime::Result<String> {
-        let info = &self.table.get(&this)?.info;
-        let (image, content_type) = (info.image, info.content_type.clone());
-        self.attribute("objects.image.content-type", json!({ "image": image }), content_type)
+        let ImageInfo { image, content_type, .. } = self.table.get(&this)?.info.clone();
+        self.call(import::ImageContentType { image }, async |_| content_type).await
     }
 
     async fn digest(&mut self, this: Resource<ImageHandle>) -> wasmtime::Result<String> {
-        let info = &self.table.get(&this)?.info;
-        let (image, digest) = (info.image, info.digest.clone());
-        self.attribute("objects.image.digest", json!({ "image": image }), digest)
+        let ImageInfo { image, digest, .. } = self.table.get(&this)?.info.clone();
+        self.call(import::ImageDigest { image }, async |_| digest).await
     }
 
     async fn drop(&mut self, this: Resource<ImageHandle>) -> wasmtime::Result<()> {
         let image = self.table.delete(this)?.info.image;
-        self.attribute("objects.image.drop", json!({ "image": image }), ())
+        self.call(import::DropImage { image }, async |_| ()).await
     }
 }
 
 impl HostArtifact for RunState {
-    async fn key(&mut self, this: Resource<ArtifactHandle>) -> wasmtime::Result<String> {
-        let ArtifactHandle { artifact, key } = self.table.get(&this)?.clone();
-        self.attribute("objects.artifact.key", json!({ "artifact": artifact }), key)
+    async fn key(&mut self, this: Resource<ArtifactInfo>) -> wasmtime::Result<String> {
+        let ArtifactInfo { artifact, key } = self.table.get(&this)?.clone();
+        self.call(import::ArtifactKey { artifact }, async |_| key).await
     }
 
-    async fn json(&mut self, this: Resource<ArtifactHandle>) -> wasmtime::Result<Result<String, wit::Failure>> {
-        let ArtifactHandle { artifact, key } = self.table.get(&this)?.clone();
-        let call = self.call("objects.artifact.json", Effect::Read, json!({ "artifact": artifact }));
-        if let Some(answer) = self.answered(call.as_ref())? {
-            return self.recorded_text(call, answer);
-        }
-        let read = match self.services() {
-            Ok(services) => services.artifacts.read(&key).await.map(Arc::from),
-            Err(failure) => Err(failure),
-        };
-        if let (Ok(_), Some(live)) = (&read, &self.live) {
-            live.booked(Step::Find);
-        }
-        match self.text(call, read, &key) {
-            Ok(text) => Ok(Ok(text)),
-            Err(failure) => Ok(Err(self.failed(failure, Step::Find).await)),
-        }
+    async fn json(&mut self, this: Resource<ArtifactInfo>) -> wasmtime::Result<Result<String, wit::Failure>> {
+        let ArtifactInfo { artifact, key } = self.table.get(&this)?.clone();
+        let call = import::ReadArtifact { artifact };
+        self.text(call, Step::Find, &key, async |state| {
+            let body = state.services()?.artifacts.read(&key).await?;
+            if let Some(live) = &state.live {
+                live.booked(Step::Find);
+            }
+            Ok(Arc::from(body))
+        })
+        .await
     }
 
-    async fn drop(&mut self, this: Resource<ArtifactHandle>) -> wasmtime::Result<()> {
+    async fn drop(&mut self, this: Resource<ArtifactInfo>) -> wasmtime::Result<()> {
         let artifact = self.table.delete(this)?.artifact;
-        self.attribute("objects.artifact.drop", json!({ "artifact": artifact }), ())
+        self.call(import::DropArtifact { artifact }, async |_| ()).await
     }
-}
-
-/// An OCR response as a trace has it: the text is beside the trace, once.
-#[derive(Serialize, Deserialize)]
-pub(super) struct TextInfo {
-    /// SHA-256 of the text.
-    response: String,
-    bytes: u64,
 }
 
 impl RunState {
-    /// Hands the body of an OCR response to the component, as text: JSON is UTF-8; anything else is no response.
-    pub(super) fn text(
+    /// A call that hands the body of an OCR response to the component, as text: JSON is UTF-8; anything else is no response.
+    /// The trace has its digest; the text lies beside the trace.
+    pub(super) async fn text<C: ImportCall<Answer = Result<TextInfo, Failure>>>(
         &mut self,
-        call: Option<Call>,
-        body: Result<Arc<[u8]>, Failure>,
+        call: C,
+        step: Step,
         what: &str,
-    ) -> Result<String, Failure> {
-        let text = body.and_then(|body| match std::str::from_utf8(&body) {
-            Ok(text) => Ok((Arc::clone(&body), text.to_owned())),
-            Err(_) => Err(Failure::new(FailureKind::BadResponse, "ocr.NotUtf8", format!("{what} is not UTF-8 text"))),
-        });
-        if let Ok((_, text)) = &text
-            && let Some(live) = self.live.as_mut().filter(|live| live.services.observer.is_some())
-        {
+        body: impl AsyncFnOnce(&mut Self) -> Result<Arc<[u8]>, Failure>,
+    ) -> wasmtime::Result<Result<String, wit::Failure>> {
+        let mut live = None;
+        let answer = self
+            .call(call, async |state| {
+                let body = body(state).await?;
+                let Ok(text) = std::str::from_utf8(&body) else {
+                    let message = format!("{what} is not UTF-8 text");
+                    return Err(Failure::new(FailureKind::BadResponse, "ocr.NotUtf8", message));
+                };
+                live = Some(text.to_owned());
+                // Nobody asks for the digest of what nobody records.
+                let response = state.tape.as_mut().map(|tape| tape.attach(&body)).unwrap_or_default();
+                Ok(TextInfo { response, bytes: body.len() as u64 })
+            })
+            .await?;
+        let info = match answer {
+            Ok(info) => info,
+            Err(failure) => return Ok(Err(self.failed(failure, step).await)),
+        };
+        let Some(text) = live else { return self.recorded_text(&info).map(Ok) };
+        if let Some(live) = self.live.as_mut().filter(|live| live.services.observer.is_some()) {
             live.last_response = Some(Arc::from(text.as_str()));
         }
-        if let Some(tape) = &mut self.tape {
-            let info =
-                text.as_ref().map(|(body, _)| TextInfo { response: tape.attach(body), bytes: body.len() as u64 });
-            self.returned(call, &info);
-        }
-        text.map(|(_, text)| text)
+        Ok(Ok(text))
     }
 
-    /// The same from an oracle.
-    pub(super) fn recorded_text(
-        &mut self,
-        call: Option<Call>,
-        answer: Result<TextInfo, Failure>,
-    ) -> wasmtime::Result<Result<String, wit::Failure>> {
-        let text = match (&answer, &mut self.oracle) {
-            (Ok(info), Some(oracle)) => Ok(oracle.response(&info.response)?),
-            (Ok(_), None) => Ok(String::new()),
-            (Err(failure), _) => Err(failure.clone().into()),
-        };
-        if let (Ok(text), Some(tape)) = (&text, &mut self.tape) {
+    fn recorded_text(&mut self, info: &TextInfo) -> wasmtime::Result<String> {
+        let nobody = || NoAnswer("nobody has the text of a recorded response".to_owned());
+        let text = self.oracle.as_mut().ok_or_else(nobody)?.response(&info.response)?;
+        if let Some(tape) = &mut self.tape {
             tape.attach(&Arc::from(text.as_bytes()));
         }
-        self.returned(call, &answer);
         Ok(text)
     }
 }

@@ -3,8 +3,6 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use serde::Serialize;
-use serde_json::json;
 use wasmtime::component::Resource;
 
 use super::verdict::NOT_THERE_YET;
@@ -13,26 +11,21 @@ use crate::failure::Failure;
 use crate::queue::{Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
-use crate::sandbox::call::Call;
 use crate::sandbox::completion::completion;
+use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo};
 use crate::sandbox::run::random_seed;
-use crate::sandbox::state::{ArtifactHandle, ImageHandle, ImageInfo, JobHandle, JobInfo, Live, RunState};
+use crate::sandbox::state::{ImageHandle, JobHandle, Live, RunState};
 use crate::storage::{Artifacts, Image, is_absent};
-use crate::trace::Effect;
 
 impl Host for RunState {
     async fn claim(&mut self, limit: u32) -> wasmtime::Result<Result<Vec<Resource<JobHandle>>, wit::Failure>> {
-        let call = self.call("queue.claim", Effect::Write, json!({ "limit": limit }));
         let mut jobs = Vec::new();
-        let answer: Result<Vec<JobInfo>, Failure> = match self.answered(call.as_ref())? {
-            Some(answer) => answer,
-            None => self.live_mut().map(|live| live.claim(limit)).map(|claimed| {
-                let infos = claimed.iter().map(|job| self.job_info(job)).collect();
-                jobs = claimed;
-                infos
-            }),
-        };
-        self.returned(call, &answer);
+        let answer = self
+            .call(import::Claim { limit }, async |state| {
+                jobs = state.live_mut()?.claim(limit);
+                Ok(jobs.iter().map(|job| state.job_info(job)).collect())
+            })
+            .await?;
         let infos = match answer {
             Ok(infos) => infos,
             Err(failure) => return Ok(Err(failure.into())),
@@ -45,43 +38,50 @@ impl Host for RunState {
 
 impl HostJob for RunState {
     async fn id(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        self.job_attribute("queue.job.id", &this, |info| info.id)
+        let JobInfo { job, id, .. } = self.info(&this)?;
+        self.call(import::JobId { job }, async |_| id).await
     }
 
     async fn receipt_id(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<String> {
-        self.job_attribute("queue.job.receipt-id", &this, |info| info.receipt_id.clone())
+        let JobInfo { job, receipt_id, .. } = self.info(&this)?;
+        self.call(import::JobReceiptId { job }, async |_| receipt_id).await
     }
 
     async fn attempt(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        self.job_attribute("queue.job.attempt", &this, |info| info.attempt)
+        let JobInfo { job, attempt, .. } = self.info(&this)?;
+        self.call(import::JobAttempt { job }, async |_| attempt).await
     }
 
     async fn max_attempts(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        self.job_attribute("queue.job.max-attempts", &this, |info| info.max_attempts)
+        let JobInfo { job, max_attempts, .. } = self.info(&this)?;
+        self.call(import::JobMaxAttempts { job }, async |_| max_attempts).await
     }
 
     async fn seed(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        self.job_attribute("queue.job.seed", &this, |info| info.seed)
+        let JobInfo { job, seed, .. } = self.info(&this)?;
+        self.call(import::JobSeed { job }, async |_| seed).await
     }
 
     async fn has_artifact(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<bool> {
-        self.job_attribute("queue.job.has-artifact", &this, |info| info.has_artifact)
+        let JobInfo { job, has_artifact, .. } = self.info(&this)?;
+        self.call(import::JobHasArtifact { job }, async |_| has_artifact).await
     }
 
     async fn image(
         &mut self,
         this: Resource<JobHandle>,
     ) -> wasmtime::Result<Result<Resource<ImageHandle>, wit::Failure>> {
-        let info = self.begin(&this)?;
-        let call = self.call("queue.job.image", Effect::Read, json!({ "job": info.job }));
-        let (answer, held) = match self.answered::<Result<ImageInfo, Failure>>(call.as_ref())? {
-            Some(answer) => (answer, None),
-            None => match self.fetch(&this).await? {
-                Ok(image) => (Ok(self.image_info(&image)), Some(image)),
-                Err(failure) => (Err(failure), None),
-            },
-        };
-        self.returned(call, &answer);
+        let JobInfo { job, .. } = self.begin(&this)?;
+        let leased = self.table.get(&this)?.job.clone();
+        let mut held = None;
+        let answer = self
+            .call(import::FetchImage { job }, async |state| {
+                let image = state.fetch(leased.as_ref()).await?;
+                let info = state.image_info(&image);
+                held = Some(image);
+                Ok(info)
+            })
+            .await?;
         match answer {
             Ok(info) => Ok(Ok(self.table.push(ImageHandle { info, held })?)),
             Err(failure) => Ok(Err(self.failed(failure, Step::Read).await)),
@@ -92,19 +92,16 @@ impl HostJob for RunState {
         &mut self,
         this: Resource<JobHandle>,
         image: Resource<ImageHandle>,
-    ) -> wasmtime::Result<Result<Option<Resource<ArtifactHandle>>, wit::Failure>> {
+    ) -> wasmtime::Result<Result<Option<Resource<ArtifactInfo>>, wit::Failure>> {
         let job = self.begin(&this)?;
         let image = self.table.get(&image)?.info.clone();
-        let args = json!({ "job": job.job, "image": image.image });
-        let call = self.call("queue.job.stored-artifact", Effect::Read, args);
-        let answer: Result<Option<ArtifactHandle>, Failure> = match self.answered(call.as_ref())? {
-            Some(answer) => answer,
-            None => {
-                let found = self.find_artifact(&job, &image.digest).await;
-                found.map(|key| key.map(|key| ArtifactHandle { artifact: self.next_handle(), key }))
-            }
-        };
-        self.returned(call, &answer);
+        let call = import::FindArtifact { image: image.image, job: job.job };
+        let answer = self
+            .call(call, async |state| {
+                let key = state.find_artifact(&job, &image.digest).await?;
+                Ok(key.map(|key| ArtifactInfo { artifact: state.next_handle(), key }))
+            })
+            .await?;
         match answer {
             Ok(Some(artifact)) => {
                 self.reads_from(&artifact.key);
@@ -119,26 +116,20 @@ impl HostJob for RunState {
         &mut self,
         this: Resource<JobHandle>,
         receipt: wit::Receipt,
-        artifact: Resource<ArtifactHandle>,
+        artifact: Resource<ArtifactInfo>,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
-        #[derive(Serialize)]
-        struct Args<'a> {
-            job: u32,
-            receipt: &'a wit::Receipt,
-            artifact: u32,
-        }
-        let ArtifactHandle { artifact, key } = self.table.delete(artifact)?;
-        let JobInfo { job, receipt_id, .. } = self.table.get(&this)?.info.clone();
+        let ArtifactInfo { artifact, key } = self.table.delete(artifact)?;
+        let JobInfo { job, receipt_id, .. } = self.info(&this)?;
         if !Artifacts::belongs_to(&key, &receipt_id) {
             wasmtime::bail!("the component completed receipt {receipt_id} with the artifact {key} of another");
         }
-        let call = self.call("queue.job.complete", Effect::Write, Args { job, receipt: &receipt, artifact });
         if let Some(live) = &mut self.live
             && let (Some(observer), Some(text)) = (&live.services.observer, live.last_response.take())
         {
             observer.completed(&receipt_id, text, &receipt);
         }
-        self.settle(this, call, |_, _| Outcome::Complete(completion(receipt, key))).await
+        let outcome = Outcome::Complete(completion(receipt.clone(), key));
+        self.settle(this, import::Complete { job, receipt, artifact }, |_, _| outcome).await
     }
 
     async fn retry_after(
@@ -149,9 +140,7 @@ impl HostJob for RunState {
         charge: bool,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let failure = Failure::from(failure);
-        let job = self.table.get(&this)?.info.job;
-        let args = json!({ "job": job, "milliseconds": milliseconds, "failure": failure, "charge": charge });
-        let call = self.call("queue.job.retry-after", Effect::Write, args);
+        let call = import::RetryAfter { charge, failure: failure.clone(), job: self.info(&this)?.job, milliseconds };
         let delay = Duration::from_millis(milliseconds);
         self.settle(this, call, |live, job| live.put_back(job, delay, failure, charge)).await
     }
@@ -162,17 +151,13 @@ impl HostJob for RunState {
         failure: wit::Failure,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let failure = Failure::from(failure);
-        let job = self.table.get(&this)?.info.job;
-        let args = json!({ "job": job, "failure": failure });
-        let call = self.call("queue.job.dead-letter", Effect::Write, args);
+        let call = import::DeadLetter { failure: failure.clone(), job: self.info(&this)?.job };
         self.settle(this, call, |live, job| live.give_up(job, failure)).await
     }
 
     async fn drop(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<()> {
         let JobHandle { info, job } = self.table.delete(this)?;
-        let call = self.call("queue.job.drop", Effect::Write, json!({ "job": info.job }));
-        self.answered::<()>(call.as_ref())?;
-        self.returned(call, &());
+        self.call(import::DropJob { job: info.job }, async |_| ()).await?;
         if let (Some(live), Some(job)) = (&mut self.live, job)
             && live.open.remove(&job.lease.job).is_some()
         {
@@ -212,15 +197,8 @@ impl RunState {
         }
     }
 
-    fn job_attribute<A: Serialize + serde::de::DeserializeOwned>(
-        &mut self,
-        import: &'static str,
-        this: &Resource<JobHandle>,
-        attribute: impl FnOnce(&JobInfo) -> A,
-    ) -> wasmtime::Result<A> {
-        let info = &self.table.get(this)?.info;
-        let (job, value) = (info.job, attribute(info));
-        self.attribute(import, json!({ "job": job }), value)
+    fn info(&self, this: &Resource<JobHandle>) -> wasmtime::Result<JobInfo> {
+        Ok(self.table.get(this)?.info.clone())
     }
 
     fn image_info(&mut self, image: &Image) -> ImageInfo {
@@ -232,19 +210,10 @@ impl RunState {
         }
     }
 
-    async fn fetch(&mut self, this: &Resource<JobHandle>) -> wasmtime::Result<Result<Arc<Image>, Failure>> {
-        let job = match &self.table.get(this)?.job {
-            Some(job) if !job.is_lost() => job.clone(),
-            _ => return Ok(Err(Failure::lease_lost())),
-        };
-        let location = match &job.location {
-            Ok(location) => location.as_deref(),
-            Err(failure) => return Ok(Err(failure.clone())),
-        };
-        let services = match self.services() {
-            Ok(services) => services,
-            Err(failure) => return Ok(Err(failure)),
-        };
+    async fn fetch(&mut self, job: Option<&Job>) -> Result<Arc<Image>, Failure> {
+        let job = job.filter(|job| !job.is_lost()).ok_or_else(Failure::lease_lost)?;
+        let location = job.location.as_ref().map_err(Failure::clone)?.as_deref();
+        let services = self.services()?;
         let held = self.live.as_ref().map_or(0, Live::held_bytes);
         let image = services.images.fetch_beside(location, held).await.map(Arc::new);
         if let (Ok(image), Some(live)) = (&image, &mut self.live) {
@@ -252,10 +221,10 @@ impl RunState {
             live.images.push(Arc::downgrade(image));
             live.serve(Step::Read);
         }
-        Ok(image.map_err(|failure| match &mut self.live {
-            Some(live) if is_absent(&failure) => live.absent(&job, failure),
+        image.map_err(|failure| match &mut self.live {
+            Some(live) if is_absent(&failure) => live.absent(job, failure),
             _ => failure,
-        }))
+        })
     }
 
     /// The job in hand is read from this artifact.
@@ -280,29 +249,23 @@ impl RunState {
         Ok(found.map(|artifact| artifact.key))
     }
 
-    async fn settle(
+    async fn settle<C: ImportCall<Answer = Result<(), Failure>>>(
         &mut self,
         this: Resource<JobHandle>,
-        call: Option<Call>,
+        call: C,
         outcome: impl FnOnce(&Live, &Job) -> Outcome,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let JobHandle { job, .. } = self.table.delete(this)?;
-        let answer: Result<(), Failure> = match (self.answered(call.as_ref())?, job) {
-            (Some(answer), _) => answer,
-            (None, None) => Err(Failure::lease_lost()),
-            (None, Some(job)) => {
-                let component = self.component.to_string();
-                match self.live_mut() {
-                    Ok(live) => {
-                        let outcome = outcome(live, &job);
-                        live.settle(&job, outcome, component).await
-                    }
-                    Err(failure) => Err(failure),
-                }
-            }
-        };
-        self.returned(call, &answer);
-        Ok(answer.map_err(Into::into))
+        let settled = self
+            .call(call, async |state| {
+                let job = job.ok_or_else(Failure::lease_lost)?;
+                let component = state.component.to_string();
+                let live = state.live_mut()?;
+                let outcome = outcome(live, &job);
+                live.settle(&job, outcome, component).await
+            })
+            .await?;
+        Ok(settled.map_err(Into::into))
     }
 }
 

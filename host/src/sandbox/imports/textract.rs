@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use serde_json::json;
 use wasmtime::component::Resource;
 
 use crate::breaker::Step;
@@ -10,9 +9,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::ocr::OcrApi;
 use crate::sandbox::bindings::snapceit::receipts::textract::{Api, Host, HostResponse};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
-use crate::sandbox::state::{ArtifactHandle, HeldResponse, ImageHandle, JobHandle, Live, ResponseHandle, RunState};
+use crate::sandbox::import::{self, ArtifactInfo, ImportCall};
+use crate::sandbox::state::{HeldResponse, ImageHandle, JobHandle, Live, ResponseHandle, RunState};
 use crate::storage::{Artifacts, Image};
-use crate::trace::Effect;
 
 /// Both OCR calls, and one more: whoever asks oftener spends money on a mistake.
 const MOST_CALLS: u32 = 3;
@@ -25,38 +24,34 @@ impl Host for RunState {
             Some(OcrApi::Expense) => Api::AnalyzeExpense,
             Some(OcrApi::Detect) | None => Api::DetectDocumentText,
         };
-        self.attribute("textract.preferred-api", json!({}), api)
+        self.call(import::PreferredApi {}, async |_| api).await
     }
 
     async fn detect_document_text(&mut self, image: Resource<ImageHandle>) -> wasmtime::Result<Answer> {
-        self.read("textract.detect-document-text", &image, OcrApi::Detect).await
+        let image = self.table.get(&image)?.clone();
+        self.read(import::DetectDocumentText { image: image.info.image }, image.held, OcrApi::Detect).await
     }
 
     async fn analyze_expense(&mut self, image: Resource<ImageHandle>) -> wasmtime::Result<Answer> {
-        self.read("textract.analyze-expense", &image, OcrApi::Expense).await
+        let image = self.table.get(&image)?.clone();
+        self.read(import::AnalyzeExpense { image: image.info.image }, image.held, OcrApi::Expense).await
     }
 }
 
 impl RunState {
-    async fn read(
+    async fn read<C: ImportCall<Answer = Result<u32, Failure>>>(
         &mut self,
-        import: &'static str,
-        image: &Resource<ImageHandle>,
+        call: C,
+        image: Option<Arc<Image>>,
         api: OcrApi,
     ) -> wasmtime::Result<Answer> {
-        let ImageHandle { info, held } = self.table.get(image)?.clone();
-        let call = self.call(import, Effect::External, json!({ "image": info.image }));
-        let (answer, held) = match self.answered::<Result<u32, Failure>>(call.as_ref())? {
-            Some(answer) => (answer, None),
-            None => match self.live_mut() {
-                Ok(live) => match live.recognize(held, api).await {
-                    Ok(held) => (Ok(self.next_handle()), Some(held)),
-                    Err(failure) => (Err(failure), None),
-                },
-                Err(failure) => (Err(failure), None),
-            },
-        };
-        self.returned(call, &answer);
+        let mut held = None;
+        let answer = self
+            .call(call, async |state| {
+                held = Some(state.live_mut()?.recognize(image, api).await?);
+                Ok(state.next_handle())
+            })
+            .await?;
         match answer {
             Ok(number) => Ok(Ok(self.table.push(ResponseHandle { number, held })?)),
             Err(failure) => {
@@ -99,35 +94,25 @@ impl HostResponse for RunState {
     async fn json(&mut self, this: Resource<ResponseHandle>) -> wasmtime::Result<Result<String, wit::Failure>> {
         let ResponseHandle { number, held } = self.table.get(&this)?;
         let (number, body) = (*number, held.as_ref().map(|held| Arc::clone(&held.body)));
-        let call = self.call("textract.response.json", Effect::None, json!({ "response": number }));
-        if let Some(answer) = self.answered(call.as_ref())? {
-            return self.recorded_text(call, answer);
-        }
-        let body = body.ok_or_else(not_held);
-        match self.text(call, body, "the OCR response") {
-            Ok(text) => Ok(Ok(text)),
-            Err(failure) => Ok(Err(self.failed(failure, Step::Recognize).await)),
-        }
+        let call = import::ReadResponse { response: number };
+        self.text(call, Step::Recognize, "the OCR response", async |_| body.ok_or_else(not_held)).await
     }
 
     async fn store(
         &mut self,
         this: Resource<ResponseHandle>,
         job: Resource<JobHandle>,
-    ) -> wasmtime::Result<Result<Resource<ArtifactHandle>, wit::Failure>> {
+    ) -> wasmtime::Result<Result<Resource<ArtifactInfo>, wit::Failure>> {
         let info = self.begin(&job)?;
         let ResponseHandle { number, held } = self.table.get(&this)?;
         let (number, held) = (*number, held.clone());
-        let args = json!({ "response": number, "job": info.job });
-        let call = self.call("textract.response.store", Effect::Write, args);
-        let answer = match self.answered::<Result<ArtifactHandle, Failure>>(call.as_ref())? {
-            Some(answer) => answer,
-            None => match self.store_live(&info.receipt_id, held).await {
-                Ok(key) => Ok(ArtifactHandle { artifact: self.next_handle(), key }),
-                Err(failure) => Err(failure),
-            },
-        };
-        self.returned(call, &answer);
+        let call = import::StoreResponse { job: info.job, response: number };
+        let answer = self
+            .call(call, async |state| {
+                let key = state.store_live(&info.receipt_id, held).await?;
+                Ok(ArtifactInfo { artifact: state.next_handle(), key })
+            })
+            .await?;
         match answer {
             Ok(artifact) => {
                 self.reads_from(&artifact.key);
@@ -139,7 +124,7 @@ impl HostResponse for RunState {
 
     async fn drop(&mut self, this: Resource<ResponseHandle>) -> wasmtime::Result<()> {
         let response = self.table.delete(this)?.number;
-        self.attribute("textract.response.drop", json!({ "response": response }), ())
+        self.call(import::DropResponse { response }, async |_| ()).await
     }
 }
 

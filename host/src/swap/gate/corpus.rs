@@ -9,8 +9,9 @@ use serde_json::json;
 use super::GateSettings;
 use crate::reading::Reading;
 use crate::sandbox::Limits;
+use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo, TextInfo};
 use crate::storage::digest_of;
-use crate::trace::{Effect, Event, Header, Json, RESPONSES, SUFFIX, Trace, traces_in};
+use crate::trace::{Event, Header, Json, RESPONSES, SUFFIX, Trace, traces_in};
 
 /// A response that every gate has, so that a component that reads nothing, or fails on everything, does not pass for lack
 /// of recordings.
@@ -127,7 +128,7 @@ fn built_in_response() -> Item {
 
 /// A run that finds nothing to do.
 fn idle_run() -> Item {
-    let claim = call("queue.claim", Effect::Write, json!({ "limit": 1 }), json!({ "Ok": [] }));
+    let claim = import::Claim { limit: 1 }.event(&Ok(Vec::new()));
     let responses = BTreeMap::new();
     Item::Trace { name: "a run without work".to_owned(), trace: Arc::new(run(vec![claim])), responses }
 }
@@ -135,32 +136,30 @@ fn idle_run() -> Item {
 /// A run with one receipt that goes well.
 fn built_in_run() -> Item {
     let digest = digest_of(BUILT_IN.as_bytes());
-    let key = "ocr/gate/image.detect.json";
-    let claimed = json!([{
-        "job": 1, "id": 1, "receipt_id": "gate", "attempt": 1, "max_attempts": 5, "seed": 7, "has_artifact": false,
-    }]);
-    let image = json!({ "image": 2, "size": 1000, "content_type": "image/jpeg", "digest": digest_of(b"image") });
-    let text = json!({ "Ok": { "response": digest, "bytes": BUILT_IN.len() } });
+    let claimed = JobInfo {
+        job: 1,
+        id: 1,
+        receipt_id: "gate".to_owned(),
+        attempt: 1,
+        max_attempts: 5,
+        seed: 7,
+        has_artifact: false,
+    };
+    let content_type = "image/jpeg".to_owned();
+    let image = ImageInfo { image: 2, size: 1000, content_type, digest: digest_of(b"image") };
+    let artifact = ArtifactInfo { artifact: 4, key: "ocr/gate/image.detect.json".to_owned() };
+    let text = Ok(TextInfo { response: digest.clone(), bytes: BUILT_IN.len() as u64 });
     let events = vec![
-        call("queue.claim", Effect::Write, json!({ "limit": 1 }), json!({ "Ok": claimed })),
-        call("queue.job.image", Effect::Read, json!({ "job": 1 }), json!({ "Ok": image })),
-        call("textract.detect-document-text", Effect::External, json!({ "image": 2 }), json!({ "Ok": 3 })),
-        call("textract.analyze-expense", Effect::External, json!({ "image": 2 }), json!({ "Ok": 3 })),
-        call(
-            "textract.response.store",
-            Effect::Write,
-            json!({ "response": 3, "job": 1 }),
-            json!({ "Ok": { "artifact": 4, "key": key } }),
-        ),
-        call("textract.response.json", Effect::None, json!({ "response": 3 }), text.clone()),
-        call("objects.artifact.json", Effect::Read, json!({ "artifact": 4 }), text),
+        import::Claim { limit: 1 }.event(&Ok(vec![claimed])),
+        import::FetchImage { job: 1 }.event(&Ok(image)),
+        import::DetectDocumentText { image: 2 }.event(&Ok(3)),
+        import::AnalyzeExpense { image: 2 }.event(&Ok(3)),
+        import::StoreResponse { job: 1, response: 3 }.event(&Ok(artifact)),
+        import::ReadResponse { response: 3 }.event(&text),
+        import::ReadArtifact { artifact: 4 }.event(&text),
     ];
     let responses = BTreeMap::from([(digest, BUILT_IN.to_owned())]);
     Item::Trace { name: "the built-in run".to_owned(), trace: Arc::new(run(events)), responses }
-}
-
-fn call(import: &'static str, effect: Effect, args: serde_json::Value, result: serde_json::Value) -> Event {
-    Event::Call { import: import.into(), effect, args: Json::of(&args), result: Json::of(&result) }
 }
 
 fn run(mut events: Vec<Event>) -> Trace {
