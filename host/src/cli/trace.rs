@@ -89,7 +89,7 @@ impl TraceVerb {
 
 impl Show {
     fn execute(self) -> anyhow::Result<ExitCode> {
-        let story = Story::of(&Trace::read(&self.trace)?);
+        let story = Story::of(&Trace::read(&self.trace)?)?;
         if self.json {
             output::json(&story)?;
             return Ok(ExitCode::SUCCESS);
@@ -166,15 +166,15 @@ impl Grep {
     fn execute(self) -> anyhow::Result<ExitCode> {
         let (mut found, mut unread) = (0_usize, 0_usize);
         for file in traces_in(&self.paths)? {
-            let trace = match Trace::read(&file) {
-                Ok(trace) => trace,
+            let (trace, story) = match read(&file) {
+                Ok(read) => read,
                 Err(error) => {
-                    tracing::error!("{}", chain(&error));
+                    tracing::error!("{error:#}");
                     unread += 1;
                     continue;
                 }
             };
-            for job in &Story::of(&trace).jobs {
+            for job in &story.jobs {
                 let mut found_in = job.mentions(&self.pattern);
                 if self.text {
                     match job.text_mentions(&trace, &self.pattern) {
@@ -203,10 +203,16 @@ impl Grep {
     }
 }
 
+fn read(file: &Path) -> anyhow::Result<(Trace, Story)> {
+    let trace = Trace::read(file)?;
+    let story = Story::of(&trace)?;
+    Ok((trace, story))
+}
+
 impl Export {
     fn execute(self) -> anyhow::Result<ExitCode> {
         let trace = Trace::read(&self.trace)?;
-        let story = Story::of(&trace);
+        let story = Story::of(&trace)?;
         let wanted = |job: &&JobStory| self.receipt.as_ref().is_none_or(|receipt| job.receipt_id == *receipt);
         let mut jobs: Vec<&JobStory> = story.jobs.iter().filter(wanted).collect();
         if let Some(receipt) = &self.receipt {

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::recorded::{UnreadableCall, calls};
 use crate::failure::Failure;
 use crate::reading::Reading;
-use crate::sandbox::types;
-use crate::trace::{Event, Json};
+use crate::sandbox::{AnyCall, import};
+use crate::trace::Trace;
 
 /// What became of a receipt.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -35,45 +36,41 @@ pub enum Decision {
 
 impl Decision {
     /// The decision that a settling call is, and the number of its job.
-    pub(super) fn of(import: &str, args: &Json) -> Option<(u32, Self)> {
-        #[derive(Deserialize)]
-        struct Complete {
-            job: u32,
-            receipt: serde_json::Value,
-        }
-        #[derive(Deserialize)]
-        struct Retry {
-            job: u32,
-            milliseconds: u64,
-            failure: Failure,
-            charge: bool,
-        }
-        #[derive(Deserialize)]
-        struct DeadLetter {
-            job: u32,
-            failure: Failure,
-        }
-        #[derive(Deserialize)]
-        struct Drop {
-            job: u32,
-        }
-        match import {
-            "queue.job.complete" => {
-                let Complete { job, receipt } = args.read().ok()?;
-                // A confidence that is no number has no JSON; such a receipt counts as empty.
-                let reading = serde_json::from_value::<types::Receipt>(receipt).map(Reading::from);
-                Some((job, Self::Complete(reading.unwrap_or_default())))
+    pub(super) fn of(call: &AnyCall) -> Option<(u32, Self)> {
+        match call {
+            AnyCall::Complete(import::Complete { job, receipt, .. }) => {
+                Some((*job, Self::Complete(Reading::from(receipt.clone()))))
             }
-            "queue.job.retry-after" => {
-                let Retry { job, milliseconds, failure, charge } = args.read().ok()?;
-                Some((job, Self::Retry { milliseconds, charge, failure }))
+            AnyCall::RetryAfter(import::RetryAfter { job, milliseconds, charge, failure }) => {
+                let (milliseconds, charge) = (*milliseconds, *charge);
+                Some((*job, Self::Retry { milliseconds, charge, failure: failure.clone() }))
             }
-            "queue.job.dead-letter" => {
-                let DeadLetter { job, failure } = args.read().ok()?;
-                Some((job, Self::DeadLetter { failure }))
+            AnyCall::DeadLetter(import::DeadLetter { job, failure }) => {
+                Some((*job, Self::DeadLetter { failure: failure.clone() }))
             }
-            "queue.job.drop" => args.read().ok().map(|Drop { job }| (job, Self::Dropped)),
-            _ => None,
+            AnyCall::DropJob(import::DropJob { job }) => Some((*job, Self::Dropped)),
+            AnyCall::Claim(_)
+            | AnyCall::JobId(_)
+            | AnyCall::JobReceiptId(_)
+            | AnyCall::JobAttempt(_)
+            | AnyCall::JobMaxAttempts(_)
+            | AnyCall::JobSeed(_)
+            | AnyCall::JobHasArtifact(_)
+            | AnyCall::FetchImage(_)
+            | AnyCall::FindArtifact(_)
+            | AnyCall::ImageSize(_)
+            | AnyCall::ImageContentType(_)
+            | AnyCall::ImageDigest(_)
+            | AnyCall::DropImage(_)
+            | AnyCall::ArtifactKey(_)
+            | AnyCall::ReadArtifact(_)
+            | AnyCall::DropArtifact(_)
+            | AnyCall::PreferredApi(_)
+            | AnyCall::DetectDocumentText(_)
+            | AnyCall::AnalyzeExpense(_)
+            | AnyCall::ReadResponse(_)
+            | AnyCall::StoreResponse(_)
+            | AnyCall::DropResponse(_) => None,
         }
     }
 
@@ -91,32 +88,23 @@ impl Decision {
     }
 }
 
-/// A job as a claim's result has it.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct ClaimedJob {
-    pub(super) job: u32,
-    pub(super) receipt_id: String,
-}
-
-/// The jobs that a claim's result holds.
-pub(super) fn claimed(result: &Json) -> Vec<ClaimedJob> {
-    result.read::<Result<Vec<ClaimedJob>, Failure>>().ok().and_then(Result::ok).unwrap_or_default()
-}
-
 /// What became of each receipt in a recorded run; receipts that nothing became of are missing.
-pub fn decisions_of(events: &[Event]) -> BTreeMap<String, Decision> {
+///
+/// Fails where a call cannot be read.
+pub fn decisions_of(trace: &Trace) -> Result<BTreeMap<String, Decision>, UnreadableCall> {
     let mut names = BTreeMap::new();
     let mut decisions = BTreeMap::new();
-    for event in events {
-        let Event::Call { import, args, result, .. } = event else { continue };
-        if import == "queue.claim" {
-            names.extend(claimed(result).into_iter().map(|claimed| (claimed.job, claimed.receipt_id)));
+    for recorded in calls(trace) {
+        let recorded = recorded?;
+        if let AnyCall::Claim(claim) = &recorded.call {
+            let jobs = recorded.answer(claim)?.unwrap_or_default();
+            names.extend(jobs.into_iter().map(|job| (job.job, job.receipt_id)));
         }
-        if let Some((job, decision)) = Decision::of(import, args)
+        if let Some((job, decision)) = Decision::of(&recorded.call)
             && let Some(receipt) = names.get(&job)
         {
             decisions.insert(receipt.clone(), decision);
         }
     }
-    decisions
+    Ok(decisions)
 }

@@ -5,14 +5,16 @@ mod compare;
 mod decision;
 mod exact;
 mod export;
-mod loose;
+mod lenient;
+mod recorded;
 mod story;
 
 pub use compare::{Differences, FieldDifference, Which};
 pub use decision::{Decision, decisions_of};
 pub use exact::{Exact, Mismatch, Replayed, exactly, exactly_by};
 pub use export::{ExportError, Exported, export, name_of};
-pub use loose::{Improvised, Loose, with_another};
+pub use lenient::{Improvised, LenientReplay, with_another};
+pub use recorded::UnreadableCall;
 pub use story::{CallFailure, ImageStory, JobStory, OcrStory, RunStory, Story};
 
 use crate::trace::{Event, Trace};

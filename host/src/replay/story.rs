@@ -2,10 +2,14 @@
 
 use std::collections::HashMap;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::Decision;
+use super::recorded::{Recorded, UnreadableCall, calls};
 use crate::failure::Failure;
+use crate::sandbox::AnyCall;
+use crate::sandbox::import::{ArtifactInfo, ImageInfo, JobInfo, TextInfo};
 use crate::trace::{Event, FailedHow, Json, Trace, TraceError};
 
 /// A recorded run.
@@ -58,7 +62,7 @@ pub struct JobStory {
 }
 
 /// An image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageStory {
     /// Media type.
     pub content_type: String,
@@ -66,8 +70,13 @@ pub struct ImageStory {
     pub size: u64,
     /// SHA-256.
     pub digest: String,
-    #[serde(skip_serializing)]
-    image: u32,
+}
+
+impl From<ImageInfo> for ImageStory {
+    fn from(image: ImageInfo) -> Self {
+        let ImageInfo { content_type, size, digest, .. } = image;
+        Self { content_type, size, digest }
+    }
 }
 
 /// An OCR response.
@@ -109,20 +118,28 @@ pub enum RunStory {
 
 impl Story {
     /// Reads the story out of a trace.
-    pub fn of(trace: &Trace) -> Self {
+    ///
+    /// Fails where a call cannot be read.
+    pub fn of(trace: &Trace) -> Result<Self, UnreadableCall> {
         let header = &trace.header;
         let masked = trace.events.iter().filter(|event| matches!(event, Event::Masked { .. })).count();
         let mut teller = Teller::default();
+        for recorded in calls(trace) {
+            teller.call(&recorded?)?;
+        }
         let mut end = RunStory::Unknown;
         for event in &trace.events {
             match event {
-                Event::Call { import, args, result, .. } => teller.call(import, args, result),
                 Event::Return { result, .. } => end = RunStory::Returned(result.clone()),
                 Event::Failed { how, message } => end = RunStory::Failed { how: *how, message: message.clone() },
-                Event::Header(_) | Event::Enter { .. } | Event::Masked { .. } | Event::End { .. } => {}
+                Event::Call { .. }
+                | Event::Header(_)
+                | Event::Enter { .. }
+                | Event::Masked { .. }
+                | Event::End { .. } => {}
             }
         }
-        Self {
+        Ok(Self {
             component: header.component.clone(),
             contract: header.contract.clone(),
             host: header.host.clone(),
@@ -131,11 +148,18 @@ impl Story {
             complete: trace.complete,
             jobs: teller.jobs,
             end,
-        }
+        })
     }
 }
 
 impl JobStory {
+    /// Notes a response that the component was given.
+    fn read(&mut self, answer: Result<TextInfo, Failure>, from_artifact: bool) {
+        if let Ok(TextInfo { response, bytes }) = answer {
+            self.ocr = Some(OcrStory { from_artifact, response, bytes });
+        }
+    }
+
     /// What became of it, in words.
     pub fn outcome(&self) -> String {
         match &self.decision {
@@ -204,91 +228,93 @@ struct Teller {
     artifacts: HashMap<u32, u32>,
 }
 
-/// Handles among a call's arguments.
-#[derive(Default, Deserialize)]
-struct Handles {
-    job: Option<u32>,
-    image: Option<u32>,
-    response: Option<u32>,
-    artifact: Option<u32>,
-}
-
-#[derive(Deserialize)]
-struct Claimed {
-    job: u32,
-    id: u64,
-    receipt_id: String,
-    attempt: u32,
-    max_attempts: u32,
-}
-
-#[derive(Deserialize)]
-struct Artifact {
-    artifact: u32,
-    key: String,
-}
-
-#[derive(Deserialize)]
-struct Body {
-    response: String,
-    bytes: u64,
-}
-
 impl Teller {
-    fn call(&mut self, import: &str, args: &Json, result: &Json) {
-        if import == "queue.claim" {
-            self.jobs.extend(answer::<Vec<Claimed>>(result).unwrap_or_default().into_iter().map(JobStory::from));
-            return;
+    fn call(&mut self, recorded: &Recorded<'_>) -> Result<(), UnreadableCall> {
+        if let AnyCall::Claim(call) = &recorded.call {
+            self.jobs.extend(recorded.answer(call)?.unwrap_or_default().into_iter().map(JobStory::from));
+            return Ok(());
         }
-        let handles: Handles = args.read().unwrap_or_default();
-        let by_image = || self.images.get(&handles.image?);
-        let by_response = || self.responses.get(&handles.response?);
-        let by_artifact = || self.artifacts.get(&handles.artifact?);
-        let number = handles.job.or_else(|| by_image().or_else(by_response).or_else(by_artifact).copied());
-        let Some(number) = number else { return };
-        let Some(job) = self.jobs.iter_mut().find(|job| job.job == number) else { return };
-        if let Ok(Err(failure)) = result.read::<Result<serde::de::IgnoredAny, Failure>>() {
-            job.failures.push(CallFailure { import: import.to_owned(), failure });
+        let Some(number) = self.about(recorded) else { return Ok(()) };
+        let Some(job) = self.jobs.iter_mut().find(|job| job.job == number) else { return Ok(()) };
+        if let Ok(Err(failure)) = recorded.result.read::<Result<IgnoredAny, Failure>>() {
+            job.failures.push(CallFailure { import: recorded.import.name().to_owned(), failure });
         }
-        if let Some((_, decision)) = Decision::of(import, args)
+        if let Some((_, decision)) = Decision::of(&recorded.call)
             && job.decision.is_none()
         {
-            job.settled = answer::<()>(result).is_some() || matches!(decision, Decision::Dropped);
+            job.settled = matches!(decision, Decision::Dropped)
+                || matches!(recorded.result.read::<Result<IgnoredAny, IgnoredAny>>(), Ok(Ok(_)));
             job.decision = Some(decision);
-            return;
+            return Ok(());
         }
-        match import {
-            "queue.job.image" => {
-                job.image = answer(result);
-                self.images.extend(job.image.iter().map(|image| (image.image, number)));
+        match &recorded.call {
+            AnyCall::FetchImage(call) => {
+                let image = recorded.answer(call)?.ok();
+                self.images.extend(image.iter().map(|image| (image.image, number)));
+                job.image = image.map(ImageStory::from);
             }
-            "queue.job.stored-artifact" => {
-                let artifact = answer::<Option<Artifact>>(result).flatten();
+            AnyCall::FindArtifact(call) => {
+                let artifact = recorded.answer(call)?.ok().flatten();
                 self.artifacts.extend(artifact.map(|found| (found.artifact, number)));
             }
-            "textract.detect-document-text" | "textract.analyze-expense" => {
-                self.responses.extend(answer::<u32>(result).map(|response| (response, number)));
+            AnyCall::DetectDocumentText(call) => {
+                self.responses.extend(recorded.answer(call)?.ok().map(|response| (response, number)));
             }
-            "textract.response.store" => {
-                if let Some(Artifact { artifact, key }) = answer(result) {
+            AnyCall::AnalyzeExpense(call) => {
+                self.responses.extend(recorded.answer(call)?.ok().map(|response| (response, number)));
+            }
+            AnyCall::StoreResponse(call) => {
+                if let Ok(ArtifactInfo { artifact, key }) = recorded.answer(call)? {
                     self.artifacts.insert(artifact, number);
                     job.stored = Some(key);
                 }
             }
-            "textract.response.json" | "objects.artifact.json" => {
-                if let Some(Body { response, bytes }) = answer(result) {
-                    let from_artifact = import == "objects.artifact.json" && job.stored.is_none();
-                    job.ocr = Some(OcrStory { from_artifact, response, bytes });
-                }
-            }
-            _ => {}
+            AnyCall::ReadResponse(call) => job.read(recorded.answer(call)?, false),
+            AnyCall::ReadArtifact(call) => job.read(recorded.answer(call)?, job.stored.is_none()),
+            AnyCall::Claim(_)
+            | AnyCall::Complete(_)
+            | AnyCall::RetryAfter(_)
+            | AnyCall::DeadLetter(_)
+            | AnyCall::DropJob(_)
+            | AnyCall::JobId(_)
+            | AnyCall::JobReceiptId(_)
+            | AnyCall::JobAttempt(_)
+            | AnyCall::JobMaxAttempts(_)
+            | AnyCall::JobSeed(_)
+            | AnyCall::JobHasArtifact(_)
+            | AnyCall::ImageSize(_)
+            | AnyCall::ImageContentType(_)
+            | AnyCall::ImageDigest(_)
+            | AnyCall::DropImage(_)
+            | AnyCall::ArtifactKey(_)
+            | AnyCall::DropArtifact(_)
+            | AnyCall::PreferredApi(_)
+            | AnyCall::DropResponse(_) => {}
         }
+        Ok(())
+    }
+
+    /// The number of the job that a call is about.
+    fn about(&self, recorded: &Recorded<'_>) -> Option<u32> {
+        /// Handles among a call's arguments.
+        #[derive(Default, Deserialize)]
+        struct Handles {
+            job: Option<u32>,
+            image: Option<u32>,
+            response: Option<u32>,
+            artifact: Option<u32>,
+        }
+        let handles: Handles = recorded.args.read().unwrap_or_default();
+        let by_image = || self.images.get(&handles.image?);
+        let by_response = || self.responses.get(&handles.response?);
+        let by_artifact = || self.artifacts.get(&handles.artifact?);
+        handles.job.or_else(|| by_image().or_else(by_response).or_else(by_artifact).copied())
     }
 }
 
-impl From<Claimed> for JobStory {
-    fn from(claimed: Claimed) -> Self {
-        let Claimed { job, id, receipt_id, attempt, max_attempts } = claimed;
+impl From<JobInfo> for JobStory {
+    fn from(claimed: JobInfo) -> Self {
+        let JobInfo { job, id, receipt_id, attempt, max_attempts, .. } = claimed;
         Self {
             id,
             receipt_id,
@@ -303,8 +329,4 @@ impl From<Claimed> for JobStory {
             job,
         }
     }
-}
-
-fn answer<'de, T: Deserialize<'de>>(result: &'de Json) -> Option<T> {
-    result.read::<Result<T, serde::de::IgnoredAny>>().ok()?.ok()
 }

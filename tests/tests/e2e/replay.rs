@@ -51,7 +51,7 @@ fn import_of(event: &Event) -> &str {
 
 /// How each receipt was decided on, in words, in the order of the runs.
 fn decisions(traces: &[Trace]) -> Vec<String> {
-    let decided = traces.iter().flat_map(|trace| decisions_of(&trace.events).into_values());
+    let decided = traces.iter().flat_map(|trace| decisions_of(trace).unwrap().into_values());
     decided.map(|decision| decision.in_words()).collect()
 }
 
@@ -89,7 +89,7 @@ async fn runs_of_every_kind_replay_exactly_in_an_empty_environment() {
     assert_eq!(found[..3], ["complete"; 3]);
     assert!(found[3].starts_with("dead letter (not-found"), "{found:?}");
     assert!(found[4].starts_with("retry after") && found[4].contains("uncharged (throttled"), "{found:?}");
-    let most = traces.iter().map(|trace| decisions_of(&trace.events).len()).max();
+    let most = traces.iter().map(|trace| decisions_of(trace).unwrap().len()).max();
     assert!(most > Some(1), "no run had several jobs");
 
     // A second attempt, on what the first one has stored; the one that was throttled stays out of it.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::step;
 use crate::cli::args::SandboxArgs;
 use crate::cli::output::{self, plain};
-use crate::replay::{Differences, Loose, Replayed, decisions_of, exactly, with_another};
+use crate::replay::{Differences, LenientReplay, Replayed, decisions_of, exactly, with_another};
 use crate::sandbox::{EMBEDDED, Limits, Meter, Program, RunError, read_component};
 use crate::trace::{Event, FailedHow, Settings, Trace};
 
@@ -93,7 +93,15 @@ async fn report_another(
     trace: &Arc<Trace>,
     json: bool,
 ) -> anyhow::Result<(bool, u64)> {
-    let replayed = with_another(meter, program, Loose::new(Arc::clone(trace)), FUEL).await;
+    let read = LenientReplay::new(Arc::clone(trace)).and_then(|world| Ok((world, decisions_of(trace)?)));
+    let (world, decided) = match read {
+        Ok(read) => read,
+        Err(unreadable) => {
+            report_error(path, json, &unreadable.to_string())?;
+            return Ok((false, 0));
+        }
+    };
+    let replayed = with_another(meter, program, world, FUEL).await;
     let mut differences = Differences::default();
     match &replayed.result {
         // Nothing that the component did: a response is missing or edited.
@@ -105,9 +113,9 @@ async fn report_another(
         _ => {}
     }
     if replayed.unrecorded.is_empty() {
-        differences.decisions(&decisions_of(&trace.events), &replayed.decisions);
+        differences.decisions(&decided, &replayed.decisions);
     } else {
-        let asked: Vec<&str> = replayed.unrecorded.iter().map(String::as_str).collect();
+        let asked: Vec<&str> = replayed.unrecorded.iter().map(|import| import.name()).collect();
         differences.unrecorded("the run", &asked.join(", "));
     }
     let same = differences.is_empty();

@@ -17,8 +17,9 @@ use corpus::{Corpus, Item};
 use super::Deployed;
 use crate::failure::Failure;
 use crate::reading::Reading;
-use crate::replay::{Differences, Improvised, Loose, with_another};
-use crate::sandbox::{LoadError, Meter, Metered, ParseError, Program, RunError, types};
+use crate::replay::{Differences, Improvised, LenientReplay, with_another};
+use crate::sandbox::{Import, LoadError, Meter, Metered, ParseError, Program, RunError, types};
+use crate::trace::Effect;
 
 /// Most instructions for one item: what the old component may take. (A parse takes some millions.)
 const MOST_WORK: u64 = 20_000_000_000;
@@ -83,11 +84,11 @@ impl Gate<'_> {
                 report.responses += 1;
             }
             Ok(Item::Trace { name, trace, responses }) => {
-                let world = || {
-                    responses
-                        .iter()
-                        .fold(Loose::new(Arc::clone(&trace)), |loose, (digest, text)| loose.with_response(digest, text))
+                let world = match LenientReplay::new(trace) {
+                    Ok(world) => world,
+                    Err(unreadable) => return report.skipped.push(unreadable.to_string()),
                 };
+                let world = responses.iter().fold(world, |world, (digest, text)| world.with_response(digest, text));
                 self.run_both(&name, world, report).await;
                 report.traces += 1;
             }
@@ -138,9 +139,9 @@ impl Gate<'_> {
         report.add_expected(expected, differences);
     }
 
-    async fn run_both(&self, name: &str, world: impl Fn() -> Loose, report: &mut GateReport) {
-        let before = with_another(self.meter, &self.old, world(), MOST_WORK).await;
-        let after = with_another(self.meter, &self.new, world(), allowed(before.work)).await;
+    async fn run_both(&self, name: &str, world: LenientReplay, report: &mut GateReport) {
+        let before = with_another(self.meter, &self.old, world.clone(), MOST_WORK).await;
+        let after = with_another(self.meter, &self.new, world, allowed(before.work)).await;
         report.work.add(before.work, after.work, before.result.is_ok() && after.result.is_ok());
         compare_runs(name, &before, &after, &mut report.differences);
     }
@@ -155,12 +156,12 @@ fn compare_runs(name: &str, before: &Improvised, after: &Improvised, differences
         (Err(_), _) => return,
         (Ok(_), Ok(_)) => {}
     }
-    let unrecorded: Vec<&str> = after.unrecorded.difference(&before.unrecorded).map(String::as_str).collect();
+    let unrecorded: Vec<Import> = after.unrecorded.difference(&before.unrecorded).copied().collect();
     if unrecorded.is_empty() {
         return differences.decisions(&before.decisions, &after.decisions);
     }
-    let asked = unrecorded.join(", ");
-    if unrecorded.iter().any(|import| matches!(*import, "textract.detect-document-text" | "textract.analyze-expense")) {
+    let asked = unrecorded.iter().map(|import| import.name()).collect::<Vec<_>>().join(", ");
+    if unrecorded.iter().any(|import| import.effect() == Effect::External) {
         return differences.failure(name, format!("it asks for OCR that was not needed before ({asked})"));
     }
     differences.unrecorded(name, &asked);

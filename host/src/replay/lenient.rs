@@ -4,14 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Deserialize;
-use serde_json::Value;
-
-use super::decision::{ClaimedJob, Decision};
+use super::decision::Decision;
 use super::limit_of;
+use super::recorded::{self, UnreadableCall};
 use crate::failure::{Failure, FailureKind};
-use crate::sandbox::{Call, Import, Meter, NoAnswer, Oracle, Program, RunError, Summary};
-use crate::trace::{Event, Json, Trace};
+use crate::sandbox::import::{self, JobInfo};
+use crate::sandbox::{AnyCall, Call, Import, Meter, NoAnswer, Oracle, Program, RunError, Summary};
+use crate::trace::{Json, Trace};
 
 /// What another component made of a recorded run.
 #[derive(Debug)]
@@ -21,13 +20,13 @@ pub struct Improvised {
     /// What became of each receipt.
     pub decisions: BTreeMap<String, Decision>,
     /// Calls for which the trace has no answer.
-    pub unrecorded: BTreeSet<String>,
+    pub unrecorded: BTreeSet<Import>,
     /// Instructions that it took.
     pub work: u64,
 }
 
 /// Replays a trace on any component. `fuel` is the most instructions that it may take.
-pub async fn with_another(meter: &Meter, program: &Program, world: Loose, fuel: u64) -> Improvised {
+pub async fn with_another(meter: &Meter, program: &Program, world: LenientReplay, fuel: u64) -> Improvised {
     let start = (limit_of(&world.trace), world.trace.header.seed);
     let oracle = Arc::new(Mutex::new(world));
     let run = meter.run(program, start, fuel, Arc::clone(&oracle), None).await;
@@ -41,48 +40,59 @@ pub async fn with_another(meter: &Meter, program: &Program, world: Loose, fuel: 
 }
 
 /// Answers another component with whatever the trace has for what it asks.
-#[derive(Debug)]
-pub struct Loose {
+#[derive(Debug, Clone)]
+pub struct LenientReplay {
     trace: Arc<Trace>,
-    /// Calls of the trace by import and arguments: the places that have not answered yet, and the last answer given.
-    calls: BTreeMap<(String, String), (VecDeque<Json>, Option<Json>)>,
+    /// Calls of the trace by import and arguments.
+    calls: BTreeMap<(Import, String), Answers>,
     /// Jobs of the trace that were not claimed yet.
-    jobs: VecDeque<Value>,
+    jobs: VecDeque<JobInfo>,
     /// What the world said to the settling of a job.
     settled: BTreeMap<u32, Json>,
     names: BTreeMap<u32, String>,
     decisions: BTreeMap<String, Decision>,
-    unrecorded: BTreeSet<String>,
+    unrecorded: BTreeSet<Import>,
     /// Responses that are not beside the trace, by digest.
     responses: BTreeMap<String, String>,
 }
 
-impl Loose {
+/// What the trace has to one call.
+#[derive(Debug, Clone, Default)]
+struct Answers {
+    /// Answers that were not given yet.
+    left: VecDeque<Json>,
+    /// The answer that was given last.
+    last: Option<Json>,
+}
+
+impl LenientReplay {
     /// Begins.
-    pub fn new(trace: Arc<Trace>) -> Self {
-        let mut loose = Self {
-            calls: BTreeMap::new(),
-            jobs: VecDeque::new(),
-            settled: BTreeMap::new(),
+    ///
+    /// Fails where a call of the trace cannot be read.
+    pub fn new(trace: Arc<Trace>) -> Result<Self, UnreadableCall> {
+        let mut calls = BTreeMap::<_, Answers>::new();
+        let (mut jobs, mut settled) = (VecDeque::new(), BTreeMap::new());
+        for recorded in recorded::calls(&trace) {
+            let recorded = recorded?;
+            if let AnyCall::Claim(claim) = &recorded.call {
+                jobs.extend(recorded.answer(claim)?.unwrap_or_default());
+            } else if let Some((job, _)) = Decision::of(&recorded.call) {
+                settled.insert(job, recorded.result.clone());
+            } else {
+                let key = (recorded.import, recorded.args.as_str().to_owned());
+                calls.entry(key).or_default().left.push_back(recorded.result.clone());
+            }
+        }
+        Ok(Self {
+            trace,
+            calls,
+            jobs,
+            settled,
             names: BTreeMap::new(),
             decisions: BTreeMap::new(),
             unrecorded: BTreeSet::new(),
             responses: BTreeMap::new(),
-            trace: Arc::clone(&trace),
-        };
-        for event in &trace.events {
-            let Event::Call { import, args, result, .. } = event else { continue };
-            if import == "queue.claim" {
-                let jobs = result.read::<Result<VecDeque<Value>, Failure>>().ok().and_then(Result::ok);
-                loose.jobs.extend(jobs.unwrap_or_default());
-            } else if let Some((job, _)) = Decision::of(import, args) {
-                loose.settled.insert(job, result.clone());
-            } else {
-                let key = (import.to_string(), args.as_str().to_owned());
-                loose.calls.entry(key).or_default().0.push_back(result.clone());
-            }
-        }
-        loose
+        })
     }
 
     /// Knows one more response.
@@ -91,15 +101,10 @@ impl Loose {
         self
     }
 
-    fn claim(&mut self, args: &Json) -> Json {
-        #[derive(Deserialize)]
-        struct Claim {
-            limit: usize,
-        }
-        let limit = args.read().map_or(0, |Claim { limit }| limit).min(self.jobs.len());
-        let jobs: Vec<Value> = self.jobs.drain(..limit).collect();
-        let known = jobs.iter().filter_map(|job| ClaimedJob::deserialize(job).ok());
-        self.names.extend(known.map(|claimed| (claimed.job, claimed.receipt_id)));
+    fn claim(&mut self, limit: u32) -> Json {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).min(self.jobs.len());
+        let jobs: Vec<JobInfo> = self.jobs.drain(..limit).collect();
+        self.names.extend(jobs.iter().map(|job| (job.job, job.receipt_id.clone())));
         Json::of(&Ok::<_, Failure>(jobs))
     }
 
@@ -115,40 +120,37 @@ impl Loose {
         }
     }
 
-    fn unrecorded(&mut self, call: &Call) -> Json {
-        self.unrecorded.insert(call.import.name().to_owned());
+    /// The answer where the trace has none. None where the handle itself knows it.
+    fn unrecorded(&mut self, call: &Call) -> Option<Json> {
         let message = format!("the recorded run has no answer to {} {}", call.import, call.args);
-        Json::of(&Err::<(), _>(Failure::new(FailureKind::Unavailable, "replay.NotRecorded", message)))
+        let failure = Failure::new(FailureKind::Unavailable, "replay.NotRecorded", message);
+        let answer = call.import.failed(failure)?;
+        self.unrecorded.insert(call.import);
+        Some(answer)
     }
 }
 
-impl Oracle for Loose {
+impl Oracle for LenientReplay {
     fn answer(&mut self, call: &Call) -> Result<Option<Json>, NoAnswer> {
-        if call.import == Import::Claim {
-            return Ok(Some(self.claim(&call.args)));
+        let asked = AnyCall::read(call.import, &call.args)
+            .map_err(|error| NoAnswer(format!("{} {}: {error}", call.import, call.args)))?;
+        if let AnyCall::Claim(import::Claim { limit }) = asked {
+            return Ok(Some(self.claim(limit)));
         }
-        if let Some((job, decision)) = Decision::of(call.import.name(), &call.args) {
+        if let Some((job, decision)) = Decision::of(&asked) {
             return Ok(Some(self.settle(job, decision)));
         }
-        let key = (call.import.name().to_owned(), call.args.as_str().to_owned());
-        if let Some((answers, last)) = self.calls.get_mut(&key) {
-            if let Some(answer) = answers.pop_front() {
+        if let Some(Answers { left, last }) = self.calls.get_mut(&(call.import, call.args.as_str().to_owned())) {
+            if let Some(answer) = left.pop_front() {
                 *last = Some(answer);
             }
             return Ok(last.clone());
         }
-        Ok(match call.import.name() {
+        if matches!(asked, AnyCall::FindArtifact(_)) {
             // There was none to be looked for.
-            "queue.job.stored-artifact" => Some(Json::of(&Ok::<Option<()>, Failure>(None))),
-            "queue.job.image"
-            | "objects.artifact.json"
-            | "textract.detect-document-text"
-            | "textract.analyze-expense"
-            | "textract.response.json"
-            | "textract.response.store" => Some(self.unrecorded(call)),
-            // What the handle itself knows.
-            _ => None,
-        })
+            return Ok(Some(Json::of(&Ok::<Option<()>, Failure>(None))));
+        }
+        Ok(self.unrecorded(call))
     }
 
     fn response(&mut self, digest: &str) -> Result<String, NoAnswer> {
