@@ -7,27 +7,21 @@ use crate::policy::{self, FailureKind};
 use crate::receipt;
 use crate::textract::ReadError;
 
-impl From<types::FailureKind> for FailureKind {
-    fn from(kind: types::FailureKind) -> Self {
-        use types::FailureKind as K;
-        match kind {
-            K::Throttled => Self::Throttled,
-            K::TimedOut => Self::TimedOut,
-            K::Unavailable => Self::Unavailable,
-            K::AccessDenied => Self::AccessDenied,
-            K::NotFound => Self::NotFound,
-            K::UnsupportedDocument => Self::UnsupportedDocument,
-            K::DocumentTooLarge => Self::DocumentTooLarge,
-            K::BadDocument => Self::BadDocument,
-            K::BadLocation => Self::BadLocation,
-            K::InvalidRequest => Self::InvalidRequest,
-            K::LeaseLost => Self::LeaseLost,
-            K::BadResponse => Self::BadResponse,
-            K::LimitExceeded => Self::LimitExceeded,
-            K::Internal => Self::Internal,
+include!("../../wit/failure_kinds.rs");
+
+macro_rules! from_the_contract {
+    ($($kind:ident = $name:literal,)*) => {
+        impl From<types::FailureKind> for FailureKind {
+            fn from(kind: types::FailureKind) -> Self {
+                match kind {
+                    $(types::FailureKind::$kind => Self::$kind,)*
+                }
+            }
         }
-    }
+    };
 }
+
+failure_kinds!(from_the_contract);
 
 impl From<policy::Decision> for exports::policy::Decision {
     fn from(decision: policy::Decision) -> Self {

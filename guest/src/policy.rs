@@ -21,25 +21,25 @@ pub const CAP: u64 = 15 * 60 * 1_000;
 /// in a hot loop.
 pub const FLOOR: u64 = 100;
 
-/// What kind of thing went wrong, as the host classified it. Documented in `wit/types.wit`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the contract documents them")]
-pub enum FailureKind {
-    Throttled,
-    TimedOut,
-    Unavailable,
-    AccessDenied,
-    NotFound,
-    UnsupportedDocument,
-    DocumentTooLarge,
-    BadDocument,
-    BadLocation,
-    InvalidRequest,
-    LeaseLost,
-    BadResponse,
-    LimitExceeded,
-    Internal,
+include!("../../wit/failure_kinds.rs");
+
+macro_rules! kind_type {
+    ($($kind:ident = $name:literal,)*) => {
+        /// What kind of thing went wrong, as the host classified it. Documented in `wit/types.wit`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[allow(missing_docs, reason = "the contract documents them")]
+        pub enum FailureKind {
+            $($kind,)*
+        }
+
+        impl FailureKind {
+            /// All of them, in the contract's order.
+            pub const ALL: [Self; [$($name,)*].len()] = [$(Self::$kind,)*];
+        }
+    };
 }
+
+failure_kinds!(kind_type);
 
 /// What to do with a job whose attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,8 +131,7 @@ mod tests {
     const CHARGED: [K; 4] = [K::AccessDenied, K::TimedOut, K::LimitExceeded, K::Internal];
 
     fn any_kind() -> impl Strategy<Value = K> {
-        let all = [PERMANENT.as_slice(), &NOT_ITS_FAULT, &CHARGED, &[K::LeaseLost]].concat();
-        prop::sample::select(all)
+        prop::sample::select(&K::ALL)
     }
 
     #[test]

@@ -4,59 +4,35 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of the contract's `failure-kind`, with the same meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailureKind {
-    /// Asked to call less often.
-    Throttled,
-    /// No answer within the time allowed.
-    TimedOut,
-    /// Down, unreachable, or a fault of its own.
-    Unavailable,
-    /// The credentials may not do this.
-    AccessDenied,
-    /// The named thing is not there.
-    NotFound,
-    /// A format that the OCR service does not read.
-    UnsupportedDocument,
-    /// Larger than the OCR service takes.
-    DocumentTooLarge,
-    /// Damaged, empty, or not an image.
-    BadDocument,
-    /// The receipt names its image in a way that cannot or must not be followed.
-    BadLocation,
-    /// Refused as malformed.
-    InvalidRequest,
-    /// Another worker has the job, or the receipt is gone.
-    LeaseLost,
-    /// The response could not be understood.
-    BadResponse,
-    /// A limit of the sandbox was reached.
-    LimitExceeded,
-    /// Anything else.
-    Internal,
+include!("../../wit/failure_kinds.rs");
+pub(crate) use failure_kinds;
+
+macro_rules! kind_type {
+    ($($kind:ident = $name:literal,)*) => {
+        /// The kinds of the contract's `failure-kind`, with the same meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "the contract documents them")]
+        pub enum FailureKind {
+            $(#[serde(rename = $name)] $kind,)*
+        }
+
+        impl FailureKind {
+            /// All of them, in the contract's order.
+            pub const ALL: [Self; [$($name,)*].len()] = [$(Self::$kind,)*];
+
+            /// The name that the contract, the database and the logs use.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+        }
+    };
 }
 
-impl FailureKind {
-    /// All of them.
-    pub const ALL: [Self; 14] = [
-        Self::Throttled,
-        Self::TimedOut,
-        Self::Unavailable,
-        Self::AccessDenied,
-        Self::NotFound,
-        Self::UnsupportedDocument,
-        Self::DocumentTooLarge,
-        Self::BadDocument,
-        Self::BadLocation,
-        Self::InvalidRequest,
-        Self::LeaseLost,
-        Self::BadResponse,
-        Self::LimitExceeded,
-        Self::Internal,
-    ];
+failure_kinds!(kind_type);
 
+impl FailureKind {
     /// The kind of that name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
@@ -64,26 +40,17 @@ impl FailureKind {
 
     /// Whether it says nothing of the receipt, nor of who worked it.
     pub fn is_of_the_surroundings(self) -> bool {
-        matches!(self, Self::Throttled | Self::TimedOut | Self::Unavailable | Self::AccessDenied | Self::LeaseLost)
-    }
-
-    /// The name that the contract, the database and the logs use.
-    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Throttled => "throttled",
-            Self::TimedOut => "timed-out",
-            Self::Unavailable => "unavailable",
-            Self::AccessDenied => "access-denied",
-            Self::NotFound => "not-found",
-            Self::UnsupportedDocument => "unsupported-document",
-            Self::DocumentTooLarge => "document-too-large",
-            Self::BadDocument => "bad-document",
-            Self::BadLocation => "bad-location",
-            Self::InvalidRequest => "invalid-request",
-            Self::LeaseLost => "lease-lost",
-            Self::BadResponse => "bad-response",
-            Self::LimitExceeded => "limit-exceeded",
-            Self::Internal => "internal",
+            Self::Throttled | Self::TimedOut | Self::Unavailable | Self::AccessDenied | Self::LeaseLost => true,
+            Self::NotFound
+            | Self::UnsupportedDocument
+            | Self::DocumentTooLarge
+            | Self::BadDocument
+            | Self::BadLocation
+            | Self::InvalidRequest
+            | Self::BadResponse
+            | Self::LimitExceeded
+            | Self::Internal => false,
         }
     }
 }
@@ -154,6 +121,40 @@ pub(crate) fn reorders(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn names() -> Vec<&'static str> {
+        FailureKind::ALL.into_iter().map(FailureKind::as_str).collect()
+    }
+
+    #[test]
+    fn the_contract_declares_the_same_kinds_in_the_same_order() {
+        let contract = include_str!("../../wit/types.wit");
+        let cases = contract.split_once("enum failure-kind {").and_then(|(_, rest)| rest.split_once('}'));
+        let cases = cases.map_or("", |(cases, _)| cases).lines().map(str::trim);
+        let declared: Vec<&str> =
+            cases.filter_map(|line| line.strip_suffix(',')).filter(|line| !line.starts_with('/')).collect();
+        assert_eq!(declared, names());
+    }
+
+    #[test]
+    fn the_documentation_says_what_becomes_of_each_kind() {
+        let page = include_str!("../../docs/failures.md");
+        let rows = page.lines().skip_while(|line| !line.starts_with("| kind | what becomes")).skip(2);
+        let kinds = rows.take_while(|line| line.starts_with('|')).filter_map(|row| row.split('|').nth(1));
+        let mut documented: Vec<&str> = kinds.flat_map(|kinds| kinds.split('`').skip(1).step_by(2)).collect();
+        let mut expected = names();
+        documented.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(documented, expected);
+    }
+
+    #[test]
+    fn a_kind_is_written_by_its_name() {
+        for kind in FailureKind::ALL {
+            assert_eq!(serde_json::to_value(kind).ok(), Some(kind.as_str().into()));
+            assert_eq!(FailureKind::parse(kind.as_str()), Some(kind));
+        }
+    }
 
     #[test]
     fn messages_are_one_bounded_line() {

@@ -1,13 +1,13 @@
 //! Between the host's failures and the contract's.
 
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, failure_kinds};
 use crate::sandbox::bindings::snapceit::receipts::types::{self as wit, Host};
 use crate::sandbox::state::RunState;
 
 impl Host for RunState {}
 
-macro_rules! kinds {
-    ($($kind:ident),* $(,)?) => {
+macro_rules! both_ways {
+    ($($kind:ident = $name:literal,)*) => {
         impl From<FailureKind> for wit::FailureKind {
             fn from(kind: FailureKind) -> Self {
                 match kind { $(FailureKind::$kind => Self::$kind,)* }
@@ -22,22 +22,7 @@ macro_rules! kinds {
     };
 }
 
-kinds!(
-    Throttled,
-    TimedOut,
-    Unavailable,
-    AccessDenied,
-    NotFound,
-    UnsupportedDocument,
-    DocumentTooLarge,
-    BadDocument,
-    BadLocation,
-    InvalidRequest,
-    LeaseLost,
-    BadResponse,
-    LimitExceeded,
-    Internal,
-);
+failure_kinds!(both_ways);
 
 impl From<Failure> for wit::Failure {
     fn from(failure: Failure) -> Self {

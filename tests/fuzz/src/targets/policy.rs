@@ -6,32 +6,19 @@ use crate::policy::{CAP, Decision, FLOOR, FailureKind as K, decide, decide_after
 pub const TARGET: Target = Target {
     name: "policy",
     run,
-    seeds: || (0..14).map(|kind| [&[kind][..], &[1, 0, 0, 0, 5, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7]].concat()).collect(),
+    seeds: || {
+        (0..K::ALL.len() as u8)
+            .map(|kind| [&[kind][..], &[1, 0, 0, 0, 5, 0, 0, 0, 7, 7, 7, 7, 7, 7, 7, 7]].concat())
+            .collect()
+    },
     longest: 17,
     words: &["\u{0}\u{0}\u{0}\u{0}", "\u{1}\u{0}\u{0}\u{0}"],
 };
 
-const KINDS: [K; 14] = [
-    K::Throttled,
-    K::TimedOut,
-    K::Unavailable,
-    K::AccessDenied,
-    K::NotFound,
-    K::UnsupportedDocument,
-    K::DocumentTooLarge,
-    K::BadDocument,
-    K::BadLocation,
-    K::InvalidRequest,
-    K::LeaseLost,
-    K::BadResponse,
-    K::LimitExceeded,
-    K::Internal,
-];
-
 fn run(data: &[u8]) {
     let Some((&[kind, a, b, c, d, e, f, g, h], seed)) = data.split_first_chunk() else { return };
     let Some(&seed) = seed.first_chunk() else { return };
-    let kind = KINDS[usize::from(kind) % KINDS.len()];
+    let kind = K::ALL[usize::from(kind) % K::ALL.len()];
     let (attempt, most) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
     let seed = u64::from_le_bytes(seed);
     for decide in [decide, decide_after_paying] {
