@@ -7,6 +7,7 @@ pub mod admin;
 pub mod aws;
 pub mod backoff;
 pub mod breaker;
+pub mod charging;
 pub mod cli;
 pub mod dev;
 pub mod failure;

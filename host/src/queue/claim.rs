@@ -21,7 +21,7 @@ const UNANSWERED: &str = include_str!("sql/unanswered.sql");
 /// A job whose attempts are used up, to be settled as a dead letter.
 pub struct Spent {
     pub lease: Lease,
-    pub attempts: i32,
+    pub attempts: u32,
     pub last_error: Option<(String, String, String)>,
 }
 
@@ -150,7 +150,7 @@ impl Claimer {
                 let [kind, code, message] = texts.map(|text| text.map(Text::shown));
                 Ok(Spent {
                     lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
-                    attempts: row.try_get("attempts")?,
+                    attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or_default(),
                     last_error: kind.zip(code).zip(message).map(|((kind, code), message)| (kind, code, message)),
                 })
             })

@@ -14,6 +14,7 @@ use super::settle::{Entry, Outcome};
 use super::settlement::Settlement;
 use super::shared::{Held, Pass, Shared};
 use super::{Database, Job, QueueError};
+use crate::charging::{Attempt, Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
 
 /// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
@@ -297,7 +298,10 @@ impl Looker {
                 continue;
             }
             drop(state);
-            let outcome = Outcome::DeadLetter { failure: epitaph(&job), notes: "max attempts exceeded" };
+            let attempt = Attempt { number: job.attempts, granted: max_attempts, ..Attempt::default() };
+            let known = Circumstances { attempt, ..Circumstances::default() };
+            let charge = charge(Cause::WorkerLost, &known);
+            let outcome = Outcome::failed(charge, Duration::ZERO, epitaph(&job), "max attempts exceeded");
             let entry = Entry { lease: job.lease, outcome, component: None };
             let _ = settler.send(Settlement::new(entry, None));
         }

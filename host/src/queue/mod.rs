@@ -61,6 +61,7 @@ pub use settle::{Completion, Counts, Outcome, Settled};
 pub use settlement::Settlement;
 pub use take_back::take_back;
 
+use crate::charging::Attempt;
 use crate::failure::Failure;
 
 /// The channel on which the enqueue trigger notifies.
@@ -138,5 +139,11 @@ impl Job {
     /// Whether the lease is known to be lost. No work on the job is worth anything then.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl From<&Job> for Attempt {
+    fn from(job: &Job) -> Self {
+        Self { number: job.attempt, granted: job.max_attempts, claims: job.claims }
     }
 }

@@ -137,7 +137,7 @@ impl Pump {
     /// Gives back a job that the component dropped; nobody waits for it.
     pub fn release(&self, job: &Job) {
         self.shared.lock().settling(job.lease);
-        let outcome = Outcome::Retry { delay: DROPPED_DELAY, charge: false, failure: None };
+        let outcome = Outcome::given_back(DROPPED_DELAY);
         self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
     }
 
@@ -226,7 +226,7 @@ impl Pump {
             given_back.push(*lease);
         }
         for lease in given_back {
-            let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
+            let outcome = Outcome::given_back(Duration::ZERO);
             self.send(Settlement::new(Entry { lease, outcome, component: None }, None));
         }
     }

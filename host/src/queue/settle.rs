@@ -13,6 +13,7 @@ use super::client::{Encoding, Transaction};
 use super::columns::{Completed, Dead, Leases, PutBack};
 use super::session::{Parameter, Session, Within};
 use super::{Connection, Database, Lease, QueueError};
+use crate::charging::{Cause, Charge, Circumstances, charge};
 use crate::failure::Failure;
 
 const COMPLETE: &str = include_str!("sql/complete.sql");
@@ -65,6 +66,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Of a failed attempt that costs so much. `delay` is for one that is tried again, `notes` for one that is not.
+    pub fn failed(charge: Charge, delay: Duration, failure: Failure, notes: &'static str) -> Self {
+        match charge {
+            Charge::Dead => Self::DeadLetter { failure, notes },
+            Charge::Charged => Self::Retry { delay, charge: true, failure: Some(failure) },
+            Charge::Uncharged => Self::Retry { delay, charge: false, failure: Some(failure) },
+        }
+    }
+
+    /// Back to the queue, without having been worked.
+    pub fn given_back(delay: Duration) -> Self {
+        let charge = charge(Cause::Unworked, &Circumstances::default()) == Charge::Charged;
+        Self::Retry { delay, charge, failure: None }
+    }
+
     /// For the log.
     pub(super) fn doing(&self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::Job;
 use super::settle::{Entry, Outcome};
+use crate::charging::{Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
 
 /// How long a run waits for a receipt that somebody has locked.
@@ -46,7 +47,7 @@ impl Settlement {
 
     /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
     pub(super) fn unbegun(job: &Job) -> Self {
-        let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
+        let outcome = Outcome::given_back(Duration::ZERO);
         Self::new(Entry { lease: job.lease, outcome, component: None }, None)
     }
 
@@ -93,19 +94,16 @@ impl Settlement {
     /// so; where it is rights or the schema that are wrong, or not even a dead letter is taken, the job waits in the queue
     /// with the reason until somebody has mended it.
     pub(super) fn refused(self, failure: Failure, is_about_the_data: bool) -> Self {
-        let outcome = match &self.entry.outcome {
-            Outcome::Complete(_) if is_about_the_data => {
-                Outcome::DeadLetter { failure: failure.clone(), notes: "the database refused the result" }
-            }
-            _ => Outcome::Retry { delay: REFUSED_DELAY, charge: false, failure: Some(failure.clone()) },
+        let cause = match &self.entry.outcome {
+            Outcome::Complete(_) if is_about_the_data => Cause::ResultRefused,
+            _ => Cause::Unwritable,
         };
-        self.redecide(outcome, failure)
+        self.redecide_for(cause, REFUSED_DELAY, failure)
     }
 
     /// It is put off, uncharged, with the reason in its row.
     pub(super) fn put_off(self, delay: Duration, failure: Failure) -> Self {
-        let outcome = Outcome::Retry { delay, charge: false, failure: Some(failure.clone()) };
-        self.redecide(outcome, failure)
+        self.redecide_for(Cause::Unwritable, delay, failure)
     }
 
     /// The host ends: the job goes back, as if it had not been begun. What was paid for it is kept.
@@ -113,9 +111,15 @@ impl Settlement {
         if !self.needs_receipt() {
             return self;
         }
-        let outcome = Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None };
+        let outcome = Outcome::given_back(Duration::ZERO);
         let message = "the host stopped before the settle was committed";
         self.redecide(outcome, Failure::new(FailureKind::Unavailable, "queue.Stopped", message))
+    }
+
+    fn redecide_for(self, cause: Cause, delay: Duration, failure: Failure) -> Self {
+        let charge = charge(cause, &Circumstances::default());
+        let outcome = Outcome::failed(charge, delay, failure.clone(), "the database refused the result");
+        self.redecide(outcome, failure)
     }
 
     fn redecide(mut self, outcome: Outcome, failure: Failure) -> Self {

@@ -1,13 +1,10 @@
 //! What becomes of a run's jobs when it is over: what the component left is given back, and what it failed on is charged, if it
 //! is to blame.
 
-use std::time::Duration;
-
-use super::run::{RunError, random_seed};
+use super::failed_attempt;
+use super::run::RunError;
 use super::state::Live;
-use super::tally::{Standing, Tally};
-use crate::failure::Failure;
-use crate::queue::{Job, Outcome};
+use crate::queue::Job;
 
 /// Jobs that the component neither settled nor failed on go back, after a pause and uncharged.
 pub(super) fn give_back(live: Live) {
@@ -58,34 +55,7 @@ pub(super) async fn after_failure(live: Live, component: &str, error: &RunError)
     services.pump.put_back(open.into_values().chain(assigned).collect());
     let failure = error.failure();
     tracing::error!(%component, receipt = job.receipt_id, attempt = job.attempt, %error, "the component failed on a job");
-    let outcome = after_crash(&tally, &job, failure);
+    let outcome = failed_attempt::crashed(&tally, &job, failure);
     // Lost or unreachable: the pump has logged it, and the lease will end.
     let _ = services.pump.settle(&job, outcome, Some(component.to_owned())).await;
-}
-
-/// Time enough for a component that crashes on everything to be taken back.
-const AFTER_PROBATION_CRASH: Duration = Duration::from_millis(500);
-
-pub(super) fn after_crash(tally: &Tally, job: &Job, failure: Failure) -> Outcome {
-    match tally.standing() {
-        Standing::Trusted if tally.charges(job) => charged(job, failure),
-        // Put away for longer each time, so that the next probe is another job.
-        Standing::Trusted => {
-            let delay = crate::backoff::charged(job.claims, random_seed());
-            Outcome::Retry { delay, charge: false, failure: Some(failure) }
-        }
-        // A component that has yet to prove itself kills at nobody's cost.
-        Standing::OnProbation | Standing::TakenBack => {
-            Outcome::Retry { delay: AFTER_PROBATION_CRASH, charge: false, failure: Some(failure) }
-        }
-    }
-}
-
-/// What becomes of a job whose attempt nobody lived to decide on.
-pub(crate) fn charged(job: &Job, failure: Failure) -> Outcome {
-    if job.attempt >= job.max_attempts {
-        return Outcome::DeadLetter { failure, notes: "max attempts exceeded" };
-    }
-    let delay = crate::backoff::charged(job.attempt, random_seed());
-    Outcome::Retry { delay, charge: true, failure: Some(failure) }
 }

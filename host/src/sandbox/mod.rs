@@ -8,6 +8,7 @@ mod call;
 mod completion;
 mod deadline;
 mod engine;
+mod failed_attempt;
 pub mod import;
 mod imports;
 mod inspect;

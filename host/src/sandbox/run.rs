@@ -11,7 +11,7 @@ use futures_util::FutureExt;
 use serde_json::json;
 use wasmtime::{Store, Trap};
 
-use super::aftermath::{after_crash, after_failure, give_back};
+use super::aftermath::{after_failure, give_back};
 use super::bindings::ReceiptWorker;
 use super::bindings::exports::snapceit::receipts::parser::ParseError;
 use super::bindings::exports::snapceit::receipts::worker::Summary;
@@ -19,6 +19,7 @@ use super::bindings::snapceit::receipts::types as wit;
 use super::call::NoAnswer;
 use super::deadline::{self, DeadlineExceeded};
 use super::engine::Sandbox;
+use super::failed_attempt;
 use super::limits;
 use super::program::Program;
 use super::state::{Live, RunState, Services};
@@ -113,7 +114,7 @@ impl Sandbox {
                 match spare.as_slice() {
                     [job] => {
                         program.tally.came_to_nothing(Some(job.lease.job), &failure.message);
-                        let outcome = after_crash(&program.tally, job, failure);
+                        let outcome = failed_attempt::crashed(&program.tally, job, failure);
                         let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
                     }
                     // Which of them it was is not known. Each is worked alone, so that it becomes clear.

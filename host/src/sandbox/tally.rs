@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::breaker::{BreakerSettings, BreakerState, SharedBreaker};
+use crate::charging::ComponentHealth;
 use crate::queue::{Job, Lease, Outcome};
 
 /// How far a component is trusted.
@@ -20,8 +21,6 @@ pub enum Standing {
     TakenBack,
 }
 
-/// Failures on one job that are charged to nobody while the component fails on everything: with the host's backoff some hours.
-const MOST_SPARED: u32 = 20;
 /// Spared jobs that are counted; of more, the oldest begin anew.
 const MOST_COUNTED: usize = 10_000;
 
@@ -152,22 +151,25 @@ impl Tally {
         }
     }
 
-    /// Whether a failure is charged to the job that it happened on. Not where the component fails on everything; but one
-    /// that is known to be poisonous, or was spared so often, may be the reason.
-    pub(super) fn charges(&self, job: &Job) -> bool {
+    /// How the component fares with others than this job, on which it failed. Counts how often it did while it fails on
+    /// everything.
+    pub(super) fn health(&self, job: &Job) -> ComponentHealth {
+        if self.standing() != Standing::Trusted {
+            return ComponentHealth::Unproven;
+        }
         if self.breaker.state() == BreakerState::Closed || self.breaker.is_poisonous(job.lease.job) {
-            return true;
+            return ComponentHealth::Works;
         }
         let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
         let times = spared.entry(job.lease.job).or_default();
         *times = times.saturating_add(1);
-        let charges = *times > MOST_SPARED;
+        let times = *times;
         if spared.len() > MOST_COUNTED {
             // Not this one, however old: it would be spared for ever.
             let oldest = spared.keys().copied().find(|number| *number != job.lease.job);
             oldest.map(|number| spared.remove(&number));
         }
-        charges
+        ComponentHealth::FailsOnAll { times }
     }
 
     /// Books a run that failed.
@@ -183,19 +185,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_job_is_spared_so_often_by_this_component_however_often_it_was_claimed() {
+    fn failures_on_a_job_are_counted_for_this_component_however_often_it_was_claimed() {
         let tally = Tally::default();
-        assert!(tally.charges(&Job::for_test(1, 1)), "nothing else fails");
+        assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::Works, "nothing else fails");
         for number in 1..=3 {
             tally.came_to_nothing(Some(number), "trap");
         }
         // Throttled for an hour before.
-        assert!(!tally.charges(&Job::for_test(1, 500)));
-        for _ in 1..MOST_SPARED {
-            assert!(!tally.charges(&Job::for_test(1, 500)));
+        for times in 1..=30 {
+            assert_eq!(tally.health(&Job::for_test(1, 500)), ComponentHealth::FailsOnAll { times });
         }
-        assert!(tally.charges(&Job::for_test(1, 501)));
-        assert!(!tally.charges(&Job::for_test(2, 1)));
+        assert_eq!(tally.health(&Job::for_test(2, 1)), ComponentHealth::FailsOnAll { times: 1 });
+        tally.stand(Standing::OnProbation);
+        assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::Unproven);
     }
 
     #[test]
@@ -206,11 +208,10 @@ mod tests {
             tally.came_to_nothing(Some(most + number), "trap");
         }
         for number in 2..=most + 1 {
-            assert!(!tally.charges(&Job::for_test(number, 1)));
+            assert_eq!(tally.health(&Job::for_test(number, 1)), ComponentHealth::FailsOnAll { times: 1 });
         }
-        for _ in 0..MOST_SPARED {
-            assert!(!tally.charges(&Job::for_test(1, 1)));
+        for times in 1..=30 {
+            assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::FailsOnAll { times });
         }
-        assert!(tally.charges(&Job::for_test(1, 1)));
     }
 }

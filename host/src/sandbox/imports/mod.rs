@@ -6,12 +6,11 @@ mod objects;
 mod queue;
 mod textract;
 mod types;
-mod verdict;
 
 use std::sync::Arc;
 
-use self::verdict::NOT_THERE_YET;
 use super::bindings::snapceit::receipts::types as wit;
+use super::failed_attempt::NOT_THERE_YET;
 use super::state::{Live, RunState, Services};
 use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use super::verdict::NOT_THERE_YET;
 use crate::breaker::Step;
 use crate::failure::Failure;
 use crate::queue::{Job, Outcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
 use crate::sandbox::completion::completion;
+use crate::sandbox::failed_attempt::NOT_THERE_YET;
 use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo};
 use crate::sandbox::run::random_seed;
 use crate::sandbox::state::{ImageHandle, JobHandle, Live, RunState};
