@@ -8,9 +8,10 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::due::Due;
+use super::lane::Statements;
 use super::session::{Parameter, Session};
 use super::text::{Asked, Text};
-use super::{Client, Database, Job, Lease, QueueError};
+use super::{Client, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
 const CLAIM: &str = include_str!("sql/claim.sql");
@@ -25,7 +26,7 @@ pub struct Spent {
     pub last_error: Option<(String, String, String)>,
 }
 
-/// The connection that claims.
+/// The statements that claim.
 pub struct Claimer {
     session: Session,
     /// When it was made, by the server's clock; none behind a pooler, where the server may have become another one since.
@@ -47,9 +48,8 @@ impl Clock {
     }
 }
 
-impl Claimer {
-    pub async fn connect(database: &Database) -> Result<Self, QueueError> {
-        let session = Session::connect(database).await?;
+impl Statements for Claimer {
+    async fn on(session: Session) -> Result<Self, QueueError> {
         let (what, asked) = ("a look at its clock", Instant::now());
         let problem = |error: tokio_postgres::Error| QueueError::query(what, &error);
         let rows = session.query(what, "SELECT now()", &[]).await?;
@@ -59,12 +59,11 @@ impl Claimer {
         Ok(Self { session, since, clock })
     }
 
-    pub fn clock(&self) -> Clock {
-        self.clock
+    fn session(&self) -> &Session {
+        &self.session
     }
 
-    /// Fails where the schema or this role's rights do not allow a claim.
-    pub async fn check(&self) -> Result<(), QueueError> {
+    async fn check(&self) -> Result<(), QueueError> {
         let (zero, worker, floor) = (0_i64, "", Due::Always);
         self.session
             .check(
@@ -80,10 +79,11 @@ impl Claimer {
             )
             .await
     }
+}
 
-    /// Whether the server has ended the connection.
-    pub fn is_closed(&self) -> bool {
-        self.session.is_closed()
+impl Claimer {
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// Leases up to `limit` jobs due at or after `floor`. Returns them oldest first, each with the time it was due.

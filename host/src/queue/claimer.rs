@@ -6,9 +6,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::claim::{Claimer, Spent};
+use super::claim::{Claimer, Clock, Spent};
 use super::due::Due;
 use super::keeper::Ask;
+use super::lane::Lane;
 use super::outage::Outage;
 use super::settle::{Entry, Outcome};
 use super::settlement::Settlement;
@@ -30,24 +31,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 const OTHERS_COME_BACK: Duration = Duration::from_secs(30);
 
 /// Parts of a lease that a claim may take: its leases run from its beginning.
-const PATIENCE: u32 = 3;
-const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUTS: u32 = 3;
 /// In the time of a lease it is asked so often what became of a claim that was never answered.
 const ASKS: u32 = 3;
 
 /// Runs until the pump finishes.
 pub(super) async fn run(
-    database: Database,
-    claimer: Claimer,
+    lane: Lane<Claimer>,
+    clock: Clock,
     settler: mpsc::WeakUnboundedSender<Settlement>,
     shared: Arc<Shared>,
 ) {
     let mut looker = Looker {
-        pass_until: claimer.clock().now(),
-        database,
+        pass_until: clock.now(),
+        lane,
         shared,
         settler,
-        claimer: Some(claimer),
         floor: None,
         last_full: None,
         full_every: FULL_LOOK_EVERY,
@@ -91,7 +90,7 @@ pub(super) async fn run(
             Err(error) => {
                 looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
                     error.to_string();
-                looker.claimer = None;
+                looker.lane.disconnect();
                 tokio::time::sleep(outage.failed(&error)).await;
                 // Leases first, then new ones: or those of ours that ran out meanwhile would be claimed anew.
                 looker.renewed().await;
@@ -102,17 +101,15 @@ pub(super) async fn run(
     }
 }
 
-/// A connection for the claims.
-pub(super) async fn connect(database: &Database, lease: Duration) -> Result<Claimer, QueueError> {
-    let patience = (lease / PATIENCE).max(SHORTEST_PATIENCE).min(database.statement_timeout());
-    Claimer::connect(&database.clone().with_statement_timeout(patience)).await
+/// The lane for claims of leases that last so long.
+pub(super) fn lane(database: Database, lease: Duration) -> Lane<Claimer> {
+    Lane::with_timeout(database, lease / TIMEOUTS)
 }
 
 struct Looker {
-    database: Database,
     shared: Arc<Shared>,
     settler: mpsc::WeakUnboundedSender<Settlement>,
-    claimer: Option<Claimer>,
+    lane: Lane<Claimer>,
     /// The low watermark: everything due before it was claimed, but for stragglers.
     floor: Option<Due>,
     last_full: Option<Instant>,
@@ -308,19 +305,14 @@ impl Looker {
         Ok(())
     }
 
-    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
+    /// The statements, on a new connection where the old one is gone.
     async fn claimer(&mut self) -> Result<&Claimer, QueueError> {
-        let claimer = match self.claimer.take().filter(|claimer| !claimer.is_closed()) {
-            Some(claimer) => claimer,
-            None => {
-                let claimer = connect(&self.database, self.shared.settings.lease).await?;
-                if self.shared.lock().failing.is_some() {
-                    self.outage_ended = Some(Instant::now());
-                }
-                claimer
-            }
-        };
-        Ok(self.claimer.insert(claimer))
+        let reconnects = !self.lane.is_connected();
+        let claimer = self.lane.statements().await?;
+        if reconnects && self.shared.lock().failing.is_some() {
+            self.outage_ended = Some(Instant::now());
+        }
+        Ok(claimer)
     }
 }
 

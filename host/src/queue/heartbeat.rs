@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::claim::millis;
+use super::lane::Statements;
 use super::session::{Parameter, Session};
-use super::{Database, Lease, QueueError};
+use super::{Lease, QueueError};
 
 const HEARTBEAT: &str = include_str!("sql/heartbeat.sql");
 
@@ -20,31 +21,31 @@ pub enum Renewal {
     Locked,
 }
 
-/// The connection that renews leases.
-pub struct Heart {
+/// The statement that renews leases.
+pub struct LeaseRenewer {
     session: Session,
 }
 
-impl Heart {
-    pub async fn connect(database: &Database) -> Result<Self, QueueError> {
-        Ok(Self { session: Session::connect(database).await? })
+impl Statements for LeaseRenewer {
+    async fn on(session: Session) -> Result<Self, QueueError> {
+        Ok(Self { session })
     }
 
-    /// Fails where the schema or this role's rights do not allow a renewal.
-    pub async fn check(&self) -> Result<(), QueueError> {
+    fn session(&self) -> &Session {
+        &self.session
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
         let (none, zero): (&[i64], i64) = (&[], 0);
         let parameters: [Parameter<'_>; 3] =
             [(&none, Type::INT8_ARRAY), (&none, Type::INT8_ARRAY), (&zero, Type::INT8)];
         self.session.check("to prepare the heartbeat", HEARTBEAT, &parameters).await
     }
+}
 
-    /// Whether the server has ended the connection.
-    pub fn is_closed(&self) -> bool {
-        self.session.is_closed()
-    }
-
+impl LeaseRenewer {
     /// Renews leases; returns those that are still ours, by job.
-    pub async fn beat(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
+    pub async fn renew(&self, leases: &[Lease], lease: Duration) -> Result<BTreeMap<i64, Renewal>, QueueError> {
         let (ids, tokens): (Vec<i64>, Vec<i64>) = leases.iter().map(|lease| (lease.job, lease.token)).unzip();
         let parameters: [Parameter<'_>; 3] =
             [(&ids, Type::INT8_ARRAY), (&tokens, Type::INT8_ARRAY), (&millis(lease), Type::INT8)];

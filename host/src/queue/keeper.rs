@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::heartbeat::{Heart, Renewal};
+use super::heartbeat::{LeaseRenewer, Renewal};
+use super::lane::Lane;
 use super::outage::Outage;
 use super::shared::Shared;
 use super::{Database, Lease, QueueError};
@@ -18,8 +19,7 @@ use crate::failure::Failure;
 /// through when it is renewed.
 const BEATS: u32 = 4;
 /// Parts of a lease that a statement may take, that its cancelling may take, and that it may take after that: 3/8 in all.
-const PATIENCE: u32 = 8;
-const SHORTEST_PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUTS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the keeper is asked.
@@ -31,8 +31,8 @@ pub(super) enum Ask {
 }
 
 /// Runs until it is aborted.
-pub(super) async fn run(database: Database, heart: Heart, mut asks: mpsc::UnboundedReceiver<Ask>, shared: Arc<Shared>) {
-    let mut keeper = Keeper { database, shared, heart: Some(heart), waiting: Vec::new() };
+pub(super) async fn run(lane: Lane<LeaseRenewer>, mut asks: mpsc::UnboundedReceiver<Ask>, shared: Arc<Shared>) {
+    let mut keeper = Keeper { lane, shared, waiting: Vec::new() };
     let mut outage = Outage::new("renew leases", LONGEST_PAUSE);
     let mut beat = tokio::time::interval(keeper.shared.settings.lease / BEATS);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -53,7 +53,7 @@ pub(super) async fn run(database: Database, heart: Heart, mut asks: mpsc::Unboun
             Ok(false) => {}
             Ok(true) => outage.over(),
             Err(error) => {
-                keeper.heart = None;
+                keeper.lane.disconnect();
                 tokio::time::sleep(outage.failed(&error)).await;
                 beat.reset_immediately();
             }
@@ -61,16 +61,14 @@ pub(super) async fn run(database: Database, heart: Heart, mut asks: mpsc::Unboun
     }
 }
 
-/// A connection for the heartbeats.
-pub(super) async fn connect(database: &Database, lease: Duration) -> Result<Heart, QueueError> {
-    let patience = (lease / PATIENCE).max(SHORTEST_PATIENCE).min(database.statement_timeout());
-    Heart::connect(&database.clone().with_statement_timeout(patience)).await
+/// The lane for leases that last so long.
+pub(super) fn lane(database: Database, lease: Duration) -> Lane<LeaseRenewer> {
+    Lane::with_timeout(database, lease / TIMEOUTS)
 }
 
 struct Keeper {
-    database: Database,
+    lane: Lane<LeaseRenewer>,
     shared: Arc<Shared>,
-    heart: Option<Heart>,
     /// Those who wait for whatever is held to be renewed.
     waiting: Vec<oneshot::Sender<()>>,
 }
@@ -119,7 +117,7 @@ impl Keeper {
             return Ok(false);
         }
         let (asked, lease) = (Instant::now(), self.shared.settings.lease);
-        let renewals = self.heart().await?.beat(leases, lease).await?;
+        let renewals = self.lane.statements().await?.renew(leases, lease).await?;
         let mut state = self.shared.lock();
         for lease in leases {
             let Some(held) = state.held.get_mut(lease) else { continue };
@@ -134,14 +132,5 @@ impl Keeper {
         }
         self.shared.announce(&state);
         Ok(true)
-    }
-
-    /// The connection, made anew where it is gone. Postgres may end a session for being idle.
-    async fn heart(&mut self) -> Result<&Heart, QueueError> {
-        let heart = match self.heart.take().filter(|heart| !heart.is_closed()) {
-            Some(heart) => heart,
-            None => connect(&self.database, self.shared.settings.lease).await?,
-        };
-        Ok(self.heart.insert(heart))
     }
 }

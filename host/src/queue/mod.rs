@@ -1,6 +1,7 @@
 //! The queue: Postgres. Claims in batches under leases with fencing tokens, settles in batches, listens for
 //! notifications, keeps the dead letters. Knows nothing of what works the jobs.
 
+mod batch;
 mod claim;
 mod claimer;
 mod client;
@@ -11,6 +12,7 @@ mod connect;
 pub mod dead_letters;
 mod due;
 mod error;
+mod fate;
 mod heartbeat;
 pub mod hurry;
 mod keeper;

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::claim::Claimer;
+use super::claim::{Claimer, Clock};
 use super::claimer;
-use super::heartbeat::Heart;
+use super::heartbeat::LeaseRenewer;
 use super::keeper::{self, Ask};
+use super::lane::Lane;
 use super::pump::{Pump, PumpSettings, Tasks, random_id};
 use super::rehearser::Rehearser;
 use super::settle::{Settled, Writer};
@@ -21,9 +22,10 @@ use super::{Database, QueueError, Refusals};
 /// A pump that is connected, and has not begun.
 pub struct Prepared {
     database: Database,
-    claimer: Claimer,
-    heart: Heart,
-    writer: Writer,
+    claims: Lane<Claimer>,
+    leases: Lane<LeaseRenewer>,
+    settles: Lane<Writer>,
+    clock: Clock,
     asks: mpsc::UnboundedReceiver<Ask>,
     shared: Shared,
 }
@@ -37,14 +39,15 @@ impl Prepared {
         }
         let worker = random_id();
         let database = database.of_worker(&worker);
-        let (claimer, heart, writer) = tokio::try_join!(
-            claimer::connect(&database, settings.lease),
-            keeper::connect(&database, settings.lease),
-            Writer::connect(&database)
+        let (mut claims, mut leases, mut settles) = tokio::try_join!(
+            claimer::lane(database.clone(), settings.lease).connected(),
+            keeper::lane(database.clone(), settings.lease).connected(),
+            Lane::new(database.clone()).connected()
         )?;
         // A receipts table that a settle cannot write to is an error of configuration, to be told before anything is paid
         // for.
-        tokio::try_join!(claimer.check(), heart.check(), writer.check())?;
+        tokio::try_join!(claims.check(), leases.check(), settles.check())?;
+        let clock = claims.statements().await?.clock();
         let (keeper, asks) = mpsc::unbounded_channel();
         let shared = Shared {
             settings,
@@ -61,7 +64,7 @@ impl Prepared {
             suspects: Mutex::default(),
             refusals: Arc::default(),
         };
-        Ok(Self { database, claimer, heart, writer, asks, shared })
+        Ok(Self { database, claims, leases, settles, clock, asks, shared })
     }
 
     /// This worker's id: random for each process, and a part of its database sessions' names.
@@ -77,20 +80,19 @@ impl Prepared {
     /// Starts claiming. `on_settled` hears of each job that ended: the digest of the component that decided (none: the host
     /// did), and how.
     pub fn start(self, on_settled: impl Fn(Option<&str>, Settled) + Send + Sync + 'static) -> Pump {
-        let Self { database, claimer, heart, writer, asks, shared } = self;
+        let Self { database, claims, leases, settles, clock, asks, shared } = self;
         shared.lock().on_settled = Some(Box::new(on_settled));
         let shared = Arc::new(shared);
         let (settler, settlements) = mpsc::unbounded_channel();
-        let (weak, claiming, keeping) = (settler.downgrade(), database.clone(), database.clone());
-        let rehearsing = database.clone();
+        let (weak, second) = (settler.downgrade(), Lane::new(database.clone()));
         let (s1, s2, s3) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let tasks = Tasks {
-            claimer: tokio::spawn(watched("claims", &shared, claimer::run(claiming, claimer, weak, s1))),
-            keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(keeping, heart, asks, s2))),
-            settler: tokio::spawn(watched("settles", &shared, settler::run(database, writer, settlements, s3))),
+            claimer: tokio::spawn(watched("claims", &shared, claimer::run(claims, clock, weak, s1))),
+            keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(leases, asks, s2))),
+            settler: tokio::spawn(watched("settles", &shared, settler::run(settles, second, settlements, s3))),
         };
         let (settler, tasks) = (Mutex::new(Some(settler)), Mutex::new(Some(tasks)));
-        Pump { shared, settler, tasks, rehearser: Rehearser::new(rehearsing) }
+        Pump { shared, settler, tasks, rehearser: Rehearser::new(database) }
     }
 }
 

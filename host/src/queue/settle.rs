@@ -11,8 +11,9 @@ use tokio_postgres::types::Type;
 
 use super::client::{Encoding, Transaction};
 use super::columns::{Completed, Dead, Leases, PutBack};
+use super::lane::Statements;
 use super::session::{Parameter, Session, Within};
-use super::{Connection, Database, Lease, QueueError};
+use super::{Connection, Lease, QueueError};
 use crate::charging::{Cause, Charge, Circumstances, charge};
 use crate::failure::Failure;
 
@@ -195,7 +196,7 @@ pub struct Entry {
     pub component: Option<String>,
 }
 
-/// The connection that settles.
+/// The statements that settle.
 pub struct Writer {
     session: Session,
 }
@@ -203,24 +204,24 @@ pub struct Writer {
 /// That the app has words of its own is said once.
 static REWORDED: Once = Once::new();
 
-impl Writer {
-    pub async fn connect(database: &Database) -> Result<Self, QueueError> {
-        Ok(Self { session: Session::connect(database).await? })
+impl Statements for Writer {
+    async fn on(session: Session) -> Result<Self, QueueError> {
+        Ok(Self { session })
     }
 
-    /// Fails where the schema (the app's own receipts table, say) or this role's rights do not allow a settle.
-    pub async fn check(&self) -> Result<(), QueueError> {
+    fn session(&self) -> &Session {
+        &self.session
+    }
+
+    async fn check(&self) -> Result<(), QueueError> {
         let (completed, put_back, dead) = (Completed::default(), PutBack::default(), Dead::default());
         self.session.check(PREPARING, COMPLETE, &completed.parameters()).await?;
         self.session.check(PREPARING, RETRY, &put_back.parameters()).await?;
         self.session.check(PREPARING_TO_GIVE_UP, DEAD_LETTER, &dead.parameters()).await
     }
+}
 
-    /// Whether the server has ended the connection.
-    pub fn is_closed(&self) -> bool {
-        self.session.is_closed()
-    }
-
+impl Writer {
     /// Writes a batch. The kinds of outcome are pipelined: three statements cost one round trip.
     /// Each statement is cancelled after `limit`, or `unless` something happens before.
     pub async fn write(
@@ -323,7 +324,7 @@ impl Writer {
     }
 }
 
-/// The same as [`Writer::check`], for somebody's connection.
+/// The same as the check of a [`Writer`], for somebody's connection.
 pub(super) async fn check(client: &impl Connection) -> Result<(), QueueError> {
     let (completed, dead) = (Completed::default(), Dead::default());
     for (what, sql, parameters) in [

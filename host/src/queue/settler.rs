@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use super::batch::Batch;
+use super::fate::{FailedBatch, Next, WriteError, next};
 use super::lane::Lane;
 use super::outage::Outage;
 use super::settle::Writer;
 use super::settlement::Settlement;
 use super::shared::Shared;
-use super::{Database, QueueError, suspects};
+use super::{QueueError, suspects};
 
 const LARGEST_BATCH: usize = 500;
 /// A batch takes so long at most; what it might have held up is tried one by one then.
@@ -26,17 +28,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
 /// Runs until the channel is closed and everything in it is settled.
 pub(super) async fn run(
-    database: Database,
-    writer: Writer,
+    lane: Lane<Writer>,
+    second: Lane<Writer>,
     incoming: mpsc::UnboundedReceiver<Settlement>,
     shared: Arc<Shared>,
 ) {
     let (suspects, suspected) = mpsc::unbounded_channel();
     // Ended with this task, however that ends.
     let mut side = JoinSet::new();
-    side.spawn(suspects::run(Lane::new(database.clone(), Arc::clone(&shared), None), suspected));
+    side.spawn(suspects::run(Batch::new(second, Arc::clone(&shared)), suspected));
     let settler = Settler {
-        lane: Lane::new(database, shared, Some(writer)),
+        batch: Batch::new(lane, shared),
         incoming,
         is_closed: false,
         queue: VecDeque::new(),
@@ -50,7 +52,7 @@ pub(super) async fn run(
 }
 
 struct Settler {
-    lane: Lane,
+    batch: Batch,
     incoming: mpsc::UnboundedReceiver<Settlement>,
     is_closed: bool,
     /// What has not been tried yet.
@@ -68,18 +70,18 @@ impl Settler {
     async fn run(mut self) {
         let mut outage = Outage::new("settle", LONGEST_PAUSE);
         while self.gather().await {
-            if self.lane.shared.is_giving_up() {
+            if self.batch.shared.is_giving_up() {
                 let parts = self.parts.drain(..).flatten();
                 let rest: Vec<_> =
                     parts.chain(self.queue.drain(..)).chain(self.blocked.drain(..).map(|it| it.1)).collect();
-                self.lane.give_back(rest.into_iter()).await;
+                self.batch.give_back(rest.into_iter()).await;
                 continue;
             }
             if !self.take() {
                 continue;
             }
-            let (count, started) = (self.lane.hand.len(), Instant::now());
-            match self.lane.write(BATCH_LIMIT).await {
+            let (count, started) = (self.batch.hand.len(), Instant::now());
+            match self.batch.write(BATCH_LIMIT).await {
                 Ok(()) => {
                     outage.over();
                     self.most = larger(count, started.elapsed(), self.most);
@@ -89,7 +91,7 @@ impl Settler {
                     if let Some(pause) = self.failed(&error, &mut outage) {
                         tokio::select! {
                             () = tokio::time::sleep(pause) => {}
-                            () = self.lane.shared.gives_up() => {}
+                            () = self.batch.shared.gives_up() => {}
                         }
                     }
                 }
@@ -126,7 +128,7 @@ impl Settler {
                     None => self.is_closed = true,
                 },
                 () = unblocked => {}
-                () = self.lane.shared.gives_up(), if next.is_some() => return true,
+                () = self.batch.shared.gives_up(), if next.is_some() => return true,
             }
         }
     }
@@ -141,23 +143,23 @@ impl Settler {
     /// Takes the next batch in hand. One that was too slow before holds up no others again.
     fn take(&mut self) -> bool {
         if let Some(part) = self.parts.pop() {
-            self.lane.hand = part;
+            self.batch.hand = part;
             return true;
         }
         let count = self.queue.len().min(self.most);
         for settlement in self.queue.drain(..count) {
-            if settlement.needs_receipt() && self.lane.shared.is_suspect(settlement.entry.lease.job) {
+            if settlement.needs_receipt() && self.batch.shared.is_suspect(settlement.entry.lease.job) {
                 let _ = self.suspects.send(settlement);
             } else {
-                self.lane.hand.push(settlement);
+                self.batch.hand.push(settlement);
             }
         }
-        !self.lane.hand.is_empty()
+        !self.batch.hand.is_empty()
     }
 
     fn keep_what_is_left(&mut self) {
         let due = Instant::now() + BLOCKED_PAUSE;
-        for mut settlement in self.lane.hand.drain(..) {
+        for mut settlement in self.batch.hand.drain(..) {
             if std::mem::take(&mut settlement.redecided) {
                 self.parts.push(vec![settlement]);
             } else {
@@ -166,43 +168,47 @@ impl Settler {
         }
     }
 
-    /// What failed together is tried in parts: at once, unless it was nobody's fault. Returns how long to wait, then.
+    /// Sees to a batch that was not written. Returns how long to wait before anything else is.
     fn failed(&mut self, error: &QueueError, outage: &mut Outage) -> Option<Duration> {
-        let mut hand = std::mem::take(&mut self.lane.hand);
+        let mut hand = std::mem::take(&mut self.batch.hand);
         let is_alone = hand.len() == 1;
-        let is_lost = error.is_lost_connection();
-        let stays = is_alone && hand.iter().any(|it| it.needs_receipt() && it.is_stuck());
-        let passes = error.is_passing() && (!error.is_conflict() || stays);
-        if passes && !is_lost && hand.iter().any(Settlement::needs_receipt) {
-            if error.is_late() {
-                self.most = (hand.len() / 2).max(1);
+        let next = next(FailedBatch {
+            error: WriteError::from(error),
+            is_alone,
+            needs_receipts: hand.iter().any(Settlement::needs_receipt),
+            is_stuck: is_alone && hand.iter().any(|it| it.needs_receipt() && it.is_stuck()),
+        });
+        match next {
+            Next::AsItIs => {
+                self.parts.push(hand);
+                return Some(outage.failed(error));
             }
-            let (suspects, others): (Vec<_>, Vec<_>) = hand.into_iter().partition(Settlement::needs_receipt);
-            tracing::debug!(%error, count = suspects.len(), "nothing comes of it together; each is tried alone");
-            suspects.into_iter().for_each(|settlement| drop(self.suspects.send(settlement)));
-            if !others.is_empty() {
-                self.parts.push(others);
+            Next::EachAlone => {
+                if error.is_late() {
+                    self.most = (hand.len() / 2).max(1);
+                }
+                let (suspects, others): (Vec<_>, Vec<_>) = hand.into_iter().partition(Settlement::needs_receipt);
+                tracing::debug!(%error, count = suspects.len(), "nothing comes of it together; each is tried alone");
+                suspects.into_iter().for_each(|settlement| drop(self.suspects.send(settlement)));
+                if !others.is_empty() {
+                    self.parts.push(others);
+                }
             }
-            return None;
+            Next::Soon => {
+                let due = Instant::now() + BLOCKED_PAUSE;
+                self.blocked.extend(hand.into_iter().map(|settlement| (due, settlement)));
+            }
+            Next::InHalves => {
+                let second = hand.split_off(hand.len() / 2);
+                self.parts.push(second);
+                self.parts.push(hand);
+            }
+            Next::Refuse => {
+                self.batch.hand = hand;
+                self.batch.refuse(error);
+                self.keep_what_is_left();
+            }
         }
-        if is_lost || passes {
-            self.parts.push(hand);
-            return Some(outage.failed(error));
-        }
-        if is_alone && error.is_conflict() {
-            let due = Instant::now() + BLOCKED_PAUSE;
-            self.blocked.extend(hand.into_iter().map(|settlement| (due, settlement)));
-            return None;
-        }
-        if is_alone {
-            self.lane.hand = hand;
-            self.lane.refuse(error);
-            self.keep_what_is_left();
-            return None;
-        }
-        let second = hand.split_off(hand.len() / 2);
-        self.parts.push(second);
-        self.parts.push(hand);
         None
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::QueueError;
-use super::lane::Lane;
+use super::batch::Batch;
+use super::fate::{FailedAlone, NextAlone, WriteError, next_alone};
 use super::outage::Outage;
 use super::settlement::Settlement;
 use crate::failure::{Failure, FailureKind};
@@ -32,8 +33,8 @@ struct Suspect {
 }
 
 /// Runs until the channel is closed and everything in it is settled.
-pub(super) async fn run(lane: Lane, mut incoming: mpsc::UnboundedReceiver<Settlement>) {
-    let mut side = Side { lane, suspects: VecDeque::new() };
+pub(super) async fn run(batch: Batch, mut incoming: mpsc::UnboundedReceiver<Settlement>) {
+    let mut side = Side { batch, suspects: VecDeque::new() };
     let mut outage = Outage::new("settle", LONGEST_PAUSE);
     loop {
         if side.suspects.is_empty() {
@@ -43,15 +44,15 @@ pub(super) async fn run(lane: Lane, mut incoming: mpsc::UnboundedReceiver<Settle
         while let Ok(settlement) = incoming.try_recv() {
             side.accept(settlement);
         }
-        if side.lane.shared.is_giving_up() {
+        if side.batch.shared.is_giving_up() {
             let rest: Vec<Settlement> = side.suspects.drain(..).map(|suspect| suspect.settlement).collect();
-            side.lane.give_back(rest.into_iter()).await;
+            side.batch.give_back(rest.into_iter()).await;
             continue;
         }
         if let Some(pause) = side.try_one(&mut outage).await {
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = side.lane.shared.gives_up() => {}
+                () = side.batch.shared.gives_up() => {}
                 Some(settlement) = incoming.recv() => side.accept(settlement),
             }
         }
@@ -59,13 +60,13 @@ pub(super) async fn run(lane: Lane, mut incoming: mpsc::UnboundedReceiver<Settle
 }
 
 struct Side {
-    lane: Lane,
+    batch: Batch,
     suspects: VecDeque<Suspect>,
 }
 
 impl Side {
     fn accept(&mut self, settlement: Settlement) {
-        let written = self.lane.shared.written();
+        let written = self.batch.shared.written();
         self.suspects.push_back(Suspect { settlement, tries: 0, written });
     }
 
@@ -75,13 +76,13 @@ impl Side {
             (0..self.suspects.len()).min_by_key(|place| self.suspects.get(*place).map(|suspect| suspect.tries))?;
         let Suspect { mut settlement, tries, written } = self.suspects.remove(place)?;
         settlement.redecided = false;
-        self.lane.hand.push(settlement);
+        self.batch.hand.push(settlement);
         let limit = FIRST_LIMIT.saturating_mul(2_u32.saturating_pow(tries));
-        let tried = self.lane.write(limit).await;
+        let tried = self.batch.write(limit).await;
         let error = match tried {
             Ok(()) => {
                 outage.over();
-                let settlement = self.lane.hand.pop()?;
+                let settlement = self.batch.hand.pop()?;
                 let pause = (!settlement.redecided).then_some(PAUSE);
                 let suspect = Suspect { settlement, tries, written };
                 match pause {
@@ -92,33 +93,45 @@ impl Side {
             }
             Err(error) => error,
         };
-        let is_stuck = self.lane.hand.iter().any(Settlement::is_stuck);
-        if error.is_lost_connection() || error.is_conflict() && !is_stuck {
-            let settlement = self.lane.hand.pop()?;
-            self.suspects.push_back(Suspect { settlement, tries, written });
-            return Some(if error.is_conflict() { PAUSE } else { outage.failed(&error) });
+        let settlement = self.batch.hand.pop()?;
+        let next = next_alone(FailedAlone {
+            error: WriteError::from(&error),
+            needs_receipt: settlement.needs_receipt(),
+            is_stuck: settlement.is_stuck(),
+            is_its_own: self.batch.shared.written() > written || settlement.since.elapsed() >= LONELY,
+        });
+        match next {
+            NextAlone::Reconnect => {
+                self.suspects.push_back(Suspect { settlement, tries, written });
+                Some(outage.failed(&error))
+            }
+            NextAlone::Soon => {
+                self.suspects.push_back(Suspect { settlement, tries, written });
+                Some(PAUSE)
+            }
+            NextAlone::Later => {
+                self.suspects.push_back(Suspect { settlement, tries: tries.saturating_add(1), written });
+                // Others may fare better.
+                self.suspects.iter().all(|suspect| suspect.tries > 0).then(|| outage.failed(&error))
+            }
+            NextAlone::PutOff => {
+                let settlement = self.put_off(settlement, &error);
+                self.suspects.push_front(Suspect { settlement, tries: 0, written });
+                None
+            }
+            NextAlone::Refuse => {
+                self.batch.hand.push(settlement);
+                self.batch.refuse(&error);
+                let settlement = self.batch.hand.pop()?;
+                self.suspects.push_front(Suspect { settlement, tries: 0, written });
+                None
+            }
         }
-        if !error.is_passing() {
-            self.lane.refuse(&error);
-            let settlement = self.lane.hand.pop()?;
-            self.suspects.push_front(Suspect { settlement, tries: 0, written });
-            return None;
-        }
-        let settlement = self.lane.hand.pop()?;
-        let others_were = self.lane.shared.written() > written;
-        if settlement.needs_receipt() && (others_were || settlement.since.elapsed() >= LONELY) {
-            let settlement = self.put_off(settlement, &error);
-            self.suspects.push_front(Suspect { settlement, tries: 0, written });
-            return None;
-        }
-        self.suspects.push_back(Suspect { settlement, tries: tries.saturating_add(1), written });
-        // Others may fare better.
-        self.suspects.iter().all(|suspect| suspect.tries > 0).then(|| outage.failed(&error))
     }
 
     fn put_off(&self, settlement: Settlement, error: &QueueError) -> Settlement {
         let job = settlement.entry.lease.job;
-        let times = self.lane.shared.suspect(job);
+        let times = self.batch.shared.suspect(job);
         let delay = FIRST_DELAY.saturating_mul(2_u32.saturating_pow(times)).min(LONGEST_DELAY);
         let (code, message) = match error.is_late() {
             true => (
