@@ -13,8 +13,6 @@ use super::{Client, Completion, Connection as _, Database, Parameter, QueueError
 const PAGE: &str = include_str!("sql/reparse_page.sql");
 const WRITE: &str = include_str!("sql/reparse_write.sql");
 const SEEN: &str = include_str!("sql/reparse_seen.sql");
-/// A receipt as it is seen: what was seen and what is there when it is written are compared by the same words.
-const STATE: &str = include_str!("sql/reparse_state.sql");
 const LEFT_OUT: &str = include_str!("sql/reparse_left_out.sql");
 
 /// Somebody has a receipt locked: how often and how soon it is tried again.
@@ -78,43 +76,17 @@ pub enum Written {
     Refused(String),
 }
 
-/// The connection, and its statements for this database's type of id.
+/// The connection, and who reads.
 pub struct Reparser {
     client: Client,
     /// SHA-256 of the component that reads now.
     digest: String,
-    page: String,
-    count: String,
-    write: String,
-    seen: String,
-    left_out: String,
 }
 
 impl Reparser {
     /// Connects, for the component with this digest.
     pub async fn connect(database: &Database, digest: &str) -> Result<Self, QueueError> {
-        let problem = |error: tokio_postgres::Error| QueueError::query("to prepare the reparse", &error);
-        let client = database.connect_checked().await?;
-        // Without the type's modifier: a cast to character(1) would cut.
-        let id_type = client
-            .query_typed_one(
-                "SELECT format_type(atttypid, -1) FROM pg_attribute
-                 WHERE attrelid = 'public.receipts'::regclass AND attname = 'id'",
-                &[],
-            )
-            .await
-            .and_then(|row| row.try_get::<_, String>(0))
-            .map_err(problem)?;
-        let of_type = |sql: &str| sql.replace("ID_TYPE", &id_type).replace("RECEIPT_STATE", STATE.trim_end());
-        Ok(Self {
-            page: of_type(PAGE),
-            count: format!("SELECT count(*) FROM ({}) AS page", of_type(PAGE)),
-            write: of_type(WRITE),
-            seen: of_type(SEEN),
-            left_out: of_type(LEFT_OUT),
-            digest: digest.to_owned(),
-            client,
-        })
+        Ok(Self { client: database.connect_checked().await?, digest: digest.to_owned() })
     }
 
     /// Midnight (UTC) of a day in ISO 8601.
@@ -127,7 +99,8 @@ impl Reparser {
     /// How many receipts there are to read.
     pub async fn count(&self, which: &Which) -> Result<u64, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to count the receipts to read again", &error);
-        let rows = self.select(&self.count, which, None, None).await.map_err(problem)?;
+        let rows =
+            self.select(&format!("SELECT count(*) FROM ({PAGE}) AS page"), which, None, None).await.map_err(problem)?;
         let count: i64 = rows.first().map(|row| row.try_get(0)).transpose().map_err(problem)?.unwrap_or(0);
         Ok(u64::try_from(count).unwrap_or(0))
     }
@@ -136,7 +109,7 @@ impl Reparser {
     pub async fn page(&self, which: &Which, after: Option<&Place>, limit: usize) -> Result<Vec<Seen>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to list the receipts to read again", &error);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let rows = self.select(&self.page, which, after, Some(limit)).await.map_err(problem)?;
+        let rows = self.select(PAGE, which, after, Some(limit)).await.map_err(problem)?;
         let columns = ["id", "vendor", "total", "currency", "day", "artifact_key", "component"];
         let texts = Asked::Client(&self.client).columns(&rows, columns).await?;
         rows.iter().zip(texts).map(|(row, texts)| seen(row, texts)).collect::<Result<_, _>>().map_err(problem)
@@ -146,7 +119,7 @@ impl Reparser {
     pub async fn left_out(&self, receipts: &[String]) -> Result<Vec<(String, String)>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts", &error);
         let parameters: [Parameter<'_>; 2] = [(&self.digest, Type::TEXT), (&receipts, Type::TEXT_ARRAY)];
-        let rows = self.client.query_typed(&self.left_out, &parameters).await.map_err(problem)?;
+        let rows = self.client.query_typed(LEFT_OUT, &parameters).await.map_err(problem)?;
         let texts = Asked::Client(&self.client).columns(&rows, ["id", "why"]).await?;
         let shown = |text: Option<Text>| text.map(Text::shown).unwrap_or_default();
         Ok(texts.into_iter().map(|[id, why]| (shown(id), shown(why))).collect())
@@ -212,12 +185,12 @@ impl Reparser {
             (&self.digest, Type::TEXT),
         ];
         let parameters = [&of_seen[..], &of_reading].concat();
-        let rows = self.client.query_typed(&self.write, &parameters).await.map_err(problem)?;
+        let rows = self.client.query_typed(WRITE, &parameters).await.map_err(problem)?;
         let written = places(&rows).map_err(problem)?;
         let unchanged = if written.len() == readings.len() {
             BTreeSet::new()
         } else {
-            let rows = self.client.query_typed(&self.seen, &of_seen).await.map_err(problem)?;
+            let rows = self.client.query_typed(SEEN, &of_seen).await.map_err(problem)?;
             places(&rows).map_err(problem)?
         };
         let fate = |reread: &Reread| match &reread.seen.place {
@@ -271,4 +244,24 @@ fn seen(row: &Row, texts: [Option<Text>; 7]) -> Result<Seen, tokio_postgres::Err
         place: Place(row.try_get("id")?),
         state: row.try_get("state")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// What was seen and what is there when it is written are compared by the same words: else every receipt would look edited,
+    /// or one that a person edited would not.
+    #[test]
+    fn a_receipt_is_seen_and_compared_in_the_same_words() {
+        let words = |sql: &str| sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        let page = words(PAGE);
+        let (_, state) = page.split_once("by the same words. ").unwrap();
+        let (state, _) = state.split_once(" AS state").unwrap();
+        assert!(state.starts_with("convert_to( pg_catalog.jsonb_build_array( public.receipt_queue_value("), "{state}");
+        for comparing in [WRITE, SEEN] {
+            assert!(words(comparing).contains(&format!("AND {state} = o.state")), "{comparing}");
+        }
+    }
 }

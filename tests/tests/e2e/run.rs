@@ -8,15 +8,12 @@ use host::ocr::local::Fault;
 use rustix::process::Signal;
 use tests::{World, eventually};
 
-const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity
+const LISTENERS: &str = "pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE 'receipt-worker%' AND query ILIKE 'LISTEN%'";
 
 /// Waits until a host listens, so that the next insert is announced to it.
 async fn listening(world: &World) {
-    eventually("a listener", async || {
-        (world.client.query_one(LISTENING, &[]).await.unwrap().get::<_, i64>(0) == 1).then_some(())
-    })
-    .await;
+    eventually("a listener", async || (world.count(LISTENERS).await == 1).then_some(())).await;
 }
 
 /// Waits until Textract has been asked this often.
@@ -89,7 +86,7 @@ async fn the_interval_finds_what_nothing_announced() {
     let host = world.run(&["--every", "200ms", "--no-listen"]).spawn();
     let (receipt, _) = world.receipt("a.jpg").await;
     world.becomes(&receipt, "ocr_done").await;
-    assert_eq!(world.client.query_one(LISTENING, &[]).await.unwrap().get::<_, i64>(0), 0);
+    assert_eq!(world.count(LISTENERS).await, 0);
     host.stop().await.ok();
 }
 
@@ -98,7 +95,7 @@ async fn a_lost_listening_connection_is_made_anew() {
     let world = World::new().await;
     let mut host = world.run(&["--every", "1h"]).spawn();
     listening(&world).await;
-    let terminate = LISTENING.replace("count(*)", "count(pg_terminate_backend(pid))");
+    let terminate = format!("SELECT count(pg_terminate_backend(pid)) FROM {LISTENERS}");
     world.client.query_one(&terminate, &[]).await.unwrap();
     host.logged("lost the listening connection").await;
     // Inserted while nobody listens: the look after the reconnection finds it.

@@ -10,5 +10,5 @@ SELECT
         ELSE 'this component has read it'
     END, getdatabaseencoding()) AS why
 FROM unnest($2::text[]) AS wanted (id)
-LEFT JOIN public.receipts r ON r.id = wanted.id::ID_TYPE
+LEFT JOIN public.receipts r ON r.id = public.receipt_queue_as((NULL::public.receipts).id, wanted.id)
 WHERE r.id IS NULL OR r.status::text <> 'ocr_done' OR r.ocr_component IS NULL OR r.ocr_component = $1

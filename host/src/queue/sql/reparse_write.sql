@@ -1,11 +1,13 @@
 -- Writes new readings over old ones, only where the receipt is as it was seen: the lock checks it on the newest version of
 -- the row. In the order of ids, as everywhere (see complete.sql); what somebody has locked is left.
 -- $1 ids, $2 states seen, $3 vendors, $4 totals, $5 currencies, $6 dates, $7 confidences, $8 whether the reading is another
--- one, $9 the new digest. ID_TYPE is the type of receipts.id.
+-- one, $9 the new digest.
 -- Where the reading is the same only the digest is written: an app's column may hold it in a form of its own.
--- The receipt's state is put in from reparse_state.sql: it is compared by the words in which it was seen.
+-- A receipt is compared by the words in which reparse_page.sql has seen it.
 WITH reading AS (
-    SELECT o.*, convert_from(o.raw_id, getdatabaseencoding())::ID_TYPE AS id
+    SELECT
+        o.*,
+        public.receipt_queue_as((NULL::public.receipts).id, convert_from(o.raw_id, getdatabaseencoding())) AS id
     FROM unnest(
         $1::bytea[], $2::bytea[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::boolean[]
     ) AS o (raw_id, state, vendor, total, currency, day, confidence, changed)
@@ -17,7 +19,14 @@ locked AS MATERIALIZED (
     FROM reading o
     JOIN public.receipts r ON r.id = o.id AND r.id = ANY (ARRAY(SELECT reading.id FROM reading))
     WHERE r.status::text = 'ocr_done'
-      AND RECEIPT_STATE = o.state
+      AND convert_to(
+          pg_catalog.jsonb_build_array(
+              public.receipt_queue_value(r.vendor_text), public.receipt_queue_value(r.total_amount),
+              public.receipt_queue_value(r.currency), public.receipt_queue_value(r.receipt_date),
+              r.ocr_component, r.ocr_s3_key
+          )::text,
+          getdatabaseencoding()
+      ) = o.state
     ORDER BY r.id
     FOR NO KEY UPDATE OF r SKIP LOCKED
 ),
