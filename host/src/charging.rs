@@ -9,7 +9,7 @@ use crate::failure::FailureKind;
 /// outage about a week. What nobody can read must not go round for ever.
 pub const MOST_UNCHARGED_CLAIMS: u32 = 1000;
 /// Failures on one job that are charged to nobody while the component fails on everything: with the host's backoff some hours.
-pub const MOST_SPARED: u32 = 20;
+pub const MOST_UNCHARGED_FAILURES: u32 = 20;
 
 /// What an attempt costs its receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +129,7 @@ fn of_crash(component: ComponentHealth) -> Charge {
     match component {
         ComponentHealth::Works => Charge::Charged,
         // Spared so often it may be the reason.
-        ComponentHealth::FailsOnAll { times } if times > MOST_SPARED => Charge::Charged,
+        ComponentHealth::FailsOnAll { times } if times > MOST_UNCHARGED_FAILURES => Charge::Charged,
         ComponentHealth::FailsOnAll { .. } | ComponentHealth::Unproven => Charge::Uncharged,
     }
 }

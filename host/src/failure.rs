@@ -39,7 +39,7 @@ impl FailureKind {
     }
 
     /// Whether it says nothing of the receipt, nor of who worked it.
-    pub fn is_of_the_surroundings(self) -> bool {
+    pub fn is_of_a_dependency(self) -> bool {
         match self {
             Self::Throttled | Self::TimedOut | Self::Unavailable | Self::AccessDenied | Self::LeaseLost => true,
             Self::NotFound

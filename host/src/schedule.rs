@@ -1,7 +1,7 @@
 //! When to run: at once when there is work, again at once while there is more, at every notification, and at every
 //! interval for what a notification missed. One run works a few jobs in a fresh instance; runs go side by side.
 
-mod brakes;
+mod admission;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
-pub use brakes::{Brakes, Step, Which};
+pub use admission::{AdmissionControl, BreakerChange, BreakerName};
 
-use self::brakes::Admission;
+use self::admission::Admission;
 use crate::queue::{Job, Pump};
 use crate::sandbox::{RunEnd, Service};
 
 /// How long one pass waits for a queue that cannot be reached.
-const ONCE_PATIENCE: Duration = Duration::from_secs(60);
+const ONCE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How the schedule works.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ pub async fn run<F>(
     work: impl Fn(Vec<Job>) -> F,
     pump: Arc<Pump>,
     settings: ScheduleSettings,
-    mut brakes: Brakes,
+    mut control: AdmissionControl,
     mut stop: watch::Receiver<Stop>,
 ) -> Runs
 where
@@ -70,7 +70,7 @@ where
     let mut running = Running::default();
     let mut report = Runs::default();
     while *stop.borrow_and_update() == Stop::No {
-        let admission = brakes.admission();
+        let admission = control.admission();
         pump.admit(match admission {
             Admission::Nothing => 0,
             Admission::Probe => 1,
@@ -80,7 +80,7 @@ where
             Admission::Nothing => {}
             Admission::Probe => {
                 if let Some(probe) = start_run(&pump, 1, &mut running, &work) {
-                    brakes.probe(probe);
+                    control.probe(probe);
                 }
             }
             Admission::Everything => start_runs(&settings, &pump, &mut running, &work),
@@ -89,15 +89,15 @@ where
             report.gave_up = Some(why);
             break;
         }
-        if settings.once && running.set.is_empty() && pump.is_exhausted() {
+        if settings.once && running.set.is_empty() && pump.is_idle() {
             break;
         }
-        if let Some(why) = brakes.why_nothing().filter(|_| settings.once && running.set.is_empty()) {
+        if let Some(why) = control.why_nothing().filter(|_| settings.once && running.set.is_empty()) {
             // Nobody waits in one pass until something is mended; the next pass tries again.
             report.gave_up = Some(why);
             break;
         }
-        if let Some((failing, why)) = pump.failing().filter(|(failing, _)| settings.once && *failing > ONCE_PATIENCE) {
+        if let Some((failing, why)) = pump.failing().filter(|(failing, _)| settings.once && *failing > ONCE_TIMEOUT) {
             report.gave_up = Some(format!("the queue could not be reached for {} s: {why}", failing.as_secs()));
             break;
         }
@@ -105,14 +105,14 @@ where
             () = tokio::time::sleep(Duration::from_secs(5)), if settings.once => {}
             _ = stop.changed() => {}
             _ = ready.changed() => {}
-            () = brakes.changed() => {}
+            () = control.changed() => {}
             Some(ended) = running.set.join_next_with_id() => {
                 let run = ended.as_ref().map_or_else(JoinError::id, |(run, _)| *run);
                 let jobs = running.jobs.remove(&run).unwrap_or_default();
                 match &ended {
-                    Ok((_, end)) => brakes.ended(run, end.service),
+                    Ok((_, end)) => control.ended(run, end.service),
                     Err(_) => {
-                        brakes.ended(run, Service::LetDown);
+                        control.ended(run, Service::Failed);
                         // What it has settled is not touched by this.
                         jobs.iter().for_each(|job| pump.release(job));
                     }

@@ -99,7 +99,7 @@ struct Record {
     /// Whether the service, when it failed last, would have failed for any other.
     likewise: bool,
     /// The last failure costs nothing: the service would have failed for any other, or came back while it was asked.
-    spared: bool,
+    uncharged: bool,
     since: Instant,
 }
 
@@ -182,8 +182,8 @@ impl ServiceBreaker {
         let failures = evidence.places.get(&record.step).map_or(0, |place| place.failures);
         match record {
             Record { strikes: STRIKES.., .. } | Record { unexplained: MOST_TRIES.., .. } => Whose::Jobs,
-            Record { strikes: 1.., spared: false, .. } => Whose::Unknown,
-            Record { tries, spared, since, .. } if *spared || failures >= OUTAGE => {
+            Record { strikes: 1.., uncharged: false, .. } => Whose::Unknown,
+            Record { tries, uncharged, since, .. } if *uncharged || failures >= OUTAGE => {
                 Whose::Services { tries: *tries, lasting: since.elapsed() }
             }
             _ => Whose::Unknown,
@@ -201,7 +201,7 @@ impl Evidence {
         let place = self.places.entry(step).or_default();
         let (served, since) = (place.served, Instant::now());
         let new =
-            || Record { step, served, strikes: 0, tries: 0, unexplained: 0, likewise: false, spared: false, since };
+            || Record { step, served, strikes: 0, tries: 0, unexplained: 0, likewise: false, uncharged: false, since };
         let record = self.records.entry(job).or_insert_with(new);
         if record.step != step {
             // It got further than last time, or not so far: that was another matter.
@@ -209,7 +209,7 @@ impl Evidence {
         }
         let was_closed = std::mem::replace(&mut record.likewise, matches!(blame, Blame::Closed | Blame::Presumed));
         let came_back = was_closed && blame == Blame::Object;
-        record.spared = record.likewise || came_back;
+        record.uncharged = record.likewise || came_back;
         let tell = if came_back {
             false
         } else if matches!(blame, Blame::Service | Blame::Closed) {

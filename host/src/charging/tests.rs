@@ -38,7 +38,8 @@ fn circumstances() -> Vec<Circumstances> {
     for (number, granted) in [(1, 5), (4, 5), (5, 5), (6, 5), (1, 1), (1, 0)] {
         for claims in [1, MOST_UNCHARGED_CLAIMS - 1, MOST_UNCHARGED_CLAIMS, u32::MAX] {
             let attempt = Attempt { number, granted, claims };
-            let spared = [1, MOST_SPARED, MOST_SPARED + 1, u32::MAX].map(|times| C::FailsOnAll { times });
+            let spared = [1, MOST_UNCHARGED_FAILURES, MOST_UNCHARGED_FAILURES + 1, u32::MAX]
+                .map(|times| C::FailsOnAll { times });
             for component in spared.into_iter().chain([C::Works, C::Unproven]) {
                 for dependencies in [D::Unknown, D::Down, D::WorkForOthers, D::PhotoMayCome] {
                     all.push(Circumstances { attempt, component, dependencies });
@@ -69,8 +70,8 @@ fn words(cause: Cause, known: &Circumstances) -> [String; 4] {
     };
     let component = match known.component {
         ComponentHealth::Works => "works".to_owned(),
-        ComponentHealth::FailsOnAll { times } if times <= MOST_SPARED => {
-            format!("fails on all, {MOST_SPARED} times at most")
+        ComponentHealth::FailsOnAll { times } if times <= MOST_UNCHARGED_FAILURES => {
+            format!("fails on all, {MOST_UNCHARGED_FAILURES} times at most")
         }
         ComponentHealth::FailsOnAll { .. } => "fails on all, more often".to_owned(),
         ComponentHealth::Unproven => "unproven".to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::output::{self, plain};
 use super::target::TargetArgs;
-use crate::queue::components::{self, Change, Entry, Recorded, Running};
+use crate::queue::components::{self, Change, LedgerEntry, Recorded, Running};
 use crate::swap::short;
 
 /// Who a person is in the ledger, where every other entry has a worker's id.
@@ -102,7 +102,7 @@ impl Allow {
             tracing::info!(digest, "it is not distrusted; nothing to do");
             return Ok(ExitCode::SUCCESS);
         }
-        let entry = Entry {
+        let entry = LedgerEntry {
             worker: OPERATOR.to_owned(),
             change: Change::Allowed,
             digest: digest.clone(),

@@ -9,7 +9,7 @@ use super::answers;
 use super::output::{self, plain};
 use super::target::TargetArgs;
 use crate::queue::Connection;
-use crate::queue::dead_letters::{self, DeadLetter, Which};
+use crate::queue::dead_letters::{self, DeadLetter, DeadLetterSelection};
 use crate::swap::short;
 
 /// Lists, shows, retries or discards dead letters: receipts that were given up.
@@ -115,8 +115,8 @@ struct Line<'a> {
 struct Verb(&'static str, &'static str);
 
 impl WhichArgs {
-    fn which(&self) -> Which {
-        if self.all { Which::All } else { Which::Receipts(self.receipts.clone()) }
+    fn which(&self) -> DeadLetterSelection {
+        if self.all { DeadLetterSelection::All } else { DeadLetterSelection::Receipts(self.receipts.clone()) }
     }
 
     /// Reports what was done, and fails when something that was meant is not there, or hidden from this role.
@@ -169,7 +169,7 @@ impl Dlq {
 impl List {
     async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.target.resolve()?.database.connect_checked().await?;
-        let letters = dead_letters::list(&client, &Which::All, self.limit).await?;
+        let letters = dead_letters::list(&client, &DeadLetterSelection::All, self.limit).await?;
         if self.json {
             letters.iter().try_for_each(output::json)?;
             return Ok(ExitCode::SUCCESS);
@@ -192,7 +192,8 @@ impl List {
 impl Show {
     async fn execute(self) -> anyhow::Result<ExitCode> {
         let client = self.target.resolve()?.database.connect_checked().await?;
-        let letters = dead_letters::list(&client, &Which::Receipts(vec![self.receipt.clone()]), 1).await?;
+        let letters =
+            dead_letters::list(&client, &DeadLetterSelection::Receipts(vec![self.receipt.clone()]), 1).await?;
         let Some(letter) = letters.first() else {
             anyhow::bail!("no dead letter of receipt {}", self.receipt);
         };

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::output::{self, plain};
 use super::target::TargetArgs;
-use crate::queue::dead_letters::Which;
+use crate::queue::dead_letters::DeadLetterSelection;
 use crate::queue::hurry::hurry;
 
 /// Makes due at once what was put off: when what it waits for has been mended, nobody waits for the delay.
@@ -43,7 +43,7 @@ struct WhichArgs {
 impl Hurry {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let WhichArgs { receipts, all } = self.which;
-        let which = if all { Which::All } else { Which::Receipts(receipts.clone()) };
+        let which = if all { DeadLetterSelection::All } else { DeadLetterSelection::Receipts(receipts.clone()) };
         let mut client = self.target.resolve()?.database.connect_checked().await?;
         let hurried = hurry(&mut client, &which).await?;
         for job in &hurried {

@@ -21,7 +21,7 @@ use crate::breaker::ServiceBreaker;
 use crate::ocr::{LARGEST_INLINE, OcrApi, OcrSource, Textract};
 use crate::queue::{Counts, Database, Prepared, PumpSettings, Settled, listen, reconcile};
 use crate::sandbox::{Observer, Program, RunError, Sandbox, Services};
-use crate::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
+use crate::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop};
 use crate::storage::{Artifacts, Images};
 use crate::swap::Swapper;
 use crate::telemetry::metrics::Metrics;
@@ -268,10 +268,11 @@ impl Worker {
         };
         tokio::spawn(no_swap_while_draining(Arc::clone(&swap.swapper), stop.clone()));
         let (current, teller) = (Arc::clone(&swap.swapper), Arc::clone(&swap.swapper));
-        let brakes = Brakes::new(
+        let control = AdmissionControl::new(
             move || Arc::clone(&current.current().program.tally.breaker),
-            (outage.breaker(), settles),
-            move |which, report, step| teller.braked(which, report, step),
+            outage.breaker(),
+            settles,
+            move |which, report, step| teller.breaker_changed(which, report, step),
         );
         let (sandbox, swapper, metrics) =
             (Arc::clone(&self.sandbox), Arc::clone(&swap.swapper), Arc::clone(&swap.metrics));
@@ -288,7 +289,7 @@ impl Worker {
                 end
             }
         };
-        let runs = schedule::run(run, Arc::clone(&pump), settings, brakes, stop).await;
+        let runs = schedule::run(run, Arc::clone(&pump), settings, control, stop).await;
         save(&artifacts).await;
         swap.stop().await;
         for task in listener.into_iter().chain(reconciling) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fate::{Fate, Question, Said, fate};
 use super::lane::Lane;
-use super::settle::{Entry, Outcome, Verdict, Verdicts, Writer};
+use super::settle::{JobOutcome, SettleEntry, SettleVerdict, SettleVerdicts, Writer};
 use super::settlement::Settlement;
 use super::shared::Shared;
 use super::{Lease, QueueError};
@@ -48,7 +48,7 @@ impl Batch {
     ) -> Result<(), QueueError> {
         let limit = limit.min(self.lane.timeout());
         let writer = self.lane.statements().await?;
-        let entries: Vec<Entry> = self.hand.iter().map(|settlement| settlement.entry.clone()).collect();
+        let entries: Vec<SettleEntry> = self.hand.iter().map(|settlement| settlement.entry.clone()).collect();
         let concluded = match writer.write(&entries, limit, unless).await {
             Ok(verdicts) => self.conclude(&verdicts).await,
             Err(error) => {
@@ -81,7 +81,7 @@ impl Batch {
     pub(super) fn refuse(&mut self, error: &QueueError) {
         let Some(settlement) = self.hand.pop() else { return };
         tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
-        if matches!(settlement.entry.outcome, Outcome::Complete(_)) {
+        if matches!(settlement.entry.outcome, JobOutcome::Complete(_)) {
             self.shared.refusals.refused(settlement.entry.lease.job, error);
         }
         let failure = Failure::new(FailureKind::Internal, error.refusal(), error.to_string());
@@ -99,7 +99,7 @@ impl Batch {
     }
 
     /// Tells those whose fate is known, asks about the others, and keeps what waits.
-    async fn conclude(&mut self, verdicts: &Verdicts) -> Result<(), QueueError> {
+    async fn conclude(&mut self, verdicts: &SettleVerdicts) -> Result<(), QueueError> {
         let mut unclear = Vec::new();
         for mut settlement in std::mem::take(&mut self.hand) {
             let verdict = verdicts.of(&settlement.entry);
@@ -107,7 +107,7 @@ impl Batch {
                 verdict,
                 doubtful: settlement.doubtful,
                 is_give_back: settlement.entry.outcome.is_give_back(),
-                locked_for_long: verdict == Some(Verdict::Blocked) && settlement.is_suspicious(),
+                locked_for_long: verdict == Some(SettleVerdict::Blocked) && settlement.is_suspicious(),
             };
             match fate(&said, None) {
                 Fate::Unclear(question) => unclear.push(Unclear { settlement, said, question }),
@@ -129,10 +129,10 @@ impl Batch {
     }
 
     /// The leases for which the answer is yes.
-    async fn ask(&mut self, questions: Vec<(Question, Entry)>) -> Result<BTreeSet<Lease>, QueueError> {
+    async fn ask(&mut self, questions: Vec<(Question, SettleEntry)>) -> Result<BTreeSet<Lease>, QueueError> {
         let mut yes = BTreeSet::new();
         let about = |wanted| questions.iter().filter(move |(question, _)| *question == wanted).map(|(_, entry)| entry);
-        let doubted: Vec<Entry> = about(Question::SettledBefore).cloned().collect();
+        let doubted: Vec<SettleEntry> = about(Question::SettledBefore).cloned().collect();
         if !doubted.is_empty() {
             let tokens = self.lane.statements().await?.settled_before(&doubted).await?;
             yes.extend(doubted.iter().map(|entry| entry.lease).filter(|lease| tokens.contains(&lease.token)));
@@ -155,20 +155,20 @@ impl Batch {
                     "row-level security hides the receipt from this role, or lets it change nothing of it (host doctor)",
                 );
                 tracing::error!(job, "the outcome cannot be written: {message}");
-                if matches!(settlement.entry.outcome, Outcome::Complete(_)) {
+                if matches!(settlement.entry.outcome, JobOutcome::Complete(_)) {
                     self.shared.refusals.refused_for(job, message.to_owned(), message);
                 }
                 let failure = Failure::new(FailureKind::AccessDenied, "queue.ReceiptHidden", message);
                 self.refused(settlement, failure, false);
             }
-            Fate::Waits | Fate::Unclear(_) => self.hand.push(settlement.without_patience()),
+            Fate::Waits | Fate::Unclear(_) => self.hand.push(settlement.answered_if_stuck()),
         }
     }
 
     fn end(&self, settlement: Settlement, committed: bool) {
         let entry = &settlement.entry;
         let receipt = self.shared.settled(entry, committed);
-        // A spent job that another host buried first was never ours to lose.
+        // An exhausted job that another host dead-lettered first was never ours to lose.
         if !committed && (settlement.reply.is_some() || receipt.is_some()) {
             tracing::warn!(
                 receipt,

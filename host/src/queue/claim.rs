@@ -16,11 +16,11 @@ use crate::failure::{Failure, FailureKind};
 
 const CLAIM: &str = include_str!("sql/claim.sql");
 const NEXT_DUE: &str = include_str!("sql/next_due.sql");
-const SPENT: &str = include_str!("sql/spent.sql");
+const EXHAUSTED: &str = include_str!("sql/exhausted.sql");
 const UNANSWERED: &str = include_str!("sql/unanswered.sql");
 
 /// A job whose attempts are used up, to be settled as a dead letter.
-pub struct Spent {
+pub struct Exhausted {
     pub lease: Lease,
     pub attempts: u32,
     pub last_error: Option<(String, String, String)>,
@@ -138,24 +138,24 @@ impl Claimer {
     }
 
     /// Jobs whose lease ended after their last attempt.
-    pub async fn spent(&self, max_attempts: u32, limit: i64) -> Result<Vec<Spent>, QueueError> {
+    pub async fn exhausted(&self, max_attempts: u32, limit: i64) -> Result<Vec<Exhausted>, QueueError> {
         let attempts = i32::try_from(max_attempts).unwrap_or(i32::MAX);
         let parameters: [Parameter<'_>; 2] = [(&attempts, Type::INT4), (&limit, Type::INT8)];
-        let rows = self.session.query("a look for spent jobs", SPENT, &parameters).await?;
+        let rows = self.session.query("a look for exhausted jobs", EXHAUSTED, &parameters).await?;
         let columns = ["last_error_kind", "last_error_code", "last_error"];
         let texts = Asked::<Client>::Session(&self.session).columns(&rows, columns).await?;
         rows.iter()
             .zip(texts)
             .map(|(row, texts)| {
                 let [kind, code, message] = texts.map(|text| text.map(Text::shown));
-                Ok(Spent {
+                Ok(Exhausted {
                     lease: Lease { job: row.try_get("id")?, token: row.try_get("lease_token")? },
                     attempts: u32::try_from(row.try_get::<_, i32>("attempts")?).unwrap_or_default(),
                     last_error: kind.zip(code).zip(message).map(|((kind, code), message)| (kind, code, message)),
                 })
             })
             .collect::<Result<_, _>>()
-            .map_err(|error| QueueError::query("a look for spent jobs", &error))
+            .map_err(|error| QueueError::query("a look for exhausted jobs", &error))
     }
 
     async fn jobs(&self, rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, Due)>, QueueError> {

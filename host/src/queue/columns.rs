@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::session::Parameter;
-use super::settle::{Entry, Outcome};
+use super::settle::{JobOutcome, SettleEntry};
 
 /// What every outcome has, by column.
 #[derive(Default)]
@@ -14,7 +14,7 @@ pub(super) struct Leases<'a> {
 }
 
 impl<'a> Leases<'a> {
-    pub(super) fn push(&mut self, entry: &'a Entry) {
+    pub(super) fn push(&mut self, entry: &'a SettleEntry) {
         self.jobs.push(entry.lease.job);
         self.tokens.push(entry.lease.token);
         self.components.push(entry.component.as_deref());
@@ -34,10 +34,10 @@ pub(super) struct Completed<'a> {
 }
 
 impl<'a> Completed<'a> {
-    pub(super) fn of(entries: &'a [Entry]) -> Self {
+    pub(super) fn of(entries: &'a [SettleEntry]) -> Self {
         let mut columns = Self::default();
         for entry in entries {
-            let Outcome::Complete(completion) = &entry.outcome else { continue };
+            let JobOutcome::Complete(completion) = &entry.outcome else { continue };
             columns.leases.push(entry);
             columns.vendors.push(completion.vendor.as_deref());
             columns.totals.push(completion.total.as_deref());
@@ -76,10 +76,10 @@ pub(super) struct PutBack<'a> {
 }
 
 impl<'a> PutBack<'a> {
-    pub(super) fn of(entries: &'a [Entry]) -> Self {
+    pub(super) fn of(entries: &'a [SettleEntry]) -> Self {
         let mut columns = Self::default();
         for entry in entries {
-            let Outcome::Retry { delay, charge, failure } = &entry.outcome else { continue };
+            let JobOutcome::Retry { delay, charge, failure } = &entry.outcome else { continue };
             columns.leases.push(entry);
             columns.delays.push(i64::try_from(delay.as_millis()).unwrap_or(i64::MAX / 2));
             columns.charges.push(*charge);
@@ -115,10 +115,10 @@ pub(super) struct Dead<'a> {
 }
 
 impl<'a> Dead<'a> {
-    pub(super) fn of(entries: &'a [Entry]) -> Self {
+    pub(super) fn of(entries: &'a [SettleEntry]) -> Self {
         let mut columns = Self::default();
         for entry in entries {
-            let Outcome::DeadLetter { failure, notes } = &entry.outcome else { continue };
+            let JobOutcome::DeadLetter { failure, notes } = &entry.outcome else { continue };
             columns.leases.push(entry);
             columns.kinds.push(failure.kind.as_str());
             columns.codes.push(failure.code.as_str());

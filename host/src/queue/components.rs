@@ -81,7 +81,7 @@ impl fmt::Display for Change {
 
 /// A change to be recorded.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct LedgerEntry {
     /// The worker's id (see [`super::Pump::worker`]).
     pub worker: String,
     pub change: Change,
@@ -102,9 +102,9 @@ pub struct Recorded {
     pub at: String,
     pub worker: String,
     pub change: Change,
-    /// See [`Entry`].
+    /// See [`LedgerEntry`].
     pub digest: String,
-    /// See [`Entry`].
+    /// See [`LedgerEntry`].
     pub previous: Option<String>,
     pub reason: Option<String>,
     pub source: Option<String>,
@@ -152,7 +152,7 @@ pub struct Running {
 }
 
 /// Writes a change into the ledger, which forgets what is older than 90 days and not asked for any more.
-pub async fn record(client: &impl Connection, entry: &Entry) -> Result<(), QueueError> {
+pub async fn record(client: &impl Connection, entry: &LedgerEntry) -> Result<(), QueueError> {
     let sql = "INSERT INTO public.receipt_component_changes
                    (worker, change, digest, previous, reason, source, host_version)
                VALUES ($1, $2, $3, $4, $5, $6, $7)";

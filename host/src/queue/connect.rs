@@ -229,10 +229,10 @@ pub(super) async fn connect_hearing(
     let attempt = database.config.connect(database.connector.clone());
     let hosts = u32::try_from(database.config.get_hosts().len().max(1)).unwrap_or(1);
     let each = database.config.get_connect_timeout().copied().unwrap_or_default();
-    let patience = each.saturating_mul(hosts + 1);
-    let (client, mut connection) = tokio::time::timeout(patience, attempt)
+    let timeout = each.saturating_mul(hosts + 1);
+    let (client, mut connection) = tokio::time::timeout(timeout, attempt)
         .await
-        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: patience.as_secs() })?
+        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: timeout.as_secs() })?
         .map_err(|error| database.refusal(&error))?;
     let client = Client::new(client, database.schema.clone(), connection.parameter("server_encoding"));
     let driver = tokio::spawn(async move {

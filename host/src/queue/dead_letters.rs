@@ -7,7 +7,7 @@ use tokio_postgres::types::Type;
 use super::text::{self, Asked, Text};
 use super::{Connection, Parameter, QueueError};
 
-/// Which dead letters `d` are meant: $1 and $2 are what [`Which::ids`] returns.
+/// Which dead letters `d` are meant: $1 and $2 are what [`DeadLetterSelection::ids`] returns.
 const CHOSEN: &str = "(
     $1::text[] IS NULL
     OR d.receipt_id::text = ANY ($1)
@@ -94,14 +94,14 @@ pub struct Attempt {
 
 /// Which dead letters are meant.
 #[derive(Debug, Clone)]
-pub enum Which {
+pub enum DeadLetterSelection {
     /// Every one.
     All,
     /// Those of these receipts.
     Receipts(Vec<String>),
 }
 
-impl Which {
+impl DeadLetterSelection {
     /// The ids, and those that are no text, as bytes. Compared with `ids` and `raw` ids by `x::text = ANY (ids) OR
     /// convert_to(x::text, getdatabaseencoding()) = ANY (raw)`.
     pub(super) fn ids(&self) -> (Option<&[String]>, Vec<Vec<u8>>) {
@@ -113,7 +113,11 @@ impl Which {
 }
 
 /// Newest first.
-pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result<Vec<DeadLetter>, QueueError> {
+pub async fn list(
+    client: &impl Connection,
+    which: &DeadLetterSelection,
+    limit: i64,
+) -> Result<Vec<DeadLetter>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to list the dead letters", &error);
     let sql = format!(
         "{select}
@@ -131,7 +135,7 @@ pub async fn list(client: &impl Connection, which: &Which, limit: i64) -> Result
 
 /// Puts dead letters back into the queue with fresh attempts; the queue row remembers that they were dead. Returns the
 /// receipts' ids.
-pub async fn retry(client: &mut impl Connection, which: &Which) -> Result<Vec<String>, QueueError> {
+pub async fn retry(client: &mut impl Connection, which: &DeadLetterSelection) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to retry dead letters", &error);
     let transaction = client.transaction().await.map_err(problem)?;
     // Receipts first and in order, as everywhere (see complete.sql).
@@ -205,7 +209,7 @@ async fn shown(client: &impl Connection, rows: &[Row]) -> Result<Vec<String>, Qu
 
 /// How many of them are left alone by everything, because row-level security hides their receipts from this role: a dead letter
 /// never outlives its receipt.
-pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, QueueError> {
+pub async fn hidden(client: &impl Connection, which: &DeadLetterSelection) -> Result<u64, QueueError> {
     let problem =
         |error: tokio_postgres::Error| QueueError::query("to look for dead letters of hidden receipts", &error);
     let (ids, raw) = which.ids();
@@ -227,7 +231,7 @@ pub async fn hidden(client: &impl Connection, which: &Which) -> Result<u64, Queu
 }
 
 /// Removes dead letters for good; their receipts stay `ocr_failed`. Returns the receipts' ids.
-pub async fn discard(client: &impl Connection, which: &Which) -> Result<Vec<String>, QueueError> {
+pub async fn discard(client: &impl Connection, which: &DeadLetterSelection) -> Result<Vec<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to discard dead letters", &error);
     let (ids, raw) = which.ids();
     let rows = client

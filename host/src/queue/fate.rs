@@ -1,13 +1,13 @@
 //! What becomes of a settle, by what the database said to it. Pure: what has to be asked first is an answer, too.
 
 use super::QueueError;
-use super::settle::Verdict;
+use super::settle::SettleVerdict;
 
 /// What is known of one settle of a batch that was written.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Said {
     /// None where the batch holds another outcome of the job than the one that is wanted now.
-    pub(super) verdict: Option<Verdict>,
+    pub(super) verdict: Option<SettleVerdict>,
     /// An earlier write of it ended without an answer: it may be committed.
     pub(super) doubtful: bool,
     /// It gives back a job that was not begun.
@@ -43,21 +43,21 @@ pub(super) enum Question {
 /// `answer`: to the question that this was [`Fate::Unclear`] for.
 pub(super) fn fate(said: &Said, answer: Option<bool>) -> Fate {
     match (said.verdict, answer) {
-        (Some(Verdict::Committed), _) => Fate::Committed,
-        (Some(Verdict::Hidden), _) => Fate::Hidden,
-        (Some(Verdict::LeaseLost), _) if !said.doubtful => Fate::LeaseLost,
+        (Some(SettleVerdict::Committed), _) => Fate::Committed,
+        (Some(SettleVerdict::Hidden), _) => Fate::Hidden,
+        (Some(SettleVerdict::LeaseLost), _) if !said.doubtful => Fate::LeaseLost,
         // It may have lost its lease to an earlier write of its own, whose answer never came: what is settled by this token was
         // settled by us.
-        (Some(Verdict::LeaseLost), None) => Fate::Unclear(Question::SettledBefore),
-        (Some(Verdict::LeaseLost), Some(true)) => Fate::Committed,
+        (Some(SettleVerdict::LeaseLost), None) => Fate::Unclear(Question::SettledBefore),
+        (Some(SettleVerdict::LeaseLost), Some(true)) => Fate::Committed,
         // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer ours, which
         // is all that was wanted.
-        (Some(Verdict::LeaseLost), Some(false)) if said.is_give_back => Fate::Committed,
-        (Some(Verdict::LeaseLost), Some(false)) => Fate::LeaseLost,
+        (Some(SettleVerdict::LeaseLost), Some(false)) if said.is_give_back => Fate::Committed,
+        (Some(SettleVerdict::LeaseLost), Some(false)) => Fate::LeaseLost,
         // A lock ends. What row-level security lets a role see and not change looks the same to a settle, and never ends.
-        (Some(Verdict::Blocked), None) if said.locked_for_long => Fate::Unclear(Question::ReadOnly),
-        (Some(Verdict::Blocked), Some(true)) => Fate::Hidden,
-        (Some(Verdict::Blocked), _) | (None, _) => Fate::Waits,
+        (Some(SettleVerdict::Blocked), None) if said.locked_for_long => Fate::Unclear(Question::ReadOnly),
+        (Some(SettleVerdict::Blocked), Some(true)) => Fate::Hidden,
+        (Some(SettleVerdict::Blocked), _) | (None, _) => Fate::Waits,
     }
 }
 

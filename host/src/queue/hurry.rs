@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::dead_letters::Which;
+use super::dead_letters::DeadLetterSelection;
 use super::text::{Asked, Text};
 use super::{CHANNEL, Connection, QueueError};
 
@@ -17,7 +17,7 @@ pub struct Hurried {
 }
 
 /// Makes due what was put off, and wakes the hosts. What somebody works is left, and of all what is parked for ever.
-pub async fn hurry(client: &mut impl Connection, which: &Which) -> Result<Vec<Hurried>, QueueError> {
+pub async fn hurry(client: &mut impl Connection, which: &DeadLetterSelection) -> Result<Vec<Hurried>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("to make due what was put off", &error);
     let (ids, raw) = which.ids();
     let transaction = client.transaction().await.map_err(problem)?;

@@ -17,13 +17,13 @@ use super::pump::random_id;
 use super::{CHANNEL, Client, Connection, Database, QueueError, is_pooled};
 
 /// What an insert may take from its trigger to its commit to be seen when the time without notifications is over.
-const COMMIT_PATIENCE: Duration = Duration::from_millis(50);
+const COMMIT_PAUSE: Duration = Duration::from_millis(50);
 /// What a notification is about, in public.
 const WOKEN: &str = "public.receipt_queue";
 const RECONNECT_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// It takes milliseconds.
-const PROBE_PATIENCE: Duration = Duration::from_secs(5);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Wakes `wake` at every notification, and after every (re)connect, because something may have been missed meanwhile.
 /// Listens on `direct`, where the notifications of `database` are to arrive. Runs until it is dropped, or until it is
@@ -85,7 +85,7 @@ impl Call {
             return Self::Another;
         }
         match spared.trim().parse() {
-            Ok(spared) => Self::NowAndIn(Duration::from_millis(spared) + COMMIT_PATIENCE),
+            Ok(spared) => Self::NowAndIn(Duration::from_millis(spared) + COMMIT_PAUSE),
             Err(_) => Self::Now,
         }
     }
@@ -126,7 +126,7 @@ impl Listener {
         // From another connection: through a pooler, ours might be lent the very session that listens.
         let sender = connect_simple(database).await?;
         sender.execute_typed("SELECT pg_notify($1, '')", &[(&probe, Type::TEXT)]).await.map_err(problem)?;
-        if tokio::time::timeout(PROBE_PATIENCE, heard.notified()).await.is_ok() {
+        if tokio::time::timeout(PROBE_TIMEOUT, heard.notified()).await.is_ok() {
             client.batch_execute(&format!("LISTEN {CHANNEL}; UNLISTEN {probe}")).await.map_err(problem)?;
             return Ok(Self { driver, _client: client });
         }
@@ -135,7 +135,7 @@ impl Listener {
             let _ = client.batch_execute("UNLISTEN *").await;
             return Err(QueueError::Pooled { at: direct.at() });
         }
-        Err(QueueError::Unheard { from: database.at(), at: direct.at(), seconds: PROBE_PATIENCE.as_secs() })
+        Err(QueueError::Unheard { from: database.at(), at: direct.at(), seconds: PROBE_TIMEOUT.as_secs() })
     }
 
     /// Waits for its end; returns the server's reason.

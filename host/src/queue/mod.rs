@@ -3,7 +3,7 @@
 
 mod batch;
 mod claim;
-mod claimer;
+mod claim_loop;
 mod client;
 mod columns;
 mod complaint;
@@ -59,7 +59,7 @@ pub use prepared::Prepared;
 pub use pump::{Pump, PumpSettings};
 pub use refusals::Refusals;
 pub use schema::Schema;
-pub use settle::{Completion, Counts, Outcome, Settled};
+pub use settle::{Completion, Counts, JobOutcome, Settled};
 pub use settlement::Settlement;
 pub use take_back::take_back;
 

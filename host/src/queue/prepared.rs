@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::claim::{Claimer, Clock};
-use super::claimer;
+use super::claim_loop;
 use super::heartbeat::LeaseRenewer;
 use super::keeper::{self, Ask};
 use super::lane::Lane;
@@ -40,7 +40,7 @@ impl Prepared {
         let worker = random_id();
         let database = database.of_worker(&worker);
         let (mut claims, mut leases, mut settles) = tokio::try_join!(
-            claimer::lane(database.clone(), settings.lease).connected(),
+            claim_loop::lane(database.clone(), settings.lease).connected(),
             keeper::lane(database.clone(), settings.lease).connected(),
             Lane::new(database.clone()).connected()
         )?;
@@ -87,7 +87,7 @@ impl Prepared {
         let (weak, second) = (settler.downgrade(), Lane::new(database.clone()));
         let (s1, s2, s3) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let tasks = Tasks {
-            claimer: tokio::spawn(watched("claims", &shared, claimer::run(claims, clock, weak, s1))),
+            claimer: tokio::spawn(watched("claims", &shared, claim_loop::run(claims, clock, weak, s1))),
             keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(leases, asks, s2))),
             settler: tokio::spawn(watched("settles", &shared, settler::run(settles, second, settlements, s3))),
         };

@@ -1,5 +1,5 @@
 //! The pump: owns claiming and settling for all instances of a host, so that one claim serves many of them and one
-//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming (see [`super::claimer`]), keeping leases
+//! settle many outcomes. Instances take claimed jobs from it in memory. Claiming (see [`super::claim_loop`]), keeping leases
 //! (see [`super::keeper`]) and settling (see [`super::settler`]) are tasks, each with a connection of its own.
 
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::keeper::Ask;
 use super::prepared::Prepared;
 use super::rehearser::Rehearser;
-use super::settle::{Counts, Entry, Outcome};
+use super::settle::{Counts, JobOutcome, SettleEntry};
 use super::settlement::{Afterwards, Settlement};
 use super::shared::{Pass, Shared};
 use super::{Database, Job, QueueError};
@@ -107,7 +107,7 @@ impl Pump {
     }
 
     /// Settles a job; returns when the commit is known.
-    pub async fn settle(&self, job: &Job, outcome: Outcome, component: Option<String>) -> Result<(), Failure> {
+    pub async fn settle(&self, job: &Job, outcome: JobOutcome, component: Option<String>) -> Result<(), Failure> {
         self.settle_then(job, outcome, component, Box::new(|| {})).await
     }
 
@@ -116,13 +116,13 @@ impl Pump {
     pub async fn settle_then(
         &self,
         job: &Job,
-        outcome: Outcome,
+        outcome: JobOutcome,
         component: Option<String>,
         afterwards: Afterwards,
     ) -> Result<(), Failure> {
         let (reply, verdict) = oneshot::channel();
         self.shared.lock().settling(job.lease);
-        let entry = Entry { lease: job.lease, outcome, component };
+        let entry = SettleEntry { lease: job.lease, outcome, component };
         self.send(Settlement::new(entry, Some(reply)).then(afterwards));
         // No answer: the host stopped before the database could be reached.
         verdict.await.unwrap_or_else(|_| {
@@ -137,8 +137,8 @@ impl Pump {
     /// Gives back a job that the component dropped; nobody waits for it.
     pub fn release(&self, job: &Job) {
         self.shared.lock().settling(job.lease);
-        let outcome = Outcome::given_back(DROPPED_DELAY);
-        self.send(Settlement::new(Entry { lease: job.lease, outcome, component: None }, None));
+        let outcome = JobOutcome::given_back(DROPPED_DELAY);
+        self.send(Settlement::new(SettleEntry { lease: job.lease, outcome, component: None }, None));
     }
 
     /// Makes sure that the job is still ours before something costly is done for it: a process that was stopped for
@@ -177,9 +177,9 @@ impl Pump {
     }
 
     /// Whether the queue was seen without anything due, and no claimed job waits.
-    pub fn is_exhausted(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         let state = self.shared.lock();
-        state.exhausted && state.ready.is_empty()
+        state.nothing_due && state.ready.is_empty()
     }
 
     /// Why nothing can be claimed or settled any more, if a task of the pump is gone.
@@ -226,8 +226,8 @@ impl Pump {
             given_back.push(*lease);
         }
         for lease in given_back {
-            let outcome = Outcome::given_back(Duration::ZERO);
-            self.send(Settlement::new(Entry { lease, outcome, component: None }, None));
+            let outcome = JobOutcome::given_back(Duration::ZERO);
+            self.send(Settlement::new(SettleEntry { lease, outcome, component: None }, None));
         }
     }
 

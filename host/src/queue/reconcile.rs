@@ -82,11 +82,11 @@ pub async fn walk(
 }
 
 /// Counts, from the newest receipts back, for so long.
-pub async fn glance(client: &impl Connection, patience: Duration) -> Result<Reconciled, QueueError> {
+pub async fn glance(client: &impl Connection, timeout: Duration) -> Result<Reconciled, QueueError> {
     let begun = Instant::now();
     let mut found = Reconciled::default();
     let mut after = None;
-    while found.looked == 0 || begun.elapsed() < patience {
+    while found.looked == 0 || begun.elapsed() < timeout {
         after = slice(client, after, true, false, &mut found).await?;
         if after.is_none() {
             found.complete = true;
@@ -171,10 +171,10 @@ pub async fn run(database: Database, worker: String, every: Duration) {
 }
 
 /// As [`run`] does, once, and for no longer than this.
-pub async fn run_for(database: &Database, worker: &str, every: Duration, patience: Duration) {
+pub async fn run_for(database: &Database, worker: &str, every: Duration, timeout: Duration) {
     // A database that cannot be reached is for others to tell.
     let Ok(client) = database.connect_checked().await else { return };
-    if let Err(error) = pass(&client, worker, every, Some(Instant::now() + patience)).await {
+    if let Err(error) = pass(&client, worker, every, Some(Instant::now() + timeout)).await {
         tracing::warn!("receipts and queue cannot be reconciled: {}", explained(&error));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::client::Transaction;
-use super::settle::{Completion, Entry, Outcome, Verdict, check, rehearse};
+use super::settle::{Completion, JobOutcome, SettleEntry, SettleVerdict, check, rehearse};
 use super::{Connection, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -94,7 +94,7 @@ async fn tried(client: &mut impl Connection, whose: Whose) -> Rehearsed {
         artifact_key: "ocr/rehearsal.json".to_owned(),
     };
     let nothing = Completion { artifact_key: read.artifact_key.clone(), ..Completion::default() };
-    let (read, nothing) = (Outcome::Complete(read), Outcome::Complete(nothing));
+    let (read, nothing) = (JobOutcome::Complete(read), JobOutcome::Complete(nothing));
     match once(client, whose, read).await {
         Rehearsed::Passed => match once(client, whose, given_up()).await {
             Rehearsed::Refused(error) => Rehearsed::NeverDead(error),
@@ -115,12 +115,12 @@ async fn tried(client: &mut impl Connection, whose: Whose) -> Rehearsed {
     }
 }
 
-fn given_up() -> Outcome {
+fn given_up() -> JobOutcome {
     let failure = Failure::new(FailureKind::Internal, "queue.Rehearsal", "tried, and rolled back");
-    Outcome::DeadLetter { failure, notes: "a rehearsal" }
+    JobOutcome::DeadLetter { failure, notes: "a rehearsal" }
 }
 
-async fn once(client: &mut impl Connection, whose: Whose, outcome: Outcome) -> Rehearsed {
+async fn once(client: &mut impl Connection, whose: Whose, outcome: JobOutcome) -> Rehearsed {
     let transaction = match client.transaction().await {
         Ok(transaction) => transaction,
         Err(error) => return Rehearsed::Unclear(error.to_string()),
@@ -131,8 +131,8 @@ async fn once(client: &mut impl Connection, whose: Whose, outcome: Outcome) -> R
         tracing::debug!(%error, "a rehearsal's connection is gone, and with it what it did");
     }
     match rehearsed {
-        Ok(Some(Verdict::Committed)) => Rehearsed::Passed,
-        Ok(Some(Verdict::Hidden)) => {
+        Ok(Some(SettleVerdict::Committed)) => Rehearsed::Passed,
+        Ok(Some(SettleVerdict::Hidden)) => {
             Rehearsed::Unclear("row-level security hides the receipt from this role".to_owned())
         }
         Ok(_) => Rehearsed::Unclear("there is no receipt to try it on, or somebody has it locked".to_owned()),
@@ -141,9 +141,13 @@ async fn once(client: &mut impl Connection, whose: Whose, outcome: Outcome) -> R
     }
 }
 
-async fn within(transaction: &Transaction<'_>, whose: Whose, outcome: Outcome) -> Result<Option<Verdict>, QueueError> {
+async fn within(
+    transaction: &Transaction<'_>,
+    whose: Whose,
+    outcome: JobOutcome,
+) -> Result<Option<SettleVerdict>, QueueError> {
     let what = match &outcome {
-        Outcome::DeadLetter { .. } => "that a receipt is given up (tried, and rolled back)",
+        JobOutcome::DeadLetter { .. } => "that a receipt is given up (tried, and rolled back)",
         _ => "a result (tried, and rolled back)",
     };
     let problem = |error: tokio_postgres::Error| QueueError::query(what, &error);
@@ -157,7 +161,7 @@ async fn within(transaction: &Transaction<'_>, whose: Whose, outcome: Outcome) -
         },
     };
     let Some(lease) = lease else { return Ok(None) };
-    let entry = Entry { lease, outcome, component: Some("rehearsal".to_owned()) };
+    let entry = SettleEntry { lease, outcome, component: Some("rehearsal".to_owned()) };
     let verdict = rehearse(transaction, what, &entry).await?;
     // What is deferred to the commit is asked now.
     transaction.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await.map_err(problem)?;

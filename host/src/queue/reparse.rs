@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 
 /// Which receipts are meant, of those that carry another component's reading.
 #[derive(Debug, Clone, Default)]
-pub struct Which {
+pub struct ReparseSelection {
     /// Those created since.
     pub since: Option<SystemTime>,
     /// Those with these ids.
@@ -97,7 +97,7 @@ impl Reparser {
     }
 
     /// How many receipts there are to read.
-    pub async fn count(&self, which: &Which) -> Result<u64, QueueError> {
+    pub async fn count(&self, which: &ReparseSelection) -> Result<u64, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to count the receipts to read again", &error);
         let rows =
             self.select(&format!("SELECT count(*) FROM ({PAGE}) AS page"), which, None, None).await.map_err(problem)?;
@@ -106,7 +106,12 @@ impl Reparser {
     }
 
     /// The next `limit` receipts by id, after the one with the id `after`.
-    pub async fn page(&self, which: &Which, after: Option<&Place>, limit: usize) -> Result<Vec<Seen>, QueueError> {
+    pub async fn page(
+        &self,
+        which: &ReparseSelection,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Seen>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("to list the receipts to read again", &error);
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.select(PAGE, which, after, Some(limit)).await.map_err(problem)?;
@@ -204,11 +209,11 @@ impl Reparser {
     async fn select(
         &self,
         statement: &str,
-        which: &Which,
+        which: &ReparseSelection,
         after: Option<&Place>,
         limit: Option<i64>,
     ) -> Result<Vec<Row>, tokio_postgres::Error> {
-        let Which { since, receipts, read_by } = which;
+        let ReparseSelection { since, receipts, read_by } = which;
         let after = after.map(|Place(id)| id);
         let parameters: [Parameter<'_>; 6] = [
             (&self.digest, Type::TEXT),

@@ -15,8 +15,8 @@ use super::{Client, Connection as _, QueueError};
 
 /// How long the server may take to cancel, and then to say what became of the statement. No longer than the statement; but a
 /// statement with a short limit is to be cancelled all the same, and a new connection takes its time.
-const SHORTEST_CANCEL_PATIENCE: Duration = Duration::from_secs(1);
-const LONGEST_CANCEL_PATIENCE: Duration = Duration::from_secs(5);
+const SHORTEST_CANCEL_TIMEOUT: Duration = Duration::from_secs(1);
+const LONGEST_CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a statement may take, and what ends then, or before.
 pub(super) struct Within<F> {
@@ -78,7 +78,7 @@ impl Session {
         parameters: &[Parameter<'_>],
         Within { limit, until }: Within<impl Future<Output = ()> + Send>,
     ) -> Result<Vec<Row>, QueueError> {
-        let patience = limit.clamp(SHORTEST_CANCEL_PATIENCE, LONGEST_CANCEL_PATIENCE);
+        let timeout = limit.clamp(SHORTEST_CANCEL_TIMEOUT, LONGEST_CANCEL_TIMEOUT);
         let mut work = pin!(self.client.query_typed(sql, parameters));
         tokio::select! {
             biased;
@@ -94,8 +94,8 @@ impl Session {
         };
         let token = self.client.cancel_token();
         let cancel = token.cancel_query(self.database.connector());
-        let _ = tokio::time::timeout(patience, cancel).await;
-        match tokio::time::timeout(patience, work).await {
+        let _ = tokio::time::timeout(timeout, cancel).await;
+        match tokio::time::timeout(timeout, work).await {
             Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) if error.code() == Some(&SqlState::QUERY_CANCELED) => Err(late(error.code().cloned())),
             Ok(Err(error)) => Err(QueueError::query(what, &error)),

@@ -45,7 +45,7 @@ pub struct Completion {
 
 /// What becomes of a job.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub enum JobOutcome {
     /// Done.
     Complete(Completion),
     /// Back to the queue, invisible for a while.
@@ -66,7 +66,7 @@ pub enum Outcome {
     },
 }
 
-impl Outcome {
+impl JobOutcome {
     /// Of a failed attempt that costs so much. `delay` is for one that is tried again, `notes` for one that is not.
     pub fn failed(charge: Charge, delay: Duration, failure: Failure, notes: &'static str) -> Self {
         match charge {
@@ -156,7 +156,7 @@ impl Counts {
 
 /// What the database said to one settle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SettleVerdict {
     /// Committed.
     Committed,
     /// The lease is lost; nothing was changed.
@@ -170,19 +170,19 @@ pub enum Verdict {
 /// The verdicts on a batch. By lease, for a batch can hold two leases of one job; and by kind of outcome, for it can hold
 /// two outcomes of one lease (settled, and given back by a drain).
 #[derive(Debug, Default)]
-pub struct Verdicts {
-    complete: BTreeMap<Lease, Verdict>,
-    retry: BTreeMap<Lease, Verdict>,
-    dead_letter: BTreeMap<Lease, Verdict>,
+pub struct SettleVerdicts {
+    complete: BTreeMap<Lease, SettleVerdict>,
+    retry: BTreeMap<Lease, SettleVerdict>,
+    dead_letter: BTreeMap<Lease, SettleVerdict>,
 }
 
-impl Verdicts {
+impl SettleVerdicts {
     /// The verdict on one settle.
-    pub fn of(&self, entry: &Entry) -> Option<Verdict> {
+    pub fn of(&self, entry: &SettleEntry) -> Option<SettleVerdict> {
         let kind = match &entry.outcome {
-            Outcome::Complete(_) => &self.complete,
-            Outcome::Retry { .. } => &self.retry,
-            Outcome::DeadLetter { .. } => &self.dead_letter,
+            JobOutcome::Complete(_) => &self.complete,
+            JobOutcome::Retry { .. } => &self.retry,
+            JobOutcome::DeadLetter { .. } => &self.dead_letter,
         };
         kind.get(&entry.lease).copied()
     }
@@ -190,9 +190,9 @@ impl Verdicts {
 
 /// One settle to be written.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct SettleEntry {
     pub lease: Lease,
-    pub outcome: Outcome,
+    pub outcome: JobOutcome,
     pub component: Option<String>,
 }
 
@@ -226,10 +226,10 @@ impl Writer {
     /// Each statement is cancelled after `limit`, or `unless` something happens before.
     pub async fn write(
         &self,
-        entries: &[Entry],
+        entries: &[SettleEntry],
         limit: Duration,
         unless: impl Future<Output = ()> + Send,
-    ) -> Result<Verdicts, QueueError> {
+    ) -> Result<SettleVerdicts, QueueError> {
         let until = async {
             tokio::select! {
                 () = tokio::time::sleep(limit) => {}
@@ -251,11 +251,11 @@ impl Writer {
             self.settle("to put jobs back", RETRY, &put_back.leases, put_back.parameters(), within(until.clone())),
             self.settle("to dead-letter jobs", DEAD_LETTER, &dead.leases, dead.parameters(), within(until.clone())),
         );
-        Ok(Verdicts { complete: complete?, retry: retry?, dead_letter: dead_letter? })
+        Ok(SettleVerdicts { complete: complete?, retry: retry?, dead_letter: dead_letter? })
     }
 
     /// The tokens of those that were committed by an earlier try whose reply was lost.
-    pub async fn settled_before(&self, entries: &[Entry]) -> Result<BTreeSet<i64>, QueueError> {
+    pub async fn settled_before(&self, entries: &[SettleEntry]) -> Result<BTreeSet<i64>, QueueError> {
         let mut leases = Leases::default();
         entries.iter().for_each(|entry| leases.push(entry));
         let parameters = [(&leases.jobs as _, Type::INT8_ARRAY), (&leases.tokens as _, Type::INT8_ARRAY)];
@@ -280,7 +280,7 @@ impl Writer {
         leases: &Leases<'_>,
         parameters: [Parameter<'_>; N],
         within: Within<impl Future<Output = ()> + Send>,
-    ) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
+    ) -> Result<BTreeMap<Lease, SettleVerdict>, QueueError> {
         if leases.jobs.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -305,14 +305,14 @@ impl Writer {
 
 impl Writer {
     /// The batch, with failures that the database can hold: one that it cannot could never be settled.
-    fn fitting<'a>(&self, entries: &'a [Entry]) -> Cow<'a, [Entry]> {
+    fn fitting<'a>(&self, entries: &'a [SettleEntry]) -> Cow<'a, [SettleEntry]> {
         let encoding = self.session.encoding();
         if encoding == Encoding::Any {
             return Cow::Borrowed(entries);
         }
         let mut fitting = entries.to_vec();
         for entry in &mut fitting {
-            let (Outcome::Retry { failure: Some(failure), .. } | Outcome::DeadLetter { failure, .. }) =
+            let (JobOutcome::Retry { failure: Some(failure), .. } | JobOutcome::DeadLetter { failure, .. }) =
                 &mut entry.outcome
             else {
                 continue;
@@ -341,15 +341,15 @@ pub(super) async fn check(client: &impl Connection) -> Result<(), QueueError> {
 pub(super) async fn rehearse(
     transaction: &Transaction<'_>,
     what: &'static str,
-    entry: &Entry,
-) -> Result<Option<Verdict>, QueueError> {
+    entry: &SettleEntry,
+) -> Result<Option<SettleVerdict>, QueueError> {
     // Its text tells it from a settle, for whoever reads the traffic or the server's log.
     let text = |sql: &str| format!("{sql}-- Rehearsed, and rolled back.\n");
     let entries = std::slice::from_ref(entry);
     let rows = match &entry.outcome {
-        Outcome::Complete(_) => transaction.query_typed(&text(COMPLETE), &Completed::of(entries).parameters()).await,
-        Outcome::Retry { .. } => transaction.query_typed(&text(RETRY), &PutBack::of(entries).parameters()).await,
-        Outcome::DeadLetter { .. } => {
+        JobOutcome::Complete(_) => transaction.query_typed(&text(COMPLETE), &Completed::of(entries).parameters()).await,
+        JobOutcome::Retry { .. } => transaction.query_typed(&text(RETRY), &PutBack::of(entries).parameters()).await,
+        JobOutcome::DeadLetter { .. } => {
             transaction.query_typed(&text(DEAD_LETTER), &Dead::of(entries).parameters()).await
         }
     };
@@ -357,16 +357,16 @@ pub(super) async fn rehearse(
     Ok(verdicts(&rows)?.get(&entry.lease).copied())
 }
 
-fn verdicts(rows: &[Row]) -> Result<BTreeMap<Lease, Verdict>, QueueError> {
+fn verdicts(rows: &[Row]) -> Result<BTreeMap<Lease, SettleVerdict>, QueueError> {
     rows.iter()
         .map(|row| {
             let (settled, blocked): (bool, bool) = (row.try_get("settled")?, row.try_get("blocked")?);
             let verdict = match (settled, blocked) {
-                (true, _) => Verdict::Committed,
+                (true, _) => SettleVerdict::Committed,
                 // A job that is put back needs no receipt: retry.sql does not ask.
-                (false, true) if row.try_get("hidden").unwrap_or(false) => Verdict::Hidden,
-                (false, true) => Verdict::Blocked,
-                (false, false) => Verdict::LeaseLost,
+                (false, true) if row.try_get("hidden").unwrap_or(false) => SettleVerdict::Hidden,
+                (false, true) => SettleVerdict::Blocked,
+                (false, false) => SettleVerdict::LeaseLost,
             };
             Ok((Lease { job: row.try_get("job_id")?, token: row.try_get("token")? }, verdict))
         })

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Job;
-use super::settle::{Entry, Outcome};
+use super::settle::{JobOutcome, SettleEntry};
 use crate::charging::{Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
 
 /// How long a run waits for a receipt that somebody has locked.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STUCK: Duration = Duration::from_secs(5);
 /// After so long it is asked whether the receipt is locked at all, and again.
 const SUSPICIOUS: Duration = Duration::from_secs(2);
 /// A receipt that may become neither done nor dead is looked at again this much later.
@@ -21,7 +21,7 @@ pub type Afterwards = Box<dyn FnOnce() + Send>;
 
 /// A settle that is not answered yet.
 pub struct Settlement {
-    pub entry: Entry,
+    pub entry: SettleEntry,
     pub reply: Option<oneshot::Sender<Result<(), Failure>>>,
     pub since: Instant,
     /// A write of it ended without an answer: it may be committed, now or later.
@@ -35,7 +35,7 @@ pub struct Settlement {
 
 impl Settlement {
     /// Begins now.
-    pub fn new(entry: Entry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
+    pub fn new(entry: SettleEntry, reply: Option<oneshot::Sender<Result<(), Failure>>>) -> Self {
         let since = Instant::now();
         Self { entry, reply, since, doubtful: false, redecided: false, afterwards: None, asked: None }
     }
@@ -47,18 +47,18 @@ impl Settlement {
 
     /// Gives back a job that no instance has begun: due at once, uncharged. Nobody waits for it.
     pub(super) fn unbegun(job: &Job) -> Self {
-        let outcome = Outcome::given_back(Duration::ZERO);
-        Self::new(Entry { lease: job.lease, outcome, component: None }, None)
+        let outcome = JobOutcome::given_back(Duration::ZERO);
+        Self::new(SettleEntry { lease: job.lease, outcome, component: None }, None)
     }
 
     /// Whether it changes the receipt. (To be put back, a job needs none.)
     pub(super) fn needs_receipt(&self) -> bool {
-        !matches!(self.entry.outcome, Outcome::Retry { .. })
+        !matches!(self.entry.outcome, JobOutcome::Retry { .. })
     }
 
     /// Whether it has been tried for so long that what ends by itself would have ended.
     pub(super) fn is_stuck(&self) -> bool {
-        self.since.elapsed() >= PATIENCE
+        self.since.elapsed() >= STUCK
     }
 
     /// Whether its receipt has been locked for so long that it is time to ask whether it is. Asked once, it is not for a while.
@@ -72,8 +72,8 @@ impl Settlement {
 
     /// Somebody has the receipt open in a transaction. The settle goes on, but the run that waits for it is let go: a few
     /// open editors must not stop all instances.
-    pub(super) fn without_patience(mut self) -> Self {
-        if self.since.elapsed() >= PATIENCE {
+    pub(super) fn answered_if_stuck(mut self) -> Self {
+        if self.since.elapsed() >= STUCK {
             let message = "the receipt is locked by another transaction; it will be settled when that ends";
             self.answer(Err(Failure::new(FailureKind::Unavailable, "queue.Locked", message)));
         }
@@ -95,7 +95,7 @@ impl Settlement {
     /// with the reason until somebody has mended it.
     pub(super) fn refused(self, failure: Failure, is_about_the_data: bool) -> Self {
         let cause = match &self.entry.outcome {
-            Outcome::Complete(_) if is_about_the_data => Cause::ResultRefused,
+            JobOutcome::Complete(_) if is_about_the_data => Cause::ResultRefused,
             _ => Cause::Unwritable,
         };
         self.redecide_for(cause, REFUSED_DELAY, failure)
@@ -111,18 +111,18 @@ impl Settlement {
         if !self.needs_receipt() {
             return self;
         }
-        let outcome = Outcome::given_back(Duration::ZERO);
+        let outcome = JobOutcome::given_back(Duration::ZERO);
         let message = "the host stopped before the settle was committed";
         self.redecide(outcome, Failure::new(FailureKind::Unavailable, "queue.Stopped", message))
     }
 
     fn redecide_for(self, cause: Cause, delay: Duration, failure: Failure) -> Self {
         let charge = charge(cause, &Circumstances::default());
-        let outcome = Outcome::failed(charge, delay, failure.clone(), "the database refused the result");
+        let outcome = JobOutcome::failed(charge, delay, failure.clone(), "the database refused the result");
         self.redecide(outcome, failure)
     }
 
-    fn redecide(mut self, outcome: Outcome, failure: Failure) -> Self {
+    fn redecide(mut self, outcome: JobOutcome, failure: Failure) -> Self {
         self.answer(Err(failure));
         // What is committed then is not what the component decided.
         self.afterwards = None;

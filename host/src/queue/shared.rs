@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use super::keeper::Ask;
 use super::pump::PumpSettings;
-use super::settle::{Counts, Entry, Outcome, Settled};
+use super::settle::{Counts, JobOutcome, SettleEntry, Settled};
 use super::{Job, Lease, Refusals};
 
 /// Jobs that are remembered for their slow settles; of more, the oldest are forgotten.
@@ -50,16 +50,16 @@ pub(super) struct State {
     pub(super) on_settled: Option<OnSettled>,
     /// The task that panicked, if one did.
     pub(super) broken: Option<&'static str>,
-    /// The last full look found less than there was room for, and nothing rang since.
-    pub(super) exhausted: bool,
+    /// The last full poll found less than there was room for, and nothing rang since.
+    pub(super) nothing_due: bool,
     /// Since when the queue cannot be reached, and why.
     pub(super) failing: Option<(Instant, String)>,
     /// When the soonest of the jobs that were put back since the last look is due.
     pub(super) retry_at: Option<Instant>,
     /// None where the pump goes on for ever.
     pub(super) pass: Option<Pass>,
-    /// Spent jobs on their way to the dead letters.
-    pub(super) burying: BTreeSet<Lease>,
+    /// Exhausted jobs on their way to the dead letters.
+    pub(super) dead_lettering: BTreeSet<Lease>,
 }
 
 /// How far one pass is.
@@ -144,34 +144,34 @@ impl Shared {
     }
 
     /// Books a settle that is over, one way or the other. Returns the receipt, unless its loss was noticed before.
-    pub(super) fn settled(&self, entry: &Entry, committed: bool) -> Option<String> {
+    pub(super) fn settled(&self, entry: &SettleEntry, committed: bool) -> Option<String> {
         let mut state = self.lock();
-        state.burying.remove(&entry.lease);
+        state.dead_lettering.remove(&entry.lease);
         let held = state.held.remove(&entry.lease);
-        if let (Some(_), Outcome::Retry { delay: Duration::ZERO, failure: None, .. }, true) =
+        if let (Some(_), JobOutcome::Retry { delay: Duration::ZERO, failure: None, .. }, true) =
             (&held, &entry.outcome, committed)
             && state.pass.is_some()
         {
             state.pass = Some(Pass::Again);
-            state.exhausted = false;
+            state.nothing_due = false;
         }
-        if let (Outcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
+        if let (JobOutcome::Retry { delay, .. }, true) = (&entry.outcome, committed) {
             let due = Instant::now() + *delay;
             state.retry_at = Some(state.retry_at.map_or(due, |sooner| sooner.min(due)));
             self.room.notify_one();
         }
-        if committed && !matches!(entry.outcome, Outcome::Retry { .. }) {
+        if committed && !matches!(entry.outcome, JobOutcome::Retry { .. }) {
             self.suspects.lock().unwrap_or_else(PoisonError::into_inner).remove(&entry.lease.job);
-            if matches!(entry.outcome, Outcome::Complete(_)) {
+            if matches!(entry.outcome, JobOutcome::Complete(_)) {
                 self.refusals.written(entry.lease.job);
             }
         }
         let settled = match (&entry.outcome, committed) {
-            (Outcome::Complete(_), true) => Some(Settled::Processed),
-            (Outcome::Retry { failure: Some(_), .. }, true) => Some(Settled::Retried),
-            (Outcome::Retry { failure: None, .. }, true) => Some(Settled::Released),
-            (Outcome::DeadLetter { .. }, true) => Some(Settled::Dead),
-            // A spent job that another host buried first was never ours to lose.
+            (JobOutcome::Complete(_), true) => Some(Settled::Processed),
+            (JobOutcome::Retry { failure: Some(_), .. }, true) => Some(Settled::Retried),
+            (JobOutcome::Retry { failure: None, .. }, true) => Some(Settled::Released),
+            (JobOutcome::DeadLetter { .. }, true) => Some(Settled::Dead),
+            // An exhausted job that another host dead-lettered first was never ours to lose.
             (_, false) => held.is_some().then_some(Settled::Lost),
         };
         if let Some(settled) = settled {

@@ -1,4 +1,4 @@
-//! Taking back what a bad component decided: its jobs are due again, uncharged, and what it buried is alive.
+//! Taking back what a bad component decided: its jobs are due again, uncharged, and what it dead-lettered is alive.
 
 use tokio_postgres::types::Type;
 

@@ -8,14 +8,14 @@ use crate::queue::Job;
 
 /// Jobs that the component neither settled nor failed on go back, after a pause and uncharged.
 pub(super) fn give_back(live: Live) {
-    let Live { given, settles, open, assigned, services, tally, let_down, .. } = live;
-    if !settles && let_down.is_empty() && !given.iter().any(Job::is_lost) {
+    let Live { given, settles, open, assigned, services, tally, dependency_failed, .. } = live;
+    if !settles && dependency_failed.is_empty() && !given.iter().any(Job::is_lost) {
         // What it never took is not to blame.
         let job = given.first().filter(|_| given.len() == 1 && assigned.is_empty());
-        tally.came_to_nothing(job.map(|job| job.lease.job), "it settles nothing");
+        tally.record_run_failure(job.map(|job| job.lease.job), "it settles nothing");
     }
     for job in open.into_values().chain(assigned).filter(|job| !job.is_lost()) {
-        tally.left_undone(let_down.contains(&job.lease.job));
+        tally.left_undone(dependency_failed.contains(&job.lease.job));
         tracing::warn!(
             job = job.lease.job,
             receipt = job.receipt_id,
@@ -28,7 +28,7 @@ pub(super) fn give_back(live: Live) {
 /// The job that the component was working on is charged; the others are taken up again by themselves. Where it is not
 /// clear which one it was, each is worked alone, so that it becomes clear.
 pub(super) async fn after_failure(live: Live, component: &str, error: &RunError) {
-    let Live { mut open, assigned, current, claimed, services, tally, let_down, .. } = live;
+    let Live { mut open, assigned, current, claimed, services, tally, dependency_failed, .. } = live;
     tally.crashed();
     let culprit = match current.and_then(|current| open.remove(&current)) {
         Some(job) => Some(job),
@@ -37,8 +37,8 @@ pub(super) async fn after_failure(live: Live, component: &str, error: &RunError)
         None => None,
     };
     // One that says that it could not go on without storage or OCR is right.
-    if let_down.is_empty() || !matches!(error, RunError::Reported(_)) {
-        tally.came_to_nothing(culprit.as_ref().map(|job| job.lease.job), &error.to_string());
+    if dependency_failed.is_empty() || !matches!(error, RunError::Reported(_)) {
+        tally.record_run_failure(culprit.as_ref().map(|job| job.lease.job), &error.to_string());
     }
     let Some(job) = culprit else {
         if open.is_empty() {

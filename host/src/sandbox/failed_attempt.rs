@@ -10,7 +10,7 @@ use crate::backoff;
 use crate::breaker::Whose;
 use crate::charging::{self, Cause, Charge, Circumstances, ComponentHealth, DependencyHealth};
 use crate::failure::{Failure, FailureKind};
-use crate::queue::{Job, Outcome};
+use crate::queue::{Job, JobOutcome};
 
 /// No component may put a job away for longer than this.
 const LONGEST_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -30,19 +30,19 @@ pub(super) const NOT_THERE_YET: &str = "image.NotThereYet";
 
 impl Live {
     /// A retry that the component asks for, as the host grants it.
-    pub(super) fn put_back(&self, job: &Job, delay: Duration, failure: Failure, charge: bool) -> Outcome {
+    pub(super) fn put_back(&self, job: &Job, delay: Duration, failure: Failure, charge: bool) -> JobOutcome {
         self.granted(job, Cause::Retry { kind: failure.kind, charge }, delay, failure)
     }
 
     /// A dead letter that the component asks for, as the host grants it.
-    pub(super) fn give_up(&self, job: &Job, failure: Failure) -> Outcome {
+    pub(super) fn give_up(&self, job: &Job, failure: Failure) -> JobOutcome {
         let failure = self.naming_the_artifact(job, failure);
         let delay = backoff::charged(job.claims, random_seed());
         self.granted(job, Cause::GiveUp { kind: failure.kind }, delay, failure)
     }
 
     /// `delay`: where it is tried again, and nothing else is known.
-    fn granted(&self, job: &Job, cause: Cause, delay: Duration, failure: Failure) -> Outcome {
+    fn granted(&self, job: &Job, cause: Cause, delay: Duration, failure: Failure) -> JobOutcome {
         let dependencies = self.dependencies(job);
         let attempt = job.into();
         let known = Circumstances { attempt, component: ComponentHealth::Works, dependencies: dependencies.health() };
@@ -62,7 +62,7 @@ impl Live {
         if self.early.contains(&job.lease.job) {
             return Dependencies::PhotoMayCome { left: self.services.photo_grace.saturating_sub(job.age()) };
         }
-        if !self.let_down.contains(&job.lease.job) {
+        if !self.dependency_failed.contains(&job.lease.job) {
             return Dependencies::Unknown;
         }
         match self.services.outage.whose(job.lease.job) {
@@ -130,7 +130,7 @@ impl Dependencies {
 }
 
 /// The same for a job on which the component, or the host, crashed.
-pub(super) fn crashed(tally: &Tally, job: &Job, failure: Failure) -> Outcome {
+pub(super) fn crashed(tally: &Tally, job: &Job, failure: Failure) -> JobOutcome {
     let known = Circumstances { attempt: job.into(), component: tally.health(job), ..Circumstances::default() };
     let charge = charging::charge(Cause::Crash, &known);
     let delay = match charge {
@@ -142,10 +142,10 @@ pub(super) fn crashed(tally: &Tally, job: &Job, failure: Failure) -> Outcome {
     outcome(job, charge, delay, failure)
 }
 
-fn outcome(job: &Job, charge: Charge, delay: Duration, failure: Failure) -> Outcome {
+fn outcome(job: &Job, charge: Charge, delay: Duration, failure: Failure) -> JobOutcome {
     let last = job.attempt >= job.max_attempts;
     let notes = if last { "max attempts exceeded" } else { "permanent failure" };
-    Outcome::failed(charge, delay, failure, notes)
+    JobOutcome::failed(charge, delay, failure, notes)
 }
 
 /// Seconds, not the backoff of an outage, so that a photo is read soon after it comes; a quarter of the time that it has been
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn a_crash_waits_by_its_attempt_its_claims_or_not_at_all_by_who_pays() {
         let (tally, job) = (Tally::default(), Job::for_test(1, 9));
-        let within = |outcome: Outcome, charged: bool, most: Duration| match outcome {
-            Outcome::Retry { delay, charge, failure: Some(_) } => charge == charged && delay <= most,
+        let within = |outcome: JobOutcome, charged: bool, most: Duration| match outcome {
+            JobOutcome::Retry { delay, charge, failure: Some(_) } => charge == charged && delay <= most,
             _ => false,
         };
         let first = Duration::from_secs(5);
@@ -178,9 +178,9 @@ mod tests {
         last.attempt = last.max_attempts;
         assert!(matches!(
             crashed(&tally, &last, failure()),
-            Outcome::DeadLetter { notes: "max attempts exceeded", .. }
+            JobOutcome::DeadLetter { notes: "max attempts exceeded", .. }
         ));
-        (1..=3).for_each(|number| tally.came_to_nothing(Some(number), "trap"));
+        (1..=3).for_each(|number| tally.record_run_failure(Some(number), "trap"));
         assert!(within(crashed(&tally, &last, failure()), false, LONGEST_WAIT));
         tally.stand(Standing::TakenBack);
         assert!(within(crashed(&tally, &last, failure()), false, AFTER_UNPROVEN_CRASH));

@@ -96,7 +96,7 @@ pub enum Service {
     /// They did what they were asked for.
     Served,
     /// They failed on one of its jobs, at least.
-    LetDown,
+    Failed,
 }
 
 impl Sandbox {
@@ -113,7 +113,7 @@ impl Sandbox {
                 program.tally.crashed();
                 match spare.as_slice() {
                     [job] => {
-                        program.tally.came_to_nothing(Some(job.lease.job), &failure.message);
+                        program.tally.record_run_failure(Some(job.lease.job), &failure.message);
                         let outcome = failed_attempt::crashed(&program.tally, job, failure);
                         let _ = services.pump.settle(job, outcome, Some(program.digest().to_owned())).await;
                     }
@@ -144,7 +144,7 @@ impl Sandbox {
         let state = store.into_data();
         let computed = state.clock.used();
         let service = match &state.live {
-            Some(live) if !live.let_down.is_empty() => Service::LetDown,
+            Some(live) if !live.dependency_failed.is_empty() => Service::Failed,
             Some(live) if live.served => Service::Served,
             _ => Service::Unneeded,
         };

@@ -86,8 +86,8 @@ pub(super) struct Live {
     pub(super) claimed: u32,
     /// OCR calls for each job: they cost money, and no component needs many of them.
     pub(super) ocr_calls: BTreeMap<Option<i64>, u32>,
-    /// Jobs on which the surroundings failed (the database, S3, OCR), whatever the component makes of it.
-    pub(super) let_down: BTreeSet<i64>,
+    /// Jobs on which a dependency failed (the database, S3, OCR), whatever the component makes of it.
+    pub(super) dependency_failed: BTreeSet<i64>,
     /// The artifacts that jobs are read from, by key.
     pub(super) artifacts: BTreeMap<i64, String>,
     /// Jobs whose photo is not there, and may yet come.
@@ -111,7 +111,7 @@ impl Live {
             current: None,
             claimed: 0,
             ocr_calls: BTreeMap::new(),
-            let_down: BTreeSet::new(),
+            dependency_failed: BTreeSet::new(),
             artifacts: BTreeMap::new(),
             early: BTreeSet::new(),
             served: false,

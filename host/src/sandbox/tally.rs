@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::breaker::{BreakerSettings, BreakerState, SharedBreaker};
 use crate::charging::ComponentHealth;
-use crate::queue::{Job, Lease, Outcome};
+use crate::queue::{Job, JobOutcome, Lease};
 
 /// How far a component is trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +47,8 @@ pub struct Tally {
     standing: AtomicU8,
     /// What it decided against receipts while on probation.
     verdicts: Mutex<Vec<Lease>>,
-    /// How often each job was spared; in memory, so that it begins anew with each component and each host.
-    spared: Mutex<BTreeMap<i64, u32>>,
+    /// How often it failed on each job while it failed on everything; in memory, so that it begins anew with each component and each host.
+    uncharged_failures: Mutex<BTreeMap<i64, u32>>,
     /// Rung when a count changes.
     pub changed: Notify,
     /// Opens when it fails on everything. Only where it is trusted: on probation it is taken back instead.
@@ -64,7 +64,7 @@ impl Default for Tally {
             empty: AtomicU64::default(),
             standing: AtomicU8::default(),
             verdicts: Mutex::default(),
-            spared: Mutex::default(),
+            uncharged_failures: Mutex::default(),
             changed: Notify::default(),
             breaker: Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT)),
         }
@@ -108,32 +108,32 @@ impl Tally {
         std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Books what the component decided, once it is committed. `let_down`: the surroundings failed on this job, so that
+    /// Books what the component decided, once it is committed. `dependency_failed`: a dependency failed on this job, so that
     /// putting it back is no fault, nor is giving it up after its last attempt. The component's own word for it is not
     /// taken.
-    pub(super) fn decided(&self, job: &Job, outcome: &Outcome, let_down: bool) {
+    pub(super) fn decided(&self, job: &Job, outcome: &JobOutcome, dependency_failed: bool) {
         let (fault, against) = match outcome {
-            Outcome::Complete(read) => {
+            JobOutcome::Complete(read) => {
                 if read.vendor.is_none() && read.total.is_none() {
                     self.empty.fetch_add(1, Ordering::Relaxed);
                 }
                 (false, false)
             }
-            Outcome::Retry { charge, .. } => (!let_down, *charge),
-            Outcome::DeadLetter { .. } => (!(let_down && job.attempt >= job.max_attempts), true),
+            JobOutcome::Retry { charge, .. } => (!dependency_failed, *charge),
+            JobOutcome::DeadLetter { .. } => (!(dependency_failed && job.attempt >= job.max_attempts), true),
         };
         if against && self.standing() != Standing::Trusted {
             self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(job.lease);
         }
-        if !let_down {
+        if !dependency_failed {
             self.breaker.succeeded(Some(job.lease.job));
         }
         self.count(fault);
     }
 
     /// Books a job that the component let go without a word, or never took.
-    pub(super) fn left_undone(&self, let_down: bool) {
-        self.count(!let_down);
+    pub(super) fn left_undone(&self, dependency_failed: bool) {
+        self.count(!dependency_failed);
     }
 
     fn count(&self, fault: bool) {
@@ -145,7 +145,7 @@ impl Tally {
     }
 
     /// Books a run that came to nothing by the component's own fault, on this job (none: on none in particular).
-    pub(super) fn came_to_nothing(&self, job: Option<i64>, why: &str) {
+    pub(super) fn record_run_failure(&self, job: Option<i64>, why: &str) {
         if self.standing() == Standing::Trusted {
             self.breaker.failed(job, why);
         }
@@ -160,14 +160,14 @@ impl Tally {
         if self.breaker.state() == BreakerState::Closed || self.breaker.is_poisonous(job.lease.job) {
             return ComponentHealth::Works;
         }
-        let mut spared = self.spared.lock().unwrap_or_else(PoisonError::into_inner);
-        let times = spared.entry(job.lease.job).or_default();
+        let mut uncharged_failures = self.uncharged_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = uncharged_failures.entry(job.lease.job).or_default();
         *times = times.saturating_add(1);
         let times = *times;
-        if spared.len() > MOST_COUNTED {
-            // Not this one, however old: it would be spared for ever.
-            let oldest = spared.keys().copied().find(|number| *number != job.lease.job);
-            oldest.map(|number| spared.remove(&number));
+        if uncharged_failures.len() > MOST_COUNTED {
+            // Not this one, however old: it would never be charged.
+            let oldest = uncharged_failures.keys().copied().find(|number| *number != job.lease.job);
+            oldest.map(|number| uncharged_failures.remove(&number));
         }
         ComponentHealth::FailsOnAll { times }
     }
@@ -189,7 +189,7 @@ mod tests {
         let tally = Tally::default();
         assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::Works, "nothing else fails");
         for number in 1..=3 {
-            tally.came_to_nothing(Some(number), "trap");
+            tally.record_run_failure(Some(number), "trap");
         }
         // Throttled for an hour before.
         for times in 1..=30 {
@@ -205,7 +205,7 @@ mod tests {
         let tally = Tally::default();
         let most = MOST_COUNTED as i64;
         for number in 1..=3 {
-            tally.came_to_nothing(Some(most + number), "trap");
+            tally.record_run_failure(Some(most + number), "trap");
         }
         for number in 2..=most + 1 {
             assert_eq!(tally.health(&Job::for_test(number, 1)), ComponentHealth::FailsOnAll { times: 1 });

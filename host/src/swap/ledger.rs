@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::queue::components::{self, Change, Distrust, Entry};
+use crate::queue::components::{self, Change, Distrust, LedgerEntry};
 use crate::queue::{Database, Lease, QueueError, take_back};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(super) struct Ledger {
 }
 
 enum Task {
-    Record(Entry),
+    Record(LedgerEntry),
     TakeBack(Vec<Lease>),
     /// Answered when all before it is written.
     Mark(oneshot::Sender<()>),
@@ -52,7 +52,7 @@ impl Ledger {
         if self.passing {
             return;
         }
-        let entry = Entry {
+        let entry = LedgerEntry {
             worker: self.worker.clone(),
             change,
             digest: digest.to_owned(),

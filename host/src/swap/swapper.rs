@@ -24,7 +24,7 @@ use crate::breaker::SharedBreaker;
 use crate::queue::Database;
 use crate::queue::components::Change;
 use crate::sandbox::{Meter, Sandbox, Standing};
-use crate::schedule::Which;
+use crate::schedule::BreakerName;
 use crate::storage::digest_of;
 use crate::telemetry::metrics::Metrics;
 
@@ -72,7 +72,7 @@ struct Memory {
     /// Components that were taken back here, and why; the ledger has those of other hosts as well.
     taken_back: BTreeMap<String, String>,
     /// Breakers that are not closed: while one is, this worker claims nothing.
-    brakes: Vec<Which>,
+    open_breakers: Vec<BreakerName>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -107,7 +107,7 @@ impl Swapper {
             settings,
             metrics,
             current: Current::new(Arc::clone(&first)),
-            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new(), brakes: Vec::new() }),
+            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new(), open_breakers: Vec::new() }),
             keep,
             turn: tokio::sync::Mutex::new(()),
             phase: watch::Sender::new(Phase::Working),
@@ -117,7 +117,7 @@ impl Swapper {
             outage,
             settles,
         };
-        for which in Which::ALL {
+        for which in BreakerName::ALL {
             swapper.metrics.breaker(which.as_str(), 0, false);
         }
         swapper.publish(&swapper.memory());

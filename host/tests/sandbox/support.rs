@@ -15,7 +15,7 @@ use host::ocr::local::{LocalTextract, Reader, Settings};
 use host::ocr::{OcrApi, OcrSource, Textract};
 use host::queue::{Counts, Database, Pump, PumpSettings};
 use host::sandbox::{Limits, Observer, Sandbox, Services};
-use host::schedule::{self, Brakes, Runs, ScheduleSettings, Stop};
+use host::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop};
 use host::storage::{Artifacts, Images};
 use host::trace::Recorder;
 use tempfile::TempDir;
@@ -122,12 +122,12 @@ impl World {
         let source = Arc::clone(&pump);
         let (breaker, outage) = (Arc::clone(&program.tally.breaker), services.outage.breaker());
         let settles = Arc::new(SharedBreaker::new(BreakerSettings::SETTLES));
-        let brakes = Brakes::new(move || Arc::clone(&breaker), (outage, settles), |_, _, _| {});
+        let control = AdmissionControl::new(move || Arc::clone(&breaker), outage, settles, |_, _, _| {});
         let work = move |jobs| {
             let (sandbox, program, services) = (Arc::clone(&sandbox), Arc::clone(&program), Arc::clone(&services));
             async move { sandbox.run(&program, &services, jobs).await }
         };
-        let run = schedule::run(work, source, settings, brakes, stop);
+        let run = schedule::run(work, source, settings, control, stop);
         let runs = tokio::time::timeout(PATIENCE, run).await.expect("the schedule hangs");
         assert!(runs.drained);
         (pump.counts(), runs)

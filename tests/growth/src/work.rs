@@ -1,5 +1,5 @@
 //! The pump's statements in the pump's rhythm: a claim at the low watermark; a full look once a second, or less often where it
-//! takes long, with a look for what is spent; a settle of the whole batch.
+//! takes long, with a look for what is exhausted; a settle of the whole batch.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -19,7 +19,7 @@ macro_rules! sql {
 pub const BATCH: usize = 100;
 const MAX_ATTEMPTS: i32 = 5;
 const LEASE: i64 = 30_000;
-/// As the pump has it (host/src/queue/claimer.rs).
+/// As the pump has it (host/src/queue/claim_loop.rs).
 const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
 const FULL_LOOK_SHARE: u32 = 20;
 const EVERY: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ pub struct Worker {
     client: Client,
     claim: Statement,
     complete: Statement,
-    spent: Statement,
+    exhausted: Statement,
     next_due: Statement,
     floor: SystemTime,
     last_full: Option<Instant>,
@@ -41,7 +41,7 @@ pub struct Worker {
 pub struct Times {
     claim: Samples,
     full_look: Samples,
-    spent: Samples,
+    exhausted: Samples,
     next_due: Samples,
     settle: Samples,
 }
@@ -56,7 +56,7 @@ impl Worker {
         Ok(Self {
             claim: client.prepare_typed(sql!("claim"), &claim).await?,
             complete: client.prepare_typed(sql!("complete"), &complete).await?,
-            spent: client.prepare_typed(sql!("spent"), &[Type::INT4, Type::INT8]).await?,
+            exhausted: client.prepare_typed(sql!("exhausted"), &[Type::INT4, Type::INT8]).await?,
             next_due: client.prepare(sql!("next_due")).await?,
             client,
             floor: SystemTime::UNIX_EPOCH,
@@ -83,8 +83,8 @@ impl Worker {
         if full {
             self.last_full = Some(started);
             self.full_every = (started.elapsed() * FULL_LOOK_SHARE).min(EVERY).max(FULL_LOOK_EVERY);
-            let spent = async { Ok(self.client.query(&self.spent, &[&MAX_ATTEMPTS, &limit]).await?) };
-            self.times.spent.time(spent).await?;
+            let exhausted = async { Ok(self.client.query(&self.exhausted, &[&MAX_ATTEMPTS, &limit]).await?) };
+            self.times.exhausted.time(exhausted).await?;
             let next = async { Ok(self.client.query_opt(&self.next_due, &[]).await?) };
             self.times.next_due.time(next).await?;
         }
@@ -119,11 +119,11 @@ impl Worker {
 impl Times {
     /// Prints what was timed since the last time.
     pub fn report(&mut self) -> anyhow::Result<()> {
-        let Self { claim, full_look, spent, next_due, settle } = self;
+        let Self { claim, full_look, exhausted, next_due, settle } = self;
         for (name, samples) in [
             ("claim of 100 at the watermark", claim),
             ("claim of 100, full look", full_look),
-            ("look for spent jobs", spent),
+            ("look for exhausted jobs", exhausted),
             ("look for the next due", next_due),
             ("settle of 100", settle),
         ] {

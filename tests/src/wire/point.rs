@@ -10,7 +10,7 @@ pub enum Step {
     /// Renews leases.
     Heartbeat,
     /// Finds jobs whose worker died on their last attempt.
-    Spent,
+    Exhausted,
     /// Settles completed jobs.
     Complete,
     /// Asks what a claim leased whose reply was lost.
@@ -68,7 +68,7 @@ impl Step {
         const STATEMENTS: [(Step, &str); 8] = [
             (Step::Claim, include_str!("../../../host/src/queue/sql/claim.sql")),
             (Step::Heartbeat, include_str!("../../../host/src/queue/sql/heartbeat.sql")),
-            (Step::Spent, include_str!("../../../host/src/queue/sql/spent.sql")),
+            (Step::Exhausted, include_str!("../../../host/src/queue/sql/exhausted.sql")),
             (Step::Unanswered, include_str!("../../../host/src/queue/sql/unanswered.sql")),
             (Step::Complete, include_str!("../../../host/src/queue/sql/complete.sql")),
             (Step::PutBack, include_str!("../../../host/src/queue/sql/retry.sql")),

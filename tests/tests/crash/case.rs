@@ -31,7 +31,7 @@ pub(crate) enum Stage {
     /// Of jobs that a drain found unbegun.
     GiveBack,
     /// The look for jobs whose worker died on their last attempt.
-    Spent,
+    Exhausted,
 }
 
 /// One test.
@@ -74,7 +74,7 @@ impl Case {
             Stage::DeadLetter => (Step::DeadLetter, 1),
             Stage::TakeIn => (Step::Unanswered, 1),
             Stage::LookUp => (Step::LookUp, 1),
-            Stage::Spent => (Step::Spent, 1),
+            Stage::Exhausted => (Step::Exhausted, 1),
         };
         Ambush { point: step.at(self.moment), fault: self.fault, nth }
     }

@@ -51,7 +51,7 @@ pub(crate) async fn run(case: Case) {
 fn arguments(case: Case) -> Vec<&'static str> {
     let lease = if case.stage == Stage::Heartbeat { "6s" } else { "60s" };
     let concurrency = if case.stage == Stage::GiveBack { "1" } else { "2" };
-    let attempts = if case.stage == Stage::Spent { "1" } else { "5" };
+    let attempts = if case.stage == Stage::Exhausted { "1" } else { "5" };
     let mut arguments = vec!["--admin", "off", "--every", "1h", "--lease", lease];
     arguments.extend(["--concurrency", concurrency, "--max-attempts", attempts]);
     arguments
@@ -103,10 +103,10 @@ impl Story {
                 let lost = Ambush { point: Step::Complete.at(Moment::Answered), fault: Fault::Cut, nth: 2 };
                 self.insert_and_suffer(&[lost, ambush]).await;
             }
-            Stage::Spent => {
+            Stage::Exhausted => {
                 let lost = Ambush { point: Step::StoreArtifact.at(Moment::Before), fault: Fault::Kill, nth: 2 };
                 self.insert_and_suffer(&[lost]).await;
-                // Not before: until it is killed, the first victim may look for what is spent, too.
+                // Not before: until it is killed, the first victim may look for what is exhausted, too.
                 let ambushed = self.wire.set_trap(ambush);
                 self.bury().await;
                 self.suffer(ambush, ambushed).await;
@@ -201,8 +201,8 @@ impl Story {
     fn expected(&self) -> Expected {
         let case = self.case;
         let (cut, kill) = (case.fault == Fault::Cut, case.fault == Fault::Kill);
-        // A worker killed beforehand is what makes jobs spent.
-        let killed = u32::from(kill) + u32::from(case.stage == Stage::Spent);
+        // A worker killed beforehand is what exhausts their attempts.
+        let killed = u32::from(kill) + u32::from(case.stage == Stage::Exhausted);
         let read_before = matches!(case.stage, Stage::FindArtifact | Stage::OpenArtifact);
         let answer_lost = case.stage == Stage::Recognize && case.is_done();
         Expected {
@@ -213,7 +213,7 @@ impl Story {
                 Stage::DeadLetter if kill && !case.is_done() => 0..=0,
                 Stage::DeadLetter => 1..=1,
                 // What the one that was killed had in its hands: two runs of up to four jobs.
-                Stage::Spent => 1..=8 * killed,
+                Stage::Exhausted => 1..=8 * killed,
                 _ => 0..=0,
             },
             // An answer that broke off was paid for: that is charged, so that it has an end (docs/failures.md).
@@ -223,7 +223,7 @@ impl Story {
                 // What was being read in the runs of the one that was killed.
                 false => 2 * killed + u32::from(cut && answer_lost),
             },
-            max_attempts: if case.stage == Stage::Spent { 1 } else { 5 },
+            max_attempts: if case.stage == Stage::Exhausted { 1 } else { 5 },
         }
     }
 }

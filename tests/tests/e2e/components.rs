@@ -248,12 +248,12 @@ async fn claim_one(world: &World) -> Lease {
     Lease { job: row.get(0), token: row.get(1) }
 }
 
-async fn settle_with(world: &World, lease: Lease, outcome: host::queue::Outcome) {
-    use host::queue::Outcome;
+async fn settle_with(world: &World, lease: Lease, outcome: host::queue::JobOutcome) {
+    use host::queue::JobOutcome;
     let (ids, tokens) = (vec![lease.job], vec![lease.token]);
     let text = |text: &str| vec![Some(text.to_owned())];
     let rows = match outcome {
-        Outcome::Retry { delay, charge, .. } => {
+        JobOutcome::Retry { delay, charge, .. } => {
             let sql = include_str!("../../../host/src/queue/sql/retry.sql");
             let delay = vec![i64::try_from(delay.as_millis()).unwrap()];
             let (kind, code, message) = (text("unavailable"), text("c"), text("m"));
@@ -261,14 +261,14 @@ async fn settle_with(world: &World, lease: Lease, outcome: host::queue::Outcome)
                 &[&ids, &tokens, &delay, &vec![charge], &kind, &code, &message, &text("bad")];
             world.client.query(sql, parameters).await
         }
-        Outcome::DeadLetter { .. } => {
+        JobOutcome::DeadLetter { .. } => {
             let sql = include_str!("../../../host/src/queue/sql/dead_letter.sql");
             let (kind, code, message) = (text("unavailable"), text("c"), text("m"));
             let parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)] =
                 &[&ids, &tokens, &kind, &code, &message, &text("bad"), &text("notes")];
             world.client.query(sql, parameters).await
         }
-        Outcome::Complete(read) => {
+        JobOutcome::Complete(read) => {
             let sql = include_str!("../../../host/src/queue/sql/complete.sql");
             let confidence = vec![read.confidence];
             let fields = [read.vendor, read.total, read.currency, read.date].map(|field| vec![field]);

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use host::failure::{Failure, FailureKind};
 use host::ocr::local::Reader;
-use host::queue::Outcome;
-use host::queue::components::{self, Change, Entry};
+use host::queue::JobOutcome;
+use host::queue::components::{self, Change, LedgerEntry};
 use tests::{TestDatabase, World, WorldSettings, answer};
 
 use crate::pump::claimed;
@@ -67,10 +67,10 @@ async fn a_failure_in_words_that_the_encoding_cannot_hold_is_settled_without_the
     world.receipt("a.jpg").await;
     let failure = Failure::new(FailureKind::BadDocument, "test.Odd", "Gro\u{df}: \u{416}\u{2026}");
     let (pump, job) = claimed(&world).await;
-    pump.settle(&job, Outcome::DeadLetter { failure, notes: "" }, None).await.unwrap();
+    pump.settle(&job, JobOutcome::DeadLetter { failure, notes: "" }, None).await.unwrap();
     assert_eq!(world.text("SELECT error_message FROM receipt_queue_dlq", &[]).await, "Gro\u{df}: ??");
     let client = world.db.database().connect().await.unwrap();
-    let entry = Entry {
+    let entry = LedgerEntry {
         worker: "w".to_owned(),
         change: Change::RolledBack,
         digest: "d".to_owned(),

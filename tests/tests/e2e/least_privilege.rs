@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use host::ocr::local::Fault;
-use host::queue::components::{self, Change, Entry};
-use host::queue::dead_letters::{self, Which};
+use host::queue::components::{self, Change, LedgerEntry};
+use host::queue::dead_letters::{self, DeadLetterSelection};
 use host::queue::prune::Pruner;
 use host::queue::reconcile;
 use host::queue::reparse::{self, Reparser};
@@ -110,7 +110,7 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     for ((name, sql), types) in [
         (sql!("claim"), vec![Type::INT8, Type::INT8, Type::TEXT, Type::INT4, Type::TIMESTAMPTZ]),
         (sql!("next_due"), vec![]),
-        (sql!("spent"), vec![Type::INT4, Type::INT8]),
+        (sql!("exhausted"), vec![Type::INT4, Type::INT8]),
         (sql!("heartbeat"), [&ids[..], &[Type::INT8]].concat()),
         (sql!("complete"), [&ids[..], &[T, T, T, T, Type::FLOAT8_ARRAY, T, T]].concat()),
         (sql!("retry"), [&ids[..], &[Type::INT8_ARRAY, Type::BOOL_ARRAY, T, T, T, T]].concat()),
@@ -144,13 +144,13 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     claimed?;
     drop(database.connect_checked().await.map_err(named("connect"))?);
     status(client).await.map_err(named("status"))?;
-    dead_letters::list(client, &Which::All, 1).await.map_err(named("dlq list"))?;
-    dead_letters::retry(client, &Which::Receipts(Vec::new())).await.map_err(named("dlq retry"))?;
-    dead_letters::discard(client, &Which::Receipts(Vec::new())).await.map_err(named("dlq discard"))?;
+    dead_letters::list(client, &DeadLetterSelection::All, 1).await.map_err(named("dlq list"))?;
+    dead_letters::retry(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq retry"))?;
+    dead_letters::discard(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq discard"))?;
     take_back(client, &[Lease { job: 0, token: 0 }]).await.map_err(named("take back"))?;
     receipts::look(client, &[]).await.map_err(named("look"))?;
     components::history(client, 1).await.map_err(named("history"))?;
-    let entry = Entry {
+    let entry = LedgerEntry {
         worker: "w".to_owned(),
         change: Change::Stopped,
         digest: "d".to_owned(),
@@ -160,7 +160,7 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     };
     components::record(client, &entry).await.map_err(named("record"))?;
     let reparser = Reparser::connect(database, "digest").await.map_err(named("reparse"))?;
-    let which = reparse::Which { since: Some(SystemTime::now()), ..Default::default() };
+    let which = reparse::ReparseSelection { since: Some(SystemTime::now()), ..Default::default() };
     reparser.count(&which).await.map_err(named("reparse"))?;
     let pruner = Pruner::connect(database, 1, std::time::Duration::ZERO).await.map_err(named("prune"))?;
     pruner.processed(SystemTime::UNIX_EPOCH, |_| {}).await.map_err(named("prune"))?;

@@ -1,14 +1,14 @@
 //! The ledger of components that all hosts share.
 
 use host::queue::Database;
-use host::queue::components::{self, Change, Entry};
+use host::queue::components::{self, Change, LedgerEntry};
 use tests::{World, eventually};
 
 use crate::components::digest;
 use crate::pump::{self, HOUR};
 
-fn entry(worker: &str, change: Change, digest: &str, previous: Option<&str>) -> Entry {
-    Entry {
+fn entry(worker: &str, change: Change, digest: &str, previous: Option<&str>) -> LedgerEntry {
+    LedgerEntry {
         worker: worker.to_owned(),
         change,
         digest: digest.to_owned(),

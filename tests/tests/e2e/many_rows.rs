@@ -97,7 +97,7 @@ async fn a_retry_of_all_dead_letters_joins_nothing_quadratically() {
         ))
         .await;
     let Some((mut client, plans)) = explained(&world.db).await else { return };
-    let which = host::queue::dead_letters::Which::All;
+    let which = host::queue::dead_letters::DeadLetterSelection::All;
     assert_eq!(host::queue::dead_letters::retry(&mut client, &which).await.unwrap().len(), MANY);
     assert!(plans.lock().unwrap().iter().any(|plan| plan.contains("INSERT INTO public.receipt_queue")));
     let (removed, plan) = compared(&plans);

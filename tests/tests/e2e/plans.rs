@@ -190,7 +190,7 @@ async fn what_is_spent_is_looked_for_among_what_was_begun() {
         let world = filled(statistics).await;
         for mode in ["force_custom_plan", "force_generic_plan"] {
             let parameters = ["5", "100"].map(str::to_owned);
-            let plan = plan(&world, "integer, bigint", sql!("spent"), &parameters, mode).await;
+            let plan = plan(&world, "integer, bigint", sql!("exhausted"), &parameters, mode).await;
             let what = format!("statistics {statistics:?}, {mode}: {plan:#}");
             assert_eq!(uses(&plan, "Index Name", "receipt_queue_spent").len(), 1, "{what}");
             assert!(uses(&plan, "Index Name", "receipt_queue_due").is_empty(), "{what}");

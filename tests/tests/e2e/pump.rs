@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host::failure::{Failure, FailureKind};
-use host::queue::{Completion, Database, Job, Outcome, Pump, PumpSettings};
+use host::queue::{Completion, Database, Job, JobOutcome, Pump, PumpSettings};
 use tests::{World, eventually};
 use tokio::sync::Notify;
 
@@ -36,8 +36,8 @@ pub(crate) async fn claimed(world: &World) -> (Pump, Job) {
     (pump, job)
 }
 
-pub(crate) fn complete(vendor: &str, total: &str) -> Outcome {
-    Outcome::Complete(Completion {
+pub(crate) fn complete(vendor: &str, total: &str) -> JobOutcome {
+    JobOutcome::Complete(Completion {
         vendor: Some(vendor.to_owned()),
         total: Some(total.to_owned()),
         currency: Some("EUR".to_owned()),
@@ -47,18 +47,18 @@ pub(crate) fn complete(vendor: &str, total: &str) -> Outcome {
     })
 }
 
-pub(crate) fn retry(delay: Duration, charge: bool) -> Outcome {
+pub(crate) fn retry(delay: Duration, charge: bool) -> JobOutcome {
     let failure = Failure::new(FailureKind::Unavailable, "test.Retry", "as a test ordered");
-    Outcome::Retry { delay, charge, failure: Some(failure) }
+    JobOutcome::Retry { delay, charge, failure: Some(failure) }
 }
 
-pub(crate) fn give_back() -> Outcome {
-    Outcome::Retry { delay: Duration::ZERO, charge: false, failure: None }
+pub(crate) fn give_back() -> JobOutcome {
+    JobOutcome::Retry { delay: Duration::ZERO, charge: false, failure: None }
 }
 
-pub(crate) fn dead_letter() -> Outcome {
+pub(crate) fn dead_letter() -> JobOutcome {
     let failure = Failure::new(FailureKind::BadDocument, "test.Dead", "as a test ordered");
-    Outcome::DeadLetter { failure, notes: "permanent failure" }
+    JobOutcome::DeadLetter { failure, notes: "permanent failure" }
 }
 
 /// As if the lease had run out.

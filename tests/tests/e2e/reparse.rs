@@ -2,7 +2,7 @@
 //! whose readings are invented here: another digest, and what it could have got wrong.
 
 use host::queue::Completion;
-use host::queue::reparse::{Reparser, Reread, Which, Written};
+use host::queue::reparse::{ReparseSelection, Reparser, Reread, Written};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tests::{Finished, World, candidates, eventually};
@@ -287,7 +287,7 @@ async fn the_race_with_an_editor_is_lost() {
     let mut receipts = read_before(&world, 4, "vendor_text = 'Old'").await;
     receipts.sort_unstable();
     let reparser = Reparser::connect(&world.db.database(), NEW).await.unwrap();
-    let page = reparser.page(&Which::default(), None, 10).await.unwrap();
+    let page = reparser.page(&ReparseSelection::default(), None, 10).await.unwrap();
     assert_eq!(page.iter().map(|seen| seen.id.clone()).collect::<Vec<_>>(), receipts);
     let edit = |receipt: &str| format!("UPDATE receipts SET vendor_text = 'Mine' WHERE id = '{receipt}'");
     world.execute(&edit(&receipts[0])).await;

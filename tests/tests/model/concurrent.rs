@@ -22,7 +22,7 @@ pub enum Scene {
     /// The lease has run out, and another worker has the job.
     Lost,
     /// The lease of the last attempt has run out.
-    Spent,
+    Exhausted,
     /// Put back, to be tried later.
     Retried,
     Dead,
@@ -34,7 +34,7 @@ pub const SCENES: [Scene; 8] = [
     Scene::Leased,
     Scene::Expired,
     Scene::Lost,
-    Scene::Spent,
+    Scene::Exhausted,
     Scene::Retried,
     Scene::Dead,
     Scene::Done,
@@ -51,7 +51,7 @@ impl Scene {
             Self::Leased => vec![claim(1)],
             Self::Expired => vec![claim(1), expire],
             Self::Lost => vec![claim(1), expire, claim(2)],
-            Self::Spent => vec![claim(1), expire.clone(), claim(2), expire],
+            Self::Exhausted => vec![claim(1), expire.clone(), claim(2), expire],
             Self::Retried => vec![claim(1), Op::Retry { token: 1, wait: true, charge: true, error: Some(10) }],
             Self::Dead => vec![claim(1), Op::DeadLetter { token: 1, error: 10 }],
             Self::Done => vec![claim(1), Op::Complete { readings: vec![(1, 10)] }],
@@ -72,11 +72,11 @@ impl Scene {
             Op::Insert { slot: 2, status: Status::Pending, image: Some(2), fields: None },
             Op::Claim { worker: 3, limit: 1 },
             Op::Claim { worker: 4, limit: 2 },
-            Op::Spent,
+            Op::Exhausted,
         ];
         let tokens: &[Token] = match self {
             Self::Waiting => &[],
-            Self::Lost | Self::Spent => &[1, 2],
+            Self::Lost | Self::Exhausted => &[1, 2],
             _ => &[1],
         };
         for &token in tokens {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-use host::queue::dead_letters::{self, Which};
+use host::queue::dead_letters::{self, DeadLetterSelection};
 use host::queue::{Lease, take_back};
 use tokio_postgres::{Client, Row};
 
@@ -65,11 +65,11 @@ pub fn has_own_transaction(op: &Op) -> bool {
 pub async fn perform(client: &mut Client, sql: &Prepared, leases: &Leases, op: &Op) -> Result<Seen, String> {
     match op {
         Op::ManualRetry { slot: wanted } => {
-            let done = dead_letters::retry(client, &Which::Receipts(vec![id(*wanted)])).await;
+            let done = dead_letters::retry(client, &DeadLetterSelection::Receipts(vec![id(*wanted)])).await;
             done.map(|ids| Seen::Slots(ids.iter().map(|id| slot(id)).collect())).map_err(|error| error.to_string())
         }
         Op::Discard { slot: wanted } => {
-            let done = dead_letters::discard(client, &Which::Receipts(vec![id(*wanted)])).await;
+            let done = dead_letters::discard(client, &DeadLetterSelection::Receipts(vec![id(*wanted)])).await;
             done.map(|ids| Seen::Slots(ids.iter().map(|id| slot(id)).collect())).map_err(|error| error.to_string())
         }
         Op::TakeBack { token } => {
@@ -92,13 +92,13 @@ async fn statement(client: &Client, sql: &Prepared, leases: &Leases, op: &Op) ->
             let limit = *limit as i64;
             leased(client.query(&sql.claim, &[&limit, &HOUR, &worker, &max_attempts, &everything]).await?, leases)
         }
-        Op::Spent => {
-            let rows = client.query(&sql.spent, &[&max_attempts, &100_i64]).await?;
+        Op::Exhausted => {
+            let rows = client.query(&sql.exhausted, &[&max_attempts, &100_i64]).await?;
             let lease = |row: &Row| Lease { job: row.get("id"), token: row.get("lease_token") };
             // Attempts are used up by claims, so that the row is known.
-            let mut spent: Vec<_> = rows.iter().map(|row| (leases.slot_of(lease(row).job), lease(row))).collect();
-            spent.sort_unstable();
-            Seen::Leased(spent.into_iter().map(|(slot, lease)| (slot, leases.named(slot, lease))).collect())
+            let mut exhausted: Vec<_> = rows.iter().map(|row| (leases.slot_of(lease(row).job), lease(row))).collect();
+            exhausted.sort_unstable();
+            Seen::Leased(exhausted.into_iter().map(|(slot, lease)| (slot, leases.named(slot, lease))).collect())
         }
         Op::Heartbeat { tokens } => {
             let (ids, given) = keys(tokens);

@@ -4,7 +4,7 @@
 //! **One after another.** Random sequences of up to 39 operations on three receipts: insert (also again, under the id of one
 //! that was deleted), edit, replace the image, set any status, delete; claim by two workers, heartbeat, complete (batches
 //! that mix leases that are held and leases that are lost), retry (charged or not, now or later, with or without an error),
-//! dead-letter, look for spent jobs, take back; manual retry and discard; a lease or a wait that ends; and each of them by
+//! dead-letter, look for exhausted jobs, take back; manual retry and discard; a lease or a wait that ends; and each of them by
 //! somebody whose connection ends before the commit. After each operation all of receipts, queue, dead letters and views is
 //! compared, and for every lease ever given what `settled_before.sql` says of it. What differs is shrunk to the shortest
 //! sequence.

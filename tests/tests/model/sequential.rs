@@ -72,7 +72,7 @@ impl ReferenceStateMachine for Machine {
 fn operations(model: &Model) -> BoxedStrategy<Op> {
     let mut choices = vec![
         (4, (1..3_u8, 1..=SLOTS).prop_map(|(worker, limit)| Op::Claim { worker, limit }).boxed()),
-        (1, Just(Op::Spent).boxed()),
+        (1, Just(Op::Exhausted).boxed()),
     ];
     let empty: Vec<Slot> = (0..SLOTS).filter(|slot| model.places[*slot].is_none()).collect();
     if !empty.is_empty() {

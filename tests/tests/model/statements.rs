@@ -11,7 +11,7 @@ pub struct Statements {
     pub complete: String,
     pub retry: String,
     pub dead_letter: String,
-    pub spent: String,
+    pub exhausted: String,
     pub settled_before: String,
 }
 
@@ -28,7 +28,7 @@ impl Statements {
             complete: sql!("complete"),
             retry: sql!("retry"),
             dead_letter: sql!("dead_letter"),
-            spent: sql!("spent"),
+            exhausted: sql!("exhausted"),
             settled_before: sql!("settled_before"),
         }
     }
@@ -50,7 +50,7 @@ impl Statements {
             retry: prepare(&self.retry, &with_ids(&[Type::INT8_ARRAY, Type::BOOL_ARRAY, TEXTS, TEXTS, TEXTS, TEXTS]))
                 .await,
             dead_letter: prepare(&self.dead_letter, &with_ids(&[TEXTS, TEXTS, TEXTS, TEXTS, TEXTS])).await,
-            spent: prepare(&self.spent, &[Type::INT4, Type::INT8]).await,
+            exhausted: prepare(&self.exhausted, &[Type::INT4, Type::INT8]).await,
             settled_before: prepare(&self.settled_before, &IDS).await,
         }
     }
@@ -62,6 +62,6 @@ pub struct Prepared {
     pub complete: Statement,
     pub retry: Statement,
     pub dead_letter: Statement,
-    pub spent: Statement,
+    pub exhausted: Statement,
     pub settled_before: Statement,
 }

@@ -18,7 +18,7 @@ use super::reading::default_jobs;
 use super::run;
 use super::target::TargetArgs;
 use crate::aws;
-use crate::queue::reparse::{Reparser, Which};
+use crate::queue::reparse::{ReparseSelection, Reparser};
 use crate::storage::Artifacts;
 
 /// Reads receipts again that another component has read, from the OCR responses that are stored: Textract is not called.
@@ -111,14 +111,14 @@ impl Reparse {
         pass.run(Mode::Write { show: false }).await.map(|tally| tally.report("written"))
     }
 
-    async fn which(&self, reparser: &Reparser) -> anyhow::Result<Which> {
+    async fn which(&self, reparser: &Reparser) -> anyhow::Result<ReparseSelection> {
         let since = match &self.since {
             Some(Since::Day(day)) => Some(reparser.midnight(day).await?),
             Some(Since::Ago(ago)) => Some(SystemTime::now().checked_sub(*ago).unwrap_or(SystemTime::UNIX_EPOCH)),
             None => None,
         };
         let receipts = Some(self.receipt.clone()).filter(|receipts| !receipts.is_empty());
-        Ok(Which { since, receipts, read_by: self.read_by.clone() })
+        Ok(ReparseSelection { since, receipts, read_by: self.read_by.clone() })
     }
 }
 

@@ -11,7 +11,7 @@ use super::differences::{Difference, Kind, differences, kind};
 use crate::cli::output::{self, plain};
 use crate::cli::run;
 use crate::queue::Completion;
-use crate::queue::reparse::{Place, Reparser, Reread, Seen, Which, Written};
+use crate::queue::reparse::{Place, ReparseSelection, Reparser, Reread, Seen, Written};
 use crate::sandbox::{ParseError, Program, Sandbox, completion};
 use crate::schedule::Stop;
 use crate::storage::Artifacts;
@@ -19,7 +19,7 @@ use crate::storage::Artifacts;
 /// A pass as it was asked for.
 pub(super) struct Pass {
     pub(super) reparser: Reparser,
-    pub(super) which: Which,
+    pub(super) which: ReparseSelection,
     pub(super) reader: Arc<Reader>,
     pub(super) batch: usize,
     pub(super) jobs: usize,

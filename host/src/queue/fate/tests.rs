@@ -8,8 +8,8 @@ fn a_clear_verdict_is_the_fate_whatever_else_is_known() {
         for is_give_back in [false, true] {
             for answer in [None, Some(false), Some(true)] {
                 let of = |verdict| fate(&Said { verdict: Some(verdict), doubtful, is_give_back, ..SAID }, answer);
-                assert_eq!(of(Verdict::Committed), Fate::Committed);
-                assert_eq!(of(Verdict::Hidden), Fate::Hidden);
+                assert_eq!(of(SettleVerdict::Committed), Fate::Committed);
+                assert_eq!(of(SettleVerdict::Hidden), Fate::Hidden);
             }
         }
     }
@@ -17,7 +17,7 @@ fn a_clear_verdict_is_the_fate_whatever_else_is_known() {
 
 #[test]
 fn a_lost_lease_is_looked_up_only_where_an_answer_was_lost() {
-    let lost = Said { verdict: Some(Verdict::LeaseLost), ..SAID };
+    let lost = Said { verdict: Some(SettleVerdict::LeaseLost), ..SAID };
     assert_eq!(fate(&lost, None), Fate::LeaseLost);
     let doubtful = Said { doubtful: true, ..lost };
     assert_eq!(fate(&doubtful, None), Fate::Unclear(Question::SettledBefore));
@@ -27,7 +27,7 @@ fn a_lost_lease_is_looked_up_only_where_an_answer_was_lost() {
 
 #[test]
 fn a_give_back_whose_lease_is_lost_was_given_back() {
-    let doubtful = Said { verdict: Some(Verdict::LeaseLost), doubtful: true, is_give_back: true, ..SAID };
+    let doubtful = Said { verdict: Some(SettleVerdict::LeaseLost), doubtful: true, is_give_back: true, ..SAID };
     assert_eq!(fate(&doubtful, None), Fate::Unclear(Question::SettledBefore));
     assert_eq!(fate(&doubtful, Some(false)), Fate::Committed);
     assert_eq!(fate(&Said { doubtful: false, ..doubtful }, None), Fate::LeaseLost, "nothing of it was sent before");
@@ -35,7 +35,7 @@ fn a_give_back_whose_lease_is_lost_was_given_back() {
 
 #[test]
 fn what_is_locked_for_long_is_asked_about_and_waits_where_it_is_a_lock() {
-    let blocked = Said { verdict: Some(Verdict::Blocked), ..SAID };
+    let blocked = Said { verdict: Some(SettleVerdict::Blocked), ..SAID };
     assert_eq!(fate(&blocked, None), Fate::Waits);
     let long = Said { locked_for_long: true, ..blocked };
     assert_eq!(fate(&long, None), Fate::Unclear(Question::ReadOnly));

@@ -1,6 +1,6 @@
 -- Leases the oldest due jobs. $1 limit, $2 lease in milliseconds, $3 worker id, $4 max attempts, $5 the low watermark:
 -- index entries below it were claimed already, and may be many while an old transaction keeps vacuum from them.
--- Jobs that have used up their attempts are left to spent.sql. The watermark is compared as a row because the planner, where
+-- Jobs that have used up their attempts are left to exhausted.sql. The watermark is compared as a row because the planner, where
 -- it has no statistics yet, takes "BETWEEN" for next to nothing and would fetch and sort all that is due for each claim.
 -- q.id = ANY says again what the join says, for the planner: it takes an array for ten ids and an unnest or a LIMIT for
 -- many, and would read a table of some thousand rows as a whole for each claim (the same in the settles). Joined with the

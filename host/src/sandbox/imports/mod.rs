@@ -21,14 +21,14 @@ impl RunState {
         self.live.as_ref().map(|live| Arc::clone(&live.services)).ok_or_else(pure_call)
     }
 
-    /// A failure at this step on its way to the component. Where the surroundings failed, what becomes of the job says nothing
+    /// A failure at this step on its way to the component. Where a dependency failed, what becomes of the job says nothing
     /// of the component.
     async fn failed(&mut self, failure: Failure, step: Step) -> wit::Failure {
         if let Some(live) = &mut self.live
             && let Some(job) = live.current
-            && failure.kind.is_of_the_surroundings()
+            && failure.kind.is_of_a_dependency()
         {
-            live.let_down.insert(job);
+            live.dependency_failed.insert(job);
             // What the host or the queue is short of is not for the services' breaker to name.
             let is_ours = failure.kind == FailureKind::LeaseLost
                 || failure.code.starts_with("queue.")

@@ -7,7 +7,7 @@ use wasmtime::component::Resource;
 
 use crate::breaker::Step;
 use crate::failure::Failure;
-use crate::queue::{Job, Outcome};
+use crate::queue::{Job, JobOutcome};
 use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
 use crate::sandbox::completion::completion;
@@ -128,7 +128,7 @@ impl HostJob for RunState {
         {
             observer.completed(&receipt_id, text, &receipt);
         }
-        let outcome = Outcome::Complete(completion(receipt.clone(), key));
+        let outcome = JobOutcome::Complete(completion(receipt.clone(), key));
         self.settle(this, import::Complete { job, receipt, artifact }, |_, _| outcome).await
     }
 
@@ -162,7 +162,7 @@ impl HostJob for RunState {
             && live.open.remove(&job.lease.job).is_some()
         {
             if !job.is_lost() {
-                live.tally.left_undone(live.let_down.contains(&job.lease.job));
+                live.tally.left_undone(live.dependency_failed.contains(&job.lease.job));
                 tracing::warn!(
                     job = job.lease.job,
                     receipt = job.receipt_id,
@@ -253,7 +253,7 @@ impl RunState {
         &mut self,
         this: Resource<JobHandle>,
         call: C,
-        outcome: impl FnOnce(&Live, &Job) -> Outcome,
+        outcome: impl FnOnce(&Live, &Job) -> JobOutcome,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let JobHandle { job, .. } = self.table.delete(this)?;
         let settled = self
@@ -296,26 +296,26 @@ impl Live {
         self.images.iter().filter_map(Weak::upgrade).map(|image| image.weight()).sum()
     }
 
-    async fn settle(&mut self, job: &Job, outcome: Outcome, component: String) -> Result<(), Failure> {
+    async fn settle(&mut self, job: &Job, outcome: JobOutcome, component: String) -> Result<(), Failure> {
         self.settles = true;
         self.open.remove(&job.lease.job);
         self.current = None;
         log(job, &outcome);
-        let let_down = self.let_down.contains(&job.lease.job);
+        let dependency_failed = self.dependency_failed.contains(&job.lease.job);
         // A receipt that is locked is settled when the run has long ended: the component answers for that, too.
         let afterwards = {
             let (tally, job, outcome) = (Arc::clone(&self.tally), job.clone(), outcome.clone());
-            Box::new(move || tally.decided(&job, &outcome, let_down))
+            Box::new(move || tally.decided(&job, &outcome, dependency_failed))
         };
         let settled = self.services.pump.settle_then(job, outcome.clone(), Some(component), afterwards).await;
         if settled.is_ok() {
-            if matches!(outcome, Outcome::DeadLetter { .. }) {
+            if matches!(outcome, JobOutcome::DeadLetter { .. }) {
                 self.services.artifacts.forget(&job.receipt_id);
                 self.services.outage.forget(job.lease.job);
             }
-            self.tally.decided(job, &outcome, let_down);
+            self.tally.decided(job, &outcome, dependency_failed);
             // One that was read from a stored artifact says nothing of the services that it did without.
-            if matches!(outcome, Outcome::Complete(_)) && self.ocr_calls.contains_key(&Some(job.lease.job)) {
+            if matches!(outcome, JobOutcome::Complete(_)) && self.ocr_calls.contains_key(&Some(job.lease.job)) {
                 self.services.outage.completed(job.lease.job);
             }
         }
@@ -323,23 +323,23 @@ impl Live {
     }
 }
 
-fn log(job: &Job, outcome: &Outcome) {
+fn log(job: &Job, outcome: &JobOutcome) {
     let (receipt, attempt) = (&job.receipt_id, job.attempt);
     match outcome {
-        Outcome::Complete(read) => {
+        JobOutcome::Complete(read) => {
             let (vendor, total) = (read.vendor.as_deref(), read.total.as_deref());
             tracing::info!(receipt, attempt, vendor, total, confidence = read.confidence, "read");
         }
         // Said once: it is looked for often, and there is nothing to be done about it.
-        Outcome::Retry { delay, failure: Some(failure), .. } if failure.code == NOT_THERE_YET => match job.claims {
+        JobOutcome::Retry { delay, failure: Some(failure), .. } if failure.code == NOT_THERE_YET => match job.claims {
             0..=2 => tracing::info!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
             _ => tracing::debug!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
         },
-        Outcome::Retry { delay, charge, failure: Some(failure) } => {
+        JobOutcome::Retry { delay, charge, failure: Some(failure) } => {
             tracing::warn!(receipt, attempt, ?delay, charge, kind = %failure.kind, code = failure.code, "{}", failure.message);
         }
-        Outcome::Retry { .. } => {}
-        Outcome::DeadLetter { failure, notes } => {
+        JobOutcome::Retry { .. } => {}
+        JobOutcome::DeadLetter { failure, notes } => {
             tracing::error!(receipt, attempt, kind = %failure.kind, code = failure.code, "{}; {notes}: dead letter", failure.message);
         }
     }

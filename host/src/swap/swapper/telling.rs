@@ -6,33 +6,33 @@ use super::{Memory, Swapper};
 use crate::breaker::Report;
 use crate::queue::components::Change;
 use crate::sandbox::Standing;
-use crate::schedule::{Step, Which};
+use crate::schedule::{BreakerChange, BreakerName};
 
 impl Swapper {
     /// Tells the world what a breaker has done: the metrics, and the ledger, which can be read from every machine.
-    pub fn braked(&self, which: Which, report: &Report, step: Step) {
+    pub fn breaker_changed(&self, which: BreakerName, report: &Report, step: BreakerChange) {
         let state = match step {
-            Step::Closed => 0,
-            Step::HalfOpened => 1,
-            Step::Opened | Step::Reopened => 2,
+            BreakerChange::Closed => 0,
+            BreakerChange::HalfOpened => 1,
+            BreakerChange::Opened | BreakerChange::Reopened => 2,
         };
-        self.metrics.breaker(which.as_str(), state, step == Step::Opened);
+        self.metrics.breaker(which.as_str(), state, step == BreakerChange::Opened);
         let mut memory = self.memory();
         let current = self.current();
         match step {
-            Step::Opened => {
-                memory.brakes.push(which);
+            BreakerChange::Opened => {
+                memory.open_breakers.push(which);
                 let why = report.why.as_deref().unwrap_or_default();
                 let reason = format!("{}: {why}", which.subject());
                 self.ledger.record(Change::Paused, current.digest(), None, &reason, &current.name);
             }
-            Step::Closed => {
-                memory.brakes.retain(|open| *open != which);
-                if memory.brakes.is_empty() {
+            BreakerChange::Closed => {
+                memory.open_breakers.retain(|open| *open != which);
+                if memory.open_breakers.is_empty() {
                     self.ledger.record(Change::Resumed, current.digest(), None, "", &current.name);
                 }
             }
-            Step::Reopened | Step::HalfOpened => {}
+            BreakerChange::Reopened | BreakerChange::HalfOpened => {}
         }
     }
 

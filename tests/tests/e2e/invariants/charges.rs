@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host::ocr::local::Fault;
-use host::queue::Outcome;
+use host::queue::JobOutcome;
 use tests::World;
 
 use crate::pump::{claimed, expire, start, take};
@@ -65,7 +65,7 @@ async fn invariant_6_an_uncharged_retry_gives_the_attempt_back() {
     for charge in [false, false, true, false, true] {
         let (pump, job) = claimed(&world).await;
         let before = i32::try_from(job.attempt).unwrap();
-        pump.settle(&job, Outcome::Retry { delay: Duration::ZERO, charge, failure: None }, None).await.unwrap();
+        pump.settle(&job, JobOutcome::Retry { delay: Duration::ZERO, charge, failure: None }, None).await.unwrap();
         let attempts: i32 = world.client.query_one("SELECT attempts FROM receipt_queue", &[]).await.unwrap().get(0);
         assert_eq!(attempts, if charge { before } else { before - 1 });
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use host::failure::FailureKind;
 use host::ocr::local::Fault;
-use host::queue::Outcome;
+use host::queue::JobOutcome;
 use rustix::process::Signal;
 use tests::{World, eventually};
 
@@ -181,7 +181,7 @@ async fn invariant_2_a_zombie_in_the_same_host_changes_nothing() {
             right.expect(&what);
             assert_eq!(zombie.expect_err(&what).kind, FailureKind::LeaseLost, "{what}");
             let vendor = "SELECT coalesce(vendor_text, '-') FROM receipts";
-            let expected = if matches!(fresh_says, Outcome::Complete(_)) { "right" } else { "-" };
+            let expected = if matches!(fresh_says, JobOutcome::Complete(_)) { "right" } else { "-" };
             assert_eq!(world.text(vendor, &[]).await, expected, "{what}");
             assert_eq!(world.count("receipt_queue WHERE available_at <= now() AND NOT processed").await, 0, "{what}");
             let counts = pump.counts();

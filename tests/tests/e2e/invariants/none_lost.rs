@@ -70,7 +70,7 @@ async fn invariant_1_a_host_does_not_bury_what_it_is_working() {
     let pump = pump::start_with(world.db.database(), often).await;
     let job = pump::take(&pump).await;
     pump::expire(&world).await;
-    // Each of these is claimed by a look, and followed by others that find nothing and look for what is spent.
+    // Each of these is claimed by a look, and followed by others that find nothing and look for what is exhausted.
     for _ in 0..3 {
         world.insert("b.jpg").await;
         pump::take(&pump).await;

@@ -141,7 +141,7 @@ pub enum Op {
         token: Token,
         error: u8,
     },
-    Spent,
+    Exhausted,
     TakeBack {
         token: Token,
     },
@@ -225,7 +225,7 @@ impl Model {
             | Op::ManualRetry { slot }
             | Op::Discard { slot }
             | Op::Expire { slot } => vec![*slot],
-            Op::Claim { .. } | Op::Spent => (0..SLOTS).collect(),
+            Op::Claim { .. } | Op::Exhausted => (0..SLOTS).collect(),
             Op::Heartbeat { tokens } => of(&mut tokens.iter().copied()),
             Op::Complete { readings } => of(&mut readings.iter().map(|(token, _)| *token)),
             Op::Retry { token, .. } | Op::DeadLetter { token, .. } | Op::TakeBack { token } => {
@@ -241,11 +241,11 @@ impl Model {
         let dead = |slot: Slot| self.places[slot].as_ref().is_some_and(|place| place.dead.is_some());
         match op {
             Op::Claim { limit, .. } => Seen::Leased(self.claimable().into_iter().take(*limit).zip(next..).collect()),
-            Op::Spent => {
+            Op::Exhausted => {
                 let mut fresh = next..;
                 let lease = |slot: Slot| self.row(slot).and_then(|row| row.lease);
                 Seen::Leased(
-                    self.spent()
+                    self.exhausted()
                         .into_iter()
                         .map(|slot| (slot, lease(slot).or_else(|| fresh.next()).unwrap()))
                         .collect(),
@@ -270,8 +270,8 @@ impl Model {
                 may_leave_out(self.claimable(), *limit, leased, busy)?;
                 leased.iter().try_for_each(|&(slot, token)| self.claim(slot, token, *worker))
             }
-            (Op::Spent, Seen::Leased(leased)) => {
-                may_leave_out(self.spent(), usize::MAX, leased, busy)?;
+            (Op::Exhausted, Seen::Leased(leased)) => {
+                may_leave_out(self.exhausted(), usize::MAX, leased, busy)?;
                 leased.iter().try_for_each(|&(slot, token)| self.lease_spent(slot, token))
             }
             (Op::Heartbeat { tokens }, Seen::Verdicts(verdicts)) => {
@@ -339,10 +339,10 @@ impl Model {
     }
 
     /// In no order: they are on their way out.
-    fn spent(&self) -> Vec<Slot> {
-        let mut spent = self.due(|row| row.attempts >= MAX_ATTEMPTS);
-        spent.sort_unstable();
-        spent
+    fn exhausted(&self) -> Vec<Slot> {
+        let mut exhausted = self.due(|row| row.attempts >= MAX_ATTEMPTS);
+        exhausted.sort_unstable();
+        exhausted
     }
 }
 

@@ -1,4 +1,4 @@
-//! The claiming half of the pump: claims batches while there is room, and buries what has used up its attempts.
+//! The claiming half of the pump: claims batches while there is room, and dead-letters what has used up its attempts.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,24 +6,24 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::claim::{Claimer, Clock, Spent};
+use super::claim::{Claimer, Clock, Exhausted};
 use super::due::Due;
 use super::keeper::Ask;
 use super::lane::Lane;
 use super::outage::Outage;
-use super::settle::{Entry, Outcome};
+use super::settle::{JobOutcome, SettleEntry};
 use super::settlement::Settlement;
 use super::shared::{Held, Pass, Shared};
 use super::{Database, Job, QueueError};
 use crate::charging::{Attempt, Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
 
-/// A full look at the queue is taken at most this often while the watermark finds work: it catches what a long
+/// A full poll of the queue is taken at most this often while the watermark finds work: it catches what a long
 /// transaction committed below the watermark.
-const FULL_LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Beside an old transaction a full look walks all index entries that vacuum may not remove, for half a second and more: it
+const FULL_POLL_EVERY: Duration = Duration::from_secs(1);
+/// Beside an old transaction a full poll walks all index entries that vacuum may not remove, for half a second and more: it
 /// takes at most one part in so many of the time.
-const FULL_LOOK_SHARE: u32 = 20;
+const FULL_POLL_SHARE: u32 = 20;
 const CONTENDED_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 /// After an outage other hosts renew their leases, too, within so long. Until then nobody is taken for crashed on the last
@@ -42,59 +42,59 @@ pub(super) async fn run(
     settler: mpsc::WeakUnboundedSender<Settlement>,
     shared: Arc<Shared>,
 ) {
-    let mut looker = Looker {
+    let mut claims = ClaimLoop {
         pass_until: clock.now(),
         lane,
         shared,
         settler,
         floor: None,
         last_full: None,
-        full_every: FULL_LOOK_EVERY,
+        full_every: FULL_POLL_EVERY,
         due: Instant::now(),
         has_room: true,
         outage_ended: None,
         unanswered: None,
     };
     let mut outage = Outage::new("reach the queue", LONGEST_PAUSE);
-    let mut ask_again = tokio::time::interval(looker.shared.settings.lease / ASKS);
+    let mut ask_again = tokio::time::interval(claims.shared.settings.lease / ASKS);
     ask_again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let taken_in = tokio::select! {
+        let recovered = tokio::select! {
             biased;
-            () = looker.shared.finishing.notified() => {
+            () = claims.shared.finishing.notified() => {
                 // The last chance to give back what nobody here knows of.
-                if let Err(error) = looker.take_in_unanswered().await {
+                if let Err(error) = claims.recover_lost_claim().await {
                     tracing::warn!(%error, "a claim stays unanswered; its leases run out");
                 }
                 return;
             }
-            _ = ask_again.tick(), if looker.unanswered.is_some() => looker.take_in_unanswered().await,
-            () = looker.shared.wake.notified() => {
-                looker.due = Instant::now();
-                looker.shared.lock().exhausted = false;
+            _ = ask_again.tick(), if claims.unanswered.is_some() => claims.recover_lost_claim().await,
+            () = claims.shared.wake.notified() => {
+                claims.due = Instant::now();
+                claims.shared.lock().nothing_due = false;
                 Ok(false)
             }
-            () = looker.shared.room.notified() => {
-                looker.has_room = true;
+            () = claims.shared.room.notified() => {
+                claims.has_room = true;
                 Ok(false)
             }
-            () = tokio::time::sleep_until(looker.due.into()), if looker.has_room => Ok(false),
+            () = tokio::time::sleep_until(claims.due.into()), if claims.has_room => Ok(false),
         };
-        let looked = match taken_in {
-            Ok(asked) => looker.look().await.map(|looked| asked || looked),
+        let polled = match recovered {
+            Ok(asked) => claims.poll().await.map(|polled| asked || polled),
             Err(error) => Err(error),
         };
-        match looked {
+        match polled {
             Ok(true) => outage.over(),
             Ok(false) => {}
             Err(error) => {
-                looker.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
+                claims.shared.lock().failing.get_or_insert_with(|| (Instant::now(), String::new())).1 =
                     error.to_string();
-                looker.lane.disconnect();
+                claims.lane.disconnect();
                 tokio::time::sleep(outage.failed(&error)).await;
                 // Leases first, then new ones: or those of ours that ran out meanwhile would be claimed anew.
-                looker.renewed().await;
-                looker.due = Instant::now();
+                claims.renewed().await;
+                claims.due = Instant::now();
                 ask_again.reset_immediately();
             }
         }
@@ -106,14 +106,14 @@ pub(super) fn lane(database: Database, lease: Duration) -> Lane<Claimer> {
     Lane::with_timeout(database, lease / TIMEOUTS)
 }
 
-struct Looker {
+struct ClaimLoop {
     shared: Arc<Shared>,
     settler: mpsc::WeakUnboundedSender<Settlement>,
     lane: Lane<Claimer>,
     /// The low watermark: everything due before it was claimed, but for stragglers.
     floor: Option<Due>,
     last_full: Option<Instant>,
-    /// The pause between full looks while the watermark finds work.
+    /// The pause between full polls while the watermark finds work.
     full_every: Duration,
     due: Instant,
     /// Whether more jobs can be taken in; while not, `room` is waited for instead of `due`.
@@ -126,25 +126,25 @@ struct Looker {
     pass_until: SystemTime,
 }
 
-impl Looker {
+impl ClaimLoop {
     /// Claims if it is time and there is room; decides when to look next. Returns whether the database was asked.
-    async fn look(&mut self) -> Result<bool, QueueError> {
+    async fn poll(&mut self) -> Result<bool, QueueError> {
         let settings = self.shared.settings.clone();
-        let mut looked = false;
+        let mut polled = false;
         if let Some(retry_at) = self.shared.lock().retry_at.take() {
             self.due = self.due.min(retry_at);
         }
         while Instant::now() >= self.due {
             if self.shared.stopping.load(Ordering::Relaxed) || self.pass_is_over().await? {
                 self.due = Instant::now() + settings.every;
-                return Ok(looked);
+                return Ok(polled);
             }
             let waiting = self.shared.lock().ready.len();
             let room = self.shared.room();
             // Batches, not single jobs: wait until half of the room is free.
             if room == 0 || waiting > room / 2 {
                 self.has_room = false;
-                return Ok(looked);
+                return Ok(polled);
             }
             let want = room - waiting;
             let floor = self.floor.filter(|_| self.last_full.is_some_and(|last| last.elapsed() < self.full_every));
@@ -158,7 +158,7 @@ impl Looker {
                     self.unanswered.get_or_insert((started, started)).1 = started;
                 }
             })?;
-            looked = true;
+            polled = true;
             let (jobs, later) = self.of_this_pass(jobs);
             let found = jobs.len();
             if let Some((_, due)) = jobs.last() {
@@ -168,7 +168,7 @@ impl Looker {
             if full {
                 self.last_full = Some(started);
                 self.full_every = full_every(started.elapsed(), settings.every);
-                self.bury_spent().await?;
+                self.dead_letter_exhausted().await?;
             }
             self.shared.lock().failing = None;
             if full && later {
@@ -197,11 +197,11 @@ impl Looker {
                     Some(next) => next.min(settings.every),
                     None => settings.every,
                 };
-            self.shared.lock().exhausted = true;
+            self.shared.lock().nothing_due = true;
             // The watchers of an empty queue must hear of it too.
             self.shared.ready.send_modify(|_| {});
         }
-        Ok(looked)
+        Ok(polled)
     }
 
     /// Whether what one pass is for has all been claimed. What was given back unbegun meanwhile is still before it.
@@ -258,7 +258,7 @@ impl Looker {
 
     /// A claim whose reply was lost may have been committed, or may be yet while the server has not noticed that we are
     /// gone. So this is asked again for the time of a lease. Returns whether the database was asked.
-    async fn take_in_unanswered(&mut self) -> Result<bool, QueueError> {
+    async fn recover_lost_claim(&mut self) -> Result<bool, QueueError> {
         let Some((first, last)) = self.unanswered else { return Ok(false) };
         let (settings, asked) = (self.shared.settings.clone(), Instant::now());
         let known: Vec<i64> = self.shared.lock().held.keys().map(|lease| lease.token).collect();
@@ -280,26 +280,26 @@ impl Looker {
         Ok(true)
     }
 
-    async fn bury_spent(&mut self) -> Result<(), QueueError> {
+    async fn dead_letter_exhausted(&mut self) -> Result<(), QueueError> {
         if self.outage_ended.is_some_and(|ended| ended.elapsed() < OTHERS_COME_BACK) {
             return Ok(());
         }
         let max_attempts = self.shared.settings.max_attempts;
-        let spent = self.claimer().await?.spent(max_attempts, 100).await?;
+        let exhausted = self.claimer().await?.exhausted(max_attempts, 100).await?;
         let Some(settler) = self.settler.upgrade() else { return Ok(()) };
-        for job in spent {
+        for job in exhausted {
             let mut state = self.shared.lock();
             // A lease of our own that ran out while the database was held up: its worker is alive, and the next heartbeat
             // renews it.
-            if state.held.contains_key(&job.lease) || !state.burying.insert(job.lease) {
+            if state.held.contains_key(&job.lease) || !state.dead_lettering.insert(job.lease) {
                 continue;
             }
             drop(state);
             let attempt = Attempt { number: job.attempts, granted: max_attempts, ..Attempt::default() };
             let known = Circumstances { attempt, ..Circumstances::default() };
             let charge = charge(Cause::WorkerLost, &known);
-            let outcome = Outcome::failed(charge, Duration::ZERO, epitaph(&job), "max attempts exceeded");
-            let entry = Entry { lease: job.lease, outcome, component: None };
+            let outcome = JobOutcome::failed(charge, Duration::ZERO, failure_of(&job), "max attempts exceeded");
+            let entry = SettleEntry { lease: job.lease, outcome, component: None };
             let _ = settler.send(Settlement::new(entry, None));
         }
         Ok(())
@@ -316,12 +316,12 @@ impl Looker {
     }
 }
 
-/// The pause after a full look that took so long; never longer than the interval at which the queue is looked at anyway.
+/// The pause after a full poll that took so long; never longer than the interval at which the queue is polled anyway.
 fn full_every(took: Duration, every: Duration) -> Duration {
-    (took * FULL_LOOK_SHARE).min(every).max(FULL_LOOK_EVERY)
+    (took * FULL_POLL_SHARE).min(every).max(FULL_POLL_EVERY)
 }
 
-fn epitaph(job: &Spent) -> Failure {
+fn failure_of(job: &Exhausted) -> Failure {
     let lost =
         format!("the worker was lost while working it (crash, kill or lease timeout), after {} attempts", job.attempts);
     match &job.last_error {
@@ -338,11 +338,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn full_looks_take_a_twentieth_of_the_time() {
+    fn full_polls_take_a_twentieth_of_the_time() {
         let every = Duration::from_secs(30);
-        assert_eq!(full_every(Duration::from_millis(2), every), FULL_LOOK_EVERY);
+        assert_eq!(full_every(Duration::from_millis(2), every), FULL_POLL_EVERY);
         assert_eq!(full_every(Duration::from_millis(500), every), Duration::from_secs(10));
         assert_eq!(full_every(Duration::from_secs(5), every), every);
-        assert_eq!(full_every(Duration::from_secs(5), Duration::from_millis(200)), FULL_LOOK_EVERY);
+        assert_eq!(full_every(Duration::from_secs(5), Duration::from_millis(200)), FULL_POLL_EVERY);
     }
 }

@@ -9,7 +9,7 @@ use crate::sandbox::Service;
 
 /// Which breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum BreakerName {
     /// The component fails on everything.
     Component,
     /// Storage or OCR fail for everything.
@@ -18,7 +18,7 @@ pub enum Which {
     Settles,
 }
 
-impl Which {
+impl BreakerName {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Component, Self::Services, Self::Settles];
 
@@ -43,7 +43,7 @@ impl Which {
 
 /// What a breaker has done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum BreakerChange {
     /// It was closed.
     Opened,
     /// The probe failed.
@@ -55,10 +55,10 @@ pub enum Step {
 }
 
 /// Whoever wants to know of a breaker's changes.
-type OnChange = Box<dyn Fn(Which, &Report, Step) + Send + Sync>;
+type OnChange = Box<dyn Fn(BreakerName, &Report, BreakerChange) + Send + Sync>;
 
 /// The breakers that stop the schedule.
-pub struct Brakes {
+pub struct AdmissionControl {
     /// Of the component that works at this moment.
     component: Box<dyn Fn() -> Arc<SharedBreaker> + Send + Sync>,
     services: Arc<SharedBreaker>,
@@ -80,12 +80,13 @@ pub enum Admission {
     Everything,
 }
 
-impl Brakes {
-    /// Brakes that tell `on_change` what they do.
+impl AdmissionControl {
+    /// By these breakers; tells `on_change` what they do.
     pub fn new(
         component: impl Fn() -> Arc<SharedBreaker> + Send + Sync + 'static,
-        (services, settles): (Arc<SharedBreaker>, Arc<SharedBreaker>),
-        on_change: impl Fn(Which, &Report, Step) + Send + Sync + 'static,
+        services: Arc<SharedBreaker>,
+        settles: Arc<SharedBreaker>,
+        on_change: impl Fn(BreakerName, &Report, BreakerChange) + Send + Sync + 'static,
     ) -> Self {
         Self {
             component: Box::new(component),
@@ -100,16 +101,16 @@ impl Brakes {
     /// How much may be begun now; tells of what has changed.
     pub(super) fn admission(&mut self) -> Admission {
         let breakers = self.breakers();
-        for ((which, breaker), told) in Which::ALL.into_iter().zip(&breakers).zip(&mut self.told) {
+        for ((which, breaker), told) in BreakerName::ALL.into_iter().zip(&breakers).zip(&mut self.told) {
             let state = breaker.state();
             let step = match (told.0, state) {
                 (before, after) if before == after => continue,
-                (BreakerState::Closed, _) => Step::Opened,
-                (_, BreakerState::Open { .. }) => Step::Reopened,
-                (_, BreakerState::HalfOpen) => Step::HalfOpened,
-                (_, BreakerState::Closed) => Step::Closed,
+                (BreakerState::Closed, _) => BreakerChange::Opened,
+                (_, BreakerState::Open { .. }) => BreakerChange::Reopened,
+                (_, BreakerState::HalfOpen) => BreakerChange::HalfOpened,
+                (_, BreakerState::Closed) => BreakerChange::Closed,
             };
-            let since = told.1.filter(|_| step != Step::Opened).unwrap_or_else(Instant::now);
+            let since = told.1.filter(|_| step != BreakerChange::Opened).unwrap_or_else(Instant::now);
             *told = (state, Some(since));
             let report = breaker.report();
             log(which, &report, state, since);
@@ -126,7 +127,7 @@ impl Brakes {
 
     /// Why nothing may be begun, in words; none when something may.
     pub(super) fn why_nothing(&self) -> Option<String> {
-        Which::ALL.into_iter().zip(self.breakers()).find_map(|(which, breaker)| {
+        BreakerName::ALL.into_iter().zip(self.breakers()).find_map(|(which, breaker)| {
             let open = matches!(breaker.state(), BreakerState::Open { .. });
             breaker.report().why.filter(|_| open).map(|why| format!("{}: {why}", which.subject()))
         })
@@ -177,16 +178,18 @@ impl Brakes {
     }
 }
 
-fn log(which: Which, report: &Report, state: BreakerState, since: Instant) {
+fn log(which: BreakerName, report: &Report, state: BreakerState, since: Instant) {
     let subject = which.subject();
     let why = report.why.as_deref().unwrap_or_default();
     match state {
         BreakerState::Open { until } => {
             let pause = until.saturating_duration_since(Instant::now());
             let advice = match which {
-                Which::Component => "swap in another one (host swap)",
-                Which::Services => "see to the service, its quota and the credentials",
-                Which::Settles => "see to the table, its triggers and constraints (host doctor), then host hurry --all",
+                BreakerName::Component => "swap in another one (host swap)",
+                BreakerName::Services => "see to the service, its quota and the credentials",
+                BreakerName::Settles => {
+                    "see to the table, its triggers and constraints (host doctor), then host hurry --all"
+                }
             };
             tracing::error!(
                 breaker = which.as_str(),
@@ -216,19 +219,20 @@ mod tests {
         let services = Arc::new(SharedBreaker::new(settings));
         let component = Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT));
         let settles = Arc::new(SharedBreaker::new(BreakerSettings::SETTLES));
-        let mut brakes = Brakes::new(move || Arc::clone(&component), (Arc::clone(&services), settles), |_, _, _| {});
+        let mut control =
+            AdmissionControl::new(move || Arc::clone(&component), Arc::clone(&services), settles, |_, _, _| {});
         (1..=3).for_each(|job| services.failed(Some(job), "503"));
         let run = tokio::spawn(async {}).id();
         for (service, admission) in [
             (Service::Unneeded, Admission::Probe),
-            (Service::LetDown, Admission::Probe),
+            (Service::Failed, Admission::Probe),
             (Service::Served, Admission::Everything),
         ] {
-            assert_eq!(brakes.admission(), Admission::Probe);
-            brakes.probe(run);
-            assert_eq!(brakes.admission(), Admission::Nothing, "one at a time");
-            brakes.ended(run, service);
-            assert_eq!(brakes.admission(), admission, "{service:?}");
+            assert_eq!(control.admission(), Admission::Probe);
+            control.probe(run);
+            assert_eq!(control.admission(), Admission::Nothing, "one at a time");
+            control.ended(run, service);
+            assert_eq!(control.admission(), admission, "{service:?}");
         }
     }
 }

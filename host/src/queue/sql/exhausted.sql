@@ -3,7 +3,7 @@
 -- token (the operator lowered the limit) is given one first. $1 max attempts, $2 limit.
 -- "attempts > 0" and the order are those of the index receipt_queue_spent: whoever looks for them in receipt_queue_due reads
 -- all that waits, once a second.
-WITH spent AS (
+WITH exhausted AS (
     SELECT id
     FROM public.receipt_queue
     WHERE NOT processed AND attempts > 0 AND attempts >= $1 AND available_at <= now()
@@ -13,8 +13,8 @@ WITH spent AS (
 )
 UPDATE public.receipt_queue q
 SET lease_token = coalesce(q.lease_token, nextval('public.receipt_queue_token'))
-FROM spent
-WHERE q.id = spent.id
+FROM exhausted
+WHERE q.id = exhausted.id
 RETURNING
     q.id,
     q.lease_token,
