@@ -85,7 +85,7 @@ impl Dev {
                 let make = format!("CREATE SCHEMA IF NOT EXISTS {}", database.schema().quoted());
                 client.batch_execute(&make).await.context("cannot make the schema")?;
             }
-            check_place(&client, NewTable::of(&database)).await?;
+            check_place(&client, NewTable::of(database.names_schema())).await?;
             migrate(&mut client).await?;
             drop(client);
             let aws = aws::load(&servers.state.aws()).await?;

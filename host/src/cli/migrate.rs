@@ -38,7 +38,7 @@ impl Migrate {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let database = self.direct.or(&self.database, &self.database.parse()?)?;
         let mut client = database.connect_telling(|notice| tracing::warn!("{notice}")).await?;
-        let new_table = if self.new_table { NewTable::Anyway } else { NewTable::of(&database) };
+        let new_table = if self.new_table { NewTable::Anyway } else { NewTable::of(database.names_schema()) };
         check_place(&client, new_table).await?;
         let applied = migrate(&mut client).await?;
         for name in &applied {

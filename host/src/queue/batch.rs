@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use super::fate::{Fate, Question, Said, fate};
 use super::lane::Lane;
-use super::settle::{JobOutcome, SettleEntry, SettleVerdict, SettleVerdicts, Writer};
+use super::outcome::{JobOutcome, SettleEntry};
+use super::settle::{SettleVerdict, SettleVerdicts, Writer};
 use super::settlement::Settlement;
 use super::shared::Shared;
 use super::{Lease, QueueError};

@@ -8,12 +8,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::claim::{Claimer, Clock, Exhausted};
 use super::due::Due;
-use super::keeper::Ask;
 use super::lane::Lane;
 use super::outage::Outage;
-use super::settle::{JobOutcome, SettleEntry};
+use super::outcome::{JobOutcome, SettleEntry};
 use super::settlement::Settlement;
-use super::shared::{Held, Pass, Shared};
+use super::shared::{Ask, Held, Pass, Shared};
 use super::{Database, Job, QueueError};
 use crate::charging::{Attempt, Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};

@@ -2,8 +2,8 @@
 
 use tokio_postgres::types::Type;
 
+use super::outcome::{JobOutcome, SettleEntry};
 use super::session::Parameter;
-use super::settle::{JobOutcome, SettleEntry};
 
 /// What every outcome has, by column.
 #[derive(Default)]

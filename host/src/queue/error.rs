@@ -1,8 +1,10 @@
 //! What can go wrong with the queue, and what that means: whether it passes, whose fault it is.
 
+use std::fmt;
+
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
-use super::{Schema, place};
+use super::Schema;
 use crate::failure::{Failure, chain};
 
 /// What can go wrong with the queue as a whole; a job's own failures are [`Failure`]s.
@@ -27,7 +29,7 @@ pub enum QueueError {
         "the database has no receipt queue in its schema {schema} (or an older one: version {found}, needed {needed}); run \
          `host migrate`{elsewhere}"
     )]
-    NotMigrated { schema: Schema, found: i64, needed: i64, elsewhere: place::Elsewhere },
+    NotMigrated { schema: Schema, found: i64, needed: i64, elsewhere: Elsewhere },
     #[error("DATABASE_URL: schema: {0}")]
     Schema(String),
     #[error(
@@ -76,6 +78,19 @@ pub enum QueueError {
         /// By a function of the app's.
         raised: bool,
     },
+}
+
+/// Schemas that have a receipt queue, where the one that was looked into has none.
+#[derive(Debug)]
+pub struct Elsewhere(pub(super) Vec<String>);
+
+impl fmt::Display for Elsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.as_slice() {
+            [] => Ok(()),
+            schemas => write!(f, ", or name the schema that has one with --schema: {}", schemas.join(", ")),
+        }
+    }
 }
 
 impl QueueError {

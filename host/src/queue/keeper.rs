@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::heartbeat::{LeaseRenewer, Renewal};
 use super::lane::Lane;
 use super::outage::Outage;
-use super::shared::Shared;
+use super::shared::{Ask, Shared};
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
 
@@ -21,14 +21,6 @@ const BEATS: u32 = 4;
 /// Parts of a lease that a statement may take, that its cancelling may take, and that it may take after that: 3/8 in all.
 const TIMEOUTS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// What the keeper is asked.
-pub(super) enum Ask {
-    /// Whether a lease is still ours.
-    Confirm(Lease, oneshot::Sender<Result<bool, Failure>>),
-    /// To renew whatever is held; answered when that has been done.
-    Renew(oneshot::Sender<()>),
-}
 
 /// Runs until it is aborted.
 pub(super) async fn run(lane: Lane<LeaseRenewer>, mut asks: mpsc::UnboundedReceiver<Ask>, shared: Arc<Shared>) {

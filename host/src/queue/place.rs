@@ -1,10 +1,9 @@
 //! Where the receipts are, and whether a queue can be there: asked before a migration, and by `host doctor`.
 
-use std::fmt;
-
 use tokio_postgres::types::Type;
 
-use super::{Connection, Database, QueueError};
+use super::error::Elsewhere;
+use super::{Connection, QueueError};
 
 const THE_LIKE: &str = include_str!("sql/the_like.sql");
 const ELSEWHERE: &str = include_str!("sql/elsewhere.sql");
@@ -31,8 +30,8 @@ pub enum NewTable {
 
 impl NewTable {
     /// What follows from whether somebody named the schema.
-    pub fn of(database: &Database) -> Self {
-        if database.names_schema() { Self::InSchema } else { Self::Cautious }
+    pub fn of(names_schema: bool) -> Self {
+        if names_schema { Self::InSchema } else { Self::Cautious }
     }
 }
 
@@ -67,19 +66,6 @@ pub async fn check_place(client: &impl Connection, new_table: NewTable) -> Resul
         ),
     };
     Err(QueueError::TheLike { schema: schema.clone(), found, advice })
-}
-
-/// Schemas that have a receipt queue, where the one that was looked into has none.
-#[derive(Debug)]
-pub struct Elsewhere(Vec<String>);
-
-impl fmt::Display for Elsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.as_slice() {
-            [] => Ok(()),
-            schemas => write!(f, ", or name the schema that has one with --schema: {}", schemas.join(", ")),
-        }
-    }
 }
 
 /// The schemas that have a receipt queue, but for the connection's own.

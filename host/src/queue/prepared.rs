@@ -9,13 +9,14 @@ use tokio::sync::{Notify, mpsc, watch};
 use super::claim::{Claimer, Clock};
 use super::claim_loop;
 use super::heartbeat::LeaseRenewer;
-use super::keeper::{self, Ask};
+use super::keeper;
 use super::lane::Lane;
-use super::pump::{Pump, PumpSettings, Tasks, random_id};
+use super::outcome::Settled;
+use super::pump::{Pump, Tasks, random_id};
 use super::rehearser::Rehearser;
-use super::settle::{Settled, Writer};
+use super::settle::Writer;
 use super::settler;
-use super::shared::Shared;
+use super::shared::{Ask, PumpSettings, Shared};
 use super::status::missing_rights;
 use super::{Database, QueueError, Refusals};
 
@@ -93,6 +94,13 @@ impl Prepared {
         };
         let (settler, tasks) = (Mutex::new(Some(settler)), Mutex::new(Some(tasks)));
         Pump { shared, settler, tasks, rehearser: Rehearser::new(database) }
+    }
+}
+
+impl Pump {
+    /// Connects and begins to claim at once, for whoever has nothing else that can fail.
+    pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
+        Ok(Prepared::connect(database, settings, wake).await?.start(|_, _| {}))
     }
 }
 

@@ -6,16 +6,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use super::keeper::Ask;
-use super::prepared::Prepared;
+use super::Job;
+use super::outcome::{Counts, JobOutcome, SettleEntry};
 use super::rehearser::Rehearser;
-use super::settle::{Counts, JobOutcome, SettleEntry};
 use super::settlement::{Afterwards, Settlement};
-use super::shared::{Pass, Shared};
-use super::{Database, Job, QueueError};
+use super::shared::{Ask, Pass, Shared};
 use crate::failure::{Failure, FailureKind};
 
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
@@ -26,19 +24,6 @@ const LAST_CLAIM: Duration = Duration::from_secs(5);
 
 /// How much of the time for finishing is kept for giving back what cannot be settled.
 const GIVE_BACK: Duration = Duration::from_secs(3);
-
-/// How the pump works.
-#[derive(Debug, Clone)]
-pub struct PumpSettings {
-    /// Jobs held ready in memory, at most.
-    pub capacity: usize,
-    /// Attempts granted to a job.
-    pub max_attempts: u32,
-    /// How long a lease lasts without a heartbeat.
-    pub lease: Duration,
-    /// How often to look without a notification.
-    pub every: Duration,
-}
 
 /// Claims and settles for all instances of a host.
 pub struct Pump {
@@ -55,11 +40,6 @@ pub(super) struct Tasks {
 }
 
 impl Pump {
-    /// Connects and begins to claim at once, for whoever has nothing else that can fail.
-    pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
-        Ok(Prepared::connect(database, settings, wake).await?.start(|_, _| {}))
-    }
-
     /// From now on only what was due when it started is claimed: what becomes due again and again would keep one pass for
     /// ever.
     pub fn one_pass(&self) {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio_postgres::types::Type;
 
 use super::client::Transaction;
-use super::settle::{Completion, JobOutcome, SettleEntry, SettleVerdict, check, rehearse};
+use super::outcome::{Completion, JobOutcome, SettleEntry};
+use super::settle::{SettleVerdict, check, rehearse};
 use super::{Connection, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 

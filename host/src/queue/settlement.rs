@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::Job;
-use super::settle::{JobOutcome, SettleEntry};
+use super::outcome::{JobOutcome, SettleEntry};
 use crate::charging::{Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
 

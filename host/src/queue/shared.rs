@@ -5,15 +5,35 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::keeper::Ask;
-use super::pump::PumpSettings;
-use super::settle::{Counts, JobOutcome, SettleEntry, Settled};
+use super::outcome::{Counts, JobOutcome, SettleEntry, Settled};
 use super::{Job, Lease, Refusals};
+use crate::failure::Failure;
 
 /// Jobs that are remembered for their slow settles; of more, the oldest are forgotten.
 const MOST_SUSPECTS: usize = 10_000;
+
+/// How the pump works.
+#[derive(Debug, Clone)]
+pub struct PumpSettings {
+    /// Jobs held ready in memory, at most.
+    pub capacity: usize,
+    /// Attempts granted to a job.
+    pub max_attempts: u32,
+    /// How long a lease lasts without a heartbeat.
+    pub lease: Duration,
+    /// How often to look without a notification.
+    pub every: Duration,
+}
+
+/// What the keeper is asked.
+pub(super) enum Ask {
+    /// Whether a lease is still ours.
+    Confirm(Lease, oneshot::Sender<Result<bool, Failure>>),
+    /// To renew whatever is held; answered when that has been done.
+    Renew(oneshot::Sender<()>),
+}
 
 /// Hears of each job that ended: the component that decided (none: the host did), and how.
 pub(super) type OnSettled = Box<dyn Fn(Option<&str>, Settled) + Send + Sync>;

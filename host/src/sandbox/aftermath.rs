@@ -2,7 +2,7 @@
 //! is to blame.
 
 use super::failed_attempt;
-use super::run::RunError;
+use super::run_error::RunError;
 use super::state::Live;
 use crate::queue::Job;
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::run::random_seed;
+use super::random::random_seed;
 use super::state::Live;
 use super::tally::{Standing, Tally};
 use crate::backoff;

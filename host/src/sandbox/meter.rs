@@ -14,7 +14,7 @@ use super::call::Oracle;
 use super::engine::{Sandbox, SandboxError};
 use super::limits::Limits;
 use super::program::{LoadError, Program};
-use super::run::RunError;
+use super::run_error::RunError;
 use super::state::RunState;
 use crate::failure::Failure;
 use crate::trace::Recorder;

@@ -15,7 +15,9 @@ mod inspect;
 mod limits;
 mod meter;
 mod program;
+mod random;
 mod run;
+mod run_error;
 mod state;
 mod tally;
 mod wasi;
@@ -33,6 +35,7 @@ pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, LARGEST_COMPONENT, Ref
 pub use limits::Limits;
 pub use meter::{Meter, Metered};
 pub use program::{EMBEDDED, LoadError, Program};
-pub use run::{RunEnd, RunError, Service};
+pub use run::{RunEnd, Service};
+pub use run_error::RunError;
 pub use state::{Observer, Services};
 pub use tally::{JobCounts, Standing, Tally};

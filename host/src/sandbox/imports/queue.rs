@@ -13,7 +13,7 @@ use crate::sandbox::bindings::snapceit::receipts::types as wit;
 use crate::sandbox::completion::completion;
 use crate::sandbox::failed_attempt::NOT_THERE_YET;
 use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo};
-use crate::sandbox::run::random_seed;
+use crate::sandbox::random::random_seed;
 use crate::sandbox::state::{ImageHandle, JobHandle, Live, RunState};
 use crate::storage::{Artifacts, Image, is_absent};
 
