@@ -23,8 +23,6 @@ pub struct Sandbox {
     pub(super) linker: Linker<RunState>,
     pub(super) limits: Limits,
     pub(super) cache: Option<CompileCache>,
-    /// Whether instructions are counted, in place of time.
-    pub(super) metered: bool,
 }
 
 impl Sandbox {
@@ -33,7 +31,7 @@ impl Sandbox {
         let engine = pooling_or_not(&limits, concurrency).map_err(problem)?;
         tick(&engine)?;
         let linker = linker(&engine).map_err(problem)?;
-        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open), metered: false })
+        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
     }
 
     /// Makes one that counts instructions in place of time, so that a limit is hit at the same place on every machine.
@@ -43,7 +41,7 @@ impl Sandbox {
         config.consume_fuel(true);
         let engine = on_demand(config, &limits).map_err(problem)?;
         let linker = linker(&engine).map_err(problem)?;
-        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open), metered: true })
+        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
     }
 }
 

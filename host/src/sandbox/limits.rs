@@ -23,7 +23,7 @@ pub struct Limits {
     pub host_call_bytes: usize,
     /// The component's own computing time in one run; time in host calls is not counted.
     pub deadline: Duration,
-    /// Wall-clock time of a run for each of its jobs, host calls included: what ends a component that sleeps for ever.
+    /// Wall-clock time of a run for each of its jobs, host calls included.
     pub run_timeout: Duration,
     /// Bytes of stdout and stderr that reach the log in one run.
     pub log_bytes: usize,

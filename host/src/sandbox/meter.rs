@@ -72,7 +72,7 @@ impl Meter {
             Ok(store) => store,
             Err(error) => return Metered { result: Err(error), work: 0 },
         };
-        let result = self.sandbox.call_parse(&mut store, program, json).await;
+        let result = self.sandbox.call_parse(&mut store, program, json, Duration::MAX).await;
         metered(&store, fuel, result)
     }
 

@@ -1,10 +1,7 @@
 //! Running a component: each run in a fresh instance.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -86,7 +83,7 @@ impl Sandbox {
         // Each job has its time: waiting for S3, for OCR or for a turn at it is not the fault of the one that is last.
         let timeout = self.limits.run_timeout.saturating_mul(limit.max(1));
         let seed = random_seed();
-        let mut store = self.store(program, seed);
+        let mut store = self.timed_store(program, seed);
         let state = store.data_mut();
         state.live = Some(Live::new(Arc::clone(services), Arc::clone(&program.tally), jobs));
         state.tape = services.recorder.as_ref().map(|recorder| recorder.builder(self.header(program, seed)));
@@ -136,8 +133,8 @@ impl Sandbox {
 
     /// Reads an OCR response with the component's parser.
     pub async fn parse(&self, program: &Program, json: &str) -> Result<Result<wit::Receipt, ParseError>, RunError> {
-        let mut store = self.store(program, random_seed());
-        self.call_parse(&mut store, program, json).await
+        let mut store = self.timed_store(program, random_seed());
+        self.call_parse(&mut store, program, json, self.limits.run_timeout).await
     }
 
     pub(super) async fn call_parse(
@@ -145,12 +142,20 @@ impl Sandbox {
         store: &mut Store<RunState>,
         program: &Program,
         json: &str,
+        timeout: Duration,
     ) -> Result<Result<wit::Receipt, ParseError>, RunError> {
-        self.within_limits(store, self.limits.run_timeout, async |store| {
+        self.within_limits(store, timeout, async |store| {
             let instance: ReceiptWorker = program.pre.instantiate_async(&mut *store).await?;
             instance.snapceit_receipts_parser().call_parse(store, json).await
         })
         .await
+    }
+
+    /// A store whose deadline counts.
+    fn timed_store(&self, program: &Program, seed: u64) -> Store<RunState> {
+        let mut store = self.store(program, seed);
+        deadline::arm(&mut store);
+        store
     }
 
     pub(super) fn store(&self, program: &Program, seed: u64) -> Store<RunState> {
@@ -158,9 +163,6 @@ impl Sandbox {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.limits.host_call_bytes);
         store.set_max_component_handles(self.limits.handles);
-        if !self.metered {
-            deadline::arm(&mut store);
-        }
         store
     }
 
@@ -175,56 +177,11 @@ impl Sandbox {
         timeout: Duration,
         call: impl AsyncFnOnce(&mut Store<RunState>) -> wasmtime::Result<T>,
     ) -> Result<T, RunError> {
-        let ended = match self.metered {
-            false => tokio::time::timeout(timeout, call(store)).await.ok(),
-            true => while_not_idle(call(store)).await,
-        };
-        match ended {
-            Some(Ok(value)) => Ok(value),
-            Some(Err(error)) => Err(explain(&error, store.data())),
-            None if self.metered => {
-                Err(RunError::Timeout("the component waits for a clock that stands still".to_owned()))
-            }
-            None => Err(RunError::Timeout(format!("the run took longer than {timeout:?} (--run-timeout a job)"))),
+        match tokio::time::timeout(timeout, call(store)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(explain(&error, store.data())),
+            Err(_) => Err(RunError::Timeout(format!("the run took longer than {timeout:?} (--run-timeout a job)"))),
         }
-    }
-}
-
-/// A component whose instructions are counted may compute for as long as they last, however slow the machine is. But it
-/// may also wait, for a clock that stands still; that would be for ever.
-async fn while_not_idle<T>(work: impl Future<Output = T>) -> Option<T> {
-    const IDLE: Duration = Duration::from_secs(2);
-    let (mut work, mut idle) = (pin!(work), pin!(tokio::time::sleep(IDLE)));
-    let woken = Arc::new(AtomicBool::new(false));
-    std::future::poll_fn(|context| {
-        let is_over = idle.as_mut().poll(context).is_ready();
-        // Work that was woken has waited for nothing but its turn.
-        let was_idle = !woken.swap(false, Ordering::AcqRel) && is_over;
-        let waker = Waker::from(Arc::new(Noting { woken: Arc::clone(&woken), waker: context.waker().clone() }));
-        match work.as_mut().poll(&mut Context::from_waker(&waker)) {
-            Poll::Ready(value) => return Poll::Ready(Some(value)),
-            Poll::Pending if was_idle => return Poll::Ready(None),
-            Poll::Pending => {}
-        }
-        idle.as_mut().reset(tokio::time::Instant::now() + IDLE);
-        match idle.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Wakes, and notes that it did.
-struct Noting {
-    woken: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Wake for Noting {
-    fn wake(self: Arc<Self>) {
-        self.woken.store(true, Ordering::Release);
-        self.waker.wake_by_ref();
     }
 }
 
@@ -266,29 +223,4 @@ fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
     }
     let first = error.root_cause().to_string();
     RunError::Trap(first)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    /// Work that computes, in a process that does not get its turn for longer than an idle component is waited for.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_machine_that_is_slow_is_not_idle() {
-        let mut turns = 0;
-        let work = std::future::poll_fn(move |context| {
-            turns += 1;
-            context.waker().wake_by_ref();
-            if turns < 5 { Poll::Pending } else { Poll::Ready(()) }
-        });
-        let held_up = async {
-            tokio::task::yield_now().await;
-            std::thread::sleep(Duration::from_millis(2500));
-            tokio::task::yield_now().await;
-        };
-        let both = async { futures_util::future::join(while_not_idle(work), held_up).await };
-        assert_eq!(tokio::spawn(both).await.unwrap().0, Some(()));
-        assert_eq!(while_not_idle(std::future::pending::<()>()).await, None);
-    }
 }

@@ -32,7 +32,7 @@ pub(crate) const BAD: &[Bad] = &[
     trap("handle-of-another-kind.x", "handle index"),
     limit("loop.x", "--deadline"),
     limit("loop-in-calls.x", "--deadline"),
-    limit("sleep.x", "--run-timeout"),
+    trap("sleep.x", "a clock that stands still"),
     limit("memory.x", "--max-memory"),
     limit("stack.x", "stack"),
     limit("handles.x", "--max-handles"),
@@ -85,6 +85,19 @@ async fn waiting_for_the_host_does_not_count() {
     assert_eq!(world.done("ok.1").await, Some((1, Some("ok".to_owned()))));
 }
 
+/// What ends a run that waits for S3 or OCR for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn waiting_for_the_host_has_an_end() {
+    let world = World::new().await;
+    world.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
+    world.insert(&["ok.1"]).await;
+    let limits = Limits { run_timeout: Duration::from_secs(1), ..Limits::default() };
+    world.pass(&component("misbehaves"), limits, 1).await;
+    let dead = world.dead("ok.1").await.unwrap();
+    assert_eq!((&*dead.kind, &*dead.code), ("limit-exceeded", "component.Limit"), "{}", dead.message);
+    assert!(dead.message.contains("--run-timeout"), "{}", dead.message);
+}
+
 /// A limit that the component cannot live within is named before it takes a job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_does_not_fit_the_limits_is_refused_by_name() {
@@ -104,18 +117,18 @@ async fn a_component_that_does_not_fit_the_limits_is_refused_by_name() {
 async fn a_pure_call_has_the_same_limits() {
     let sandbox = sandbox(tight());
     let program = sandbox.load(Some(&component("misbehaves"))).unwrap();
-    for (response, says) in
-        [("loop", "--deadline"), ("sleep", "--run-timeout"), ("memory", "--max-memory"), ("stack", "stack")]
-    {
+    for (response, says) in [("loop", "--deadline"), ("memory", "--max-memory"), ("stack", "stack")] {
         match sandbox.parse(&program, response).await {
-            Err(error @ (RunError::Limit(_) | RunError::Deadline(_) | RunError::Timeout(_))) => {
+            Err(error @ (RunError::Limit(_) | RunError::Deadline(_))) => {
                 assert!(error.to_string().contains(says), "{response}: {error}");
             }
             other => panic!("{response}: {other:?}"),
         }
     }
-    let trapped = sandbox.parse(&program, "trap").await;
-    assert!(matches!(trapped, Err(RunError::Trap(_))), "{trapped:?}");
+    for (response, says) in [("trap", "unreachable"), ("sleep", "a clock that stands still")] {
+        let trapped = sandbox.parse(&program, response).await;
+        assert!(matches!(&trapped, Err(RunError::Trap(why)) if why.contains(says)), "{trapped:?}");
+    }
     // Nothing of that is left over.
     assert!(sandbox.parse(&program, "calls").await.unwrap().is_ok());
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use host::ocr::local::Fault;
 use host::sandbox::{EMBEDDED, Limits, Observer, types};
 use host::trace::{Event, FailedHow, RecordSettings, Recorder, Trace, traces_in};
 use tempfile::TempDir;
@@ -63,14 +65,11 @@ fn last_receipt(trace: &Trace) -> String {
 async fn every_way_of_failing_is_recorded_and_replays_as_that() {
     let expected = |receipt: &str| match receipt {
         "loop.x" | "loop-in-calls.x" => FailedHow::Deadline,
-        "sleep.x" => FailedHow::Timeout,
         "memory.x" | "stack.x" | "handles.x" | "long-message.x" => FailedHow::Limit,
         _ => FailedHow::Trap,
     };
     let world = World::new().await;
-    // The one that sleeps comes last: a run has its time for each of its jobs.
-    let mut ids: Vec<&str> = BAD.iter().map(|bad| bad.receipt).filter(|id| *id != "sleep.x").collect();
-    ids.push("sleep.x");
+    let ids: Vec<&str> = BAD.iter().map(|bad| bad.receipt).collect();
     // One that goes right before each: otherwise the component would fail on everything, and be left alone.
     for (number, bad) in ids.iter().enumerate() {
         world.insert(&[&format!("ok.{number}"), bad]).await;
@@ -96,9 +95,27 @@ async fn every_way_of_failing_is_recorded_and_replays_as_that() {
     assert_eq!(incomplete.len(), 1, "{}", ran.stdout);
     // Event by event as well, and no deadline is burnt through for it.
     let ran = replay(folder.path(), &["--step"]).await.unharmed();
-    for how in ["trap: ", "limit: ", "deadline: ", "timeout: "] {
+    for how in ["trap: ", "limit: ", "deadline: "] {
         assert!(ran.stdout.lines().any(|line| line.get(6..).is_some_and(|line| line.starts_with(how))), "{how}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_waited_for_too_long_replays_up_to_there() {
+    let world = World::new().await;
+    world.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
+    world.insert(&["ok.1"]).await;
+    let folder = TempDir::new().unwrap();
+    let recorder = recorder(&folder);
+    let limits = Limits { run_timeout: Duration::from_secs(1), ..Limits::default() };
+    world.pass_on_record(&component("misbehaves"), limits, &recorder, None).await;
+    drop(recorder);
+    let traces = traces(folder.path());
+    let (how, message) = end(&traces[0]).unwrap();
+    assert_eq!(how, FailedHow::Timeout, "{message}");
+    let ran = replay(folder.path(), &["--step"]).await.unharmed();
+    assert!(ran.stdout.lines().any(|line| line.get(6..).is_some_and(|line| line.starts_with("timeout: "))));
+    assert!(ran.stdout.contains("1 runs as recorded, 0 not"), "{}", ran.stdout);
 }
 
 /// With an hour of computing granted, as with seconds.

@@ -153,7 +153,7 @@ attacks! {
     /// Makes its table as large as it gets.
     GrowsTable => excess::grows_table(),
     /// Sleeps for three thousand years.
-    Sleeps => Case { how: How::RunAs("sleep.x"), ends: Ends::Charged("--run-timeout") },
+    Sleeps => Case { how: How::RunAs("sleep.x"), ends: Ends::Charged("a clock that stands still") },
     /// Ends the process.
     Exits => Case { how: How::RunAs("exit.x"), ends: Ends::Charged("exit") },
     /// Panics with a second line that looks like the log.
