@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::event::{Event, FailedHow, Header};
-use super::record::Shared;
+use super::event::{Event, FailedHow};
+use super::handover::{Run, Shared};
 use crate::storage::digest_of;
 
 /// What an event costs in memory beside its texts.
@@ -71,30 +71,6 @@ impl Drop for TraceBuilder {
         if let Some(run) = self.run.take() {
             self.shared.send(run);
         }
-    }
-}
-
-/// A finished run, before it is text.
-#[derive(Debug)]
-pub(super) struct Run {
-    pub(super) name: String,
-    pub(super) events: Vec<Event>,
-    /// OCR responses with their digests.
-    pub(super) bodies: Vec<(String, Arc<[u8]>)>,
-    pub(super) bytes: u64,
-    pub(super) complete: bool,
-}
-
-impl Run {
-    pub(super) fn new(name: String, header: Header) -> Self {
-        Self { name, events: vec![Event::Header(header)], bodies: Vec::new(), bytes: 0, complete: true }
-    }
-
-    /// Takes the room, if it is there. The first thing that has none ends the trace: one with holes replays wrongly.
-    fn has_room(&mut self, bytes: u64, most: u64) -> bool {
-        self.complete = self.complete && self.bytes + bytes <= most;
-        self.bytes += if self.complete { bytes } else { 0 };
-        self.complete
     }
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::record::{RecordError, RecordSettings};
+use super::settings::{RecordError, RecordSettings};
 use super::time::stamp;
 use super::{RESPONSES, SUFFIX};
 

@@ -4,10 +4,12 @@
 mod build;
 mod event;
 mod folder;
+mod handover;
 mod line;
 mod read;
 mod record;
 mod redact;
+mod settings;
 mod time;
 mod write;
 
@@ -15,8 +17,9 @@ pub use build::TraceBuilder;
 pub use event::{Effect, Event, FailedHow, Header, Json, MaskedIn, Name, Settings};
 pub use line::LineError;
 pub use read::{Trace, TraceError, traces_in};
-pub use record::{RecordError, RecordSettings, RecordStats, Recorder};
+pub use record::{RecordStats, Recorder};
 pub use redact::redacted;
+pub use settings::{RecordError, RecordSettings};
 pub use time::utc;
 
 /// Version of the format. A reader refuses every other one.

@@ -1,76 +1,20 @@
 //! Records runs: cheap where the work is done, all else on a thread of its own. Recording never stops the work.
 
-use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::build::{Run, TraceBuilder};
+use super::build::TraceBuilder;
 use super::event::Header;
 use super::folder::Folder;
+use super::handover::{Run, Shared};
+use super::settings::{RecordError, RecordSettings};
 use super::time::file_stamp;
 use super::write::Writer;
 
-/// Runs that may wait to be written.
-const WAITING_RUNS: usize = 256;
-
-/// Bytes that may wait to be written: what recording may cost in memory.
-const WAITING_BYTES: u64 = 64 * 1024 * 1024;
-
-/// How often age is looked at when nothing is recorded, and how often a warning may be repeated.
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
-
 /// How long the end of the process waits for the last traces.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-
-/// Where and how much to record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordSettings {
-    /// The folder; made where it is missing. One process records into it at a time.
-    pub folder: PathBuf,
-    /// Bytes of all traces and responses together.
-    pub max_bytes: u64,
-    /// Age of the oldest trace.
-    pub max_age: Duration,
-    /// Bytes of one run, with its responses. Of what comes after that only the end is kept, and the trace says so.
-    pub per_run_bytes: u64,
-    /// Whether card and phone numbers are masked.
-    pub redact: bool,
-}
-
-impl RecordSettings {
-    /// The usual bounds: 256 MiB, 7 days, 16 MiB a run; nothing is masked.
-    pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self {
-            folder: folder.into(),
-            max_bytes: 256 * 1024 * 1024,
-            max_age: Duration::from_secs(7 * 24 * 60 * 60),
-            per_run_bytes: 16 * 1024 * 1024,
-            redact: false,
-        }
-    }
-}
-
-/// Why nothing can be recorded.
-#[derive(Debug, thiserror::Error)]
-pub enum RecordError {
-    /// The folder or a file in it cannot be used.
-    #[error("cannot record traces: {}: {source}", path.display())]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process records there.
-    #[error("cannot record traces: another host records into {}; give each a folder of its own", path.display())]
-    InUse {
-        /// The folder.
-        path: PathBuf,
-    },
-}
 
 /// What was recorded since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -98,20 +42,8 @@ impl Recorder {
     /// Fails where the folder cannot be written, or another process records into it.
     pub fn start(settings: RecordSettings) -> Result<Self, RecordError> {
         let folder = Folder::open(&settings)?;
-        let (sender, receiver) = mpsc::sync_channel(WAITING_RUNS);
         let (done_sender, done) = mpsc::channel();
-        let shared = Arc::new(Shared {
-            sender,
-            stopping: AtomicBool::new(false),
-            off: Mutex::new(None),
-            written: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            bytes: AtomicU64::new(folder.bytes()),
-            waiting: AtomicU64::new(0),
-            runs: AtomicU64::new(0),
-            warned: Mutex::new(None),
-            settings,
-        });
+        let (shared, receiver) = Shared::new(settings, folder.bytes());
         let thread = Writer::new(folder, Arc::clone(&shared), done_sender);
         let path = shared.settings.folder.clone();
         std::thread::Builder::new()
@@ -123,7 +55,7 @@ impl Recorder {
 
     /// Begins the trace of a run.
     pub fn builder(&self, header: Header) -> TraceBuilder {
-        let count = self.shared.runs.fetch_add(1, Ordering::Relaxed);
+        let count = self.shared.next_run();
         let name = format!("{}-{count:06}", file_stamp(&header.started));
         let run = Run::new(name, Header { redacted: self.shared.settings.redact, ..header });
         TraceBuilder::new(Some(run), Arc::clone(&self.shared))
@@ -135,67 +67,17 @@ impl Recorder {
             written: self.shared.written.load(Ordering::Relaxed),
             dropped: self.shared.dropped.load(Ordering::Relaxed),
             bytes: self.shared.bytes.load(Ordering::Relaxed),
-            off: self.shared.off.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            off: self.shared.off(),
         }
     }
 }
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        // A full channel wakes the thread as well.
-        let _ = self.shared.sender.try_send(Message::Wake);
+        self.shared.stop();
         let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
         if done.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!(folder = %self.shared.settings.folder.display(), "the last traces were not written in time");
-        }
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) settings: RecordSettings,
-    sender: SyncSender<Message>,
-    pub(super) stopping: AtomicBool,
-    off: Mutex<Option<String>>,
-    pub(super) written: AtomicU64,
-    pub(super) dropped: AtomicU64,
-    pub(super) bytes: AtomicU64,
-    /// Bytes of the runs in the channel.
-    pub(super) waiting: AtomicU64,
-    /// Runs begun.
-    runs: AtomicU64,
-    warned: Mutex<Option<Instant>>,
-}
-
-#[derive(Debug)]
-pub(super) enum Message {
-    Run(Run),
-    /// Look whether to stop.
-    Wake,
-}
-
-impl Shared {
-    /// Tells whether there was a reason before.
-    pub(super) fn set_off(&self, reason: Option<String>) -> bool {
-        std::mem::replace(&mut *self.off.lock().unwrap_or_else(PoisonError::into_inner), reason).is_some()
-    }
-
-    pub(super) fn send(&self, run: Run) {
-        let bytes = run.bytes;
-        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        // One that is too large by itself may still go alone.
-        let room = before == 0 || before + bytes <= WAITING_BYTES;
-        if room && self.sender.try_send(Message::Run(run)).is_ok() {
-            return;
-        }
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
-        if warned.is_none_or(|at| at.elapsed() >= MINUTE) {
-            *warned = Some(Instant::now());
-            let folder = self.settings.folder.display();
-            tracing::warn!(dropped, %folder, "runs end faster than they can be recorded; some are not");
         }
     }
 }
@@ -204,10 +86,12 @@ impl Shared {
 mod tests {
     #![allow(clippy::indexing_slicing, clippy::unwrap_used)]
     use std::path::Path;
+    use std::time::Instant;
 
     use serde_json::json;
 
     use super::super::event::{Effect, Event, FailedHow, Json, MaskedIn, Settings};
+    use super::super::handover::{MINUTE, WAITING_BYTES};
     use super::super::{Trace, traces_in};
     use super::*;
     use crate::storage::digest_of;
@@ -384,19 +268,8 @@ mod tests {
     /// A recorder whose thread never gets its turn.
     #[test]
     fn nothing_waits_for_a_recorder_that_cannot_keep_up() {
-        let (sender, receiver) = mpsc::sync_channel(2);
-        let shared = Arc::new(Shared {
-            sender,
-            stopping: AtomicBool::new(false),
-            off: Mutex::new(None),
-            written: AtomicU64::new(0),
-            dropped: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
-            runs: AtomicU64::new(0),
-            warned: Mutex::new(None),
-            settings: RecordSettings { per_run_bytes: u64::MAX, ..RecordSettings::new("") },
-        });
+        let settings = RecordSettings { per_run_bytes: u64::MAX, ..RecordSettings::new("") };
+        let (shared, receiver) = Shared::with_room_for(2, settings, 0);
         let recorder = Recorder { shared: Arc::clone(&shared), done: Mutex::new(mpsc::channel().1) };
         let run = |bytes: u64| {
             let mut builder = recorder.builder(header());

@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::build::Run;
 use super::event::{Event, Json, MaskedIn};
 use super::folder::Folder;
-use super::record::{MINUTE, Message, RecordError, Shared};
+use super::handover::{MINUTE, Message, Run, Shared};
 use super::redact::{self, Field, Known};
+use super::settings::RecordError;
 use crate::failure::chain;
 use crate::storage::digest_of;
 
