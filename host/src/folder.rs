@@ -1,7 +1,7 @@
 //! Folders of files that a host keeps for later: each file is whole under its name or not there at all, all of them together
 //! stay within bounds, and what a host left half written that was killed is deleted.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 
 /// How the name of a file ends that is being written.
 const UNFINISHED: &str = ".unfinished";
+/// How it began where an earlier version wrote traces.
+const ONCE_UNFINISHED: &str = ".unfinished-";
 /// How old such a file is when nobody writes it any more.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
@@ -54,15 +56,12 @@ impl BoundedFolder {
 
     /// Under its name the file is whole, whatever becomes of this machine.
     pub(crate) fn write(&self, name: &str, parts: &[&[u8]]) -> io::Result<()> {
-        let mut file = tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(&self.path)?;
-        parts.iter().try_for_each(|part| file.write_all(part))?;
-        file.as_file().sync_all()?;
-        file.persist(self.file(name)).map(drop).map_err(|error| error.error)
+        write_whole(&self.file(name), parts, File::sync_all)
     }
 
     /// Notes that a file is in use: it is new, however long ago it was written.
     pub(crate) fn touch(&self, name: &str) {
-        let _ = fs::File::open(self.file(name)).and_then(|file| file.set_modified(SystemTime::now()));
+        let _ = touch(&self.file(name));
     }
 
     /// Deletes what is beyond the bounds, and what was never finished.
@@ -73,10 +72,10 @@ impl BoundedFolder {
             // Another host has deleted it meanwhile.
             let Ok(found) = fs::symlink_metadata(&path) else { continue };
             let Ok(used) = found.modified() else { continue };
-            let ends_with = |end: &str| path.to_string_lossy().ends_with(end);
-            if ends_with(self.suffix) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(self.suffix) {
                 files.push((used, found.len(), path));
-            } else if ends_with(UNFINISHED) && used.elapsed().is_ok_and(|age| age > ABANDONED) {
+            } else if is_unfinished(&name) && used.elapsed().is_ok_and(|age| age > ABANDONED) {
                 gone.push(path);
             }
         }
@@ -92,6 +91,34 @@ impl BoundedFolder {
         }
         gone.iter().try_for_each(|path| remove(path))
     }
+}
+
+/// Whole or not at all: nobody ever sees half of the file under its name. `before` is called when all is written and nobody
+/// sees it yet.
+pub(crate) fn write_whole(
+    path: &Path,
+    parts: &[&[u8]],
+    before: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut file = unfinished_in(path.parent().unwrap_or(Path::new("")))?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    before(file.as_file())?;
+    file.persist(path).map(drop).map_err(|error| error.error)
+}
+
+/// A file that is not there yet for anybody.
+pub(crate) fn unfinished_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new().suffix(UNFINISHED).tempfile_in(folder)
+}
+
+/// Whether a file of this name is being written, or was by a host that was killed.
+pub(crate) fn is_unfinished(name: &str) -> bool {
+    name.ends_with(UNFINISHED) || name.starts_with(ONCE_UNFINISHED)
+}
+
+/// Notes that a file is in use now. Fails where it is gone.
+pub(crate) fn touch(path: &Path) -> io::Result<()> {
+    File::open(path)?.set_modified(SystemTime::now())
 }
 
 /// Makes a folder that this user alone may look into.

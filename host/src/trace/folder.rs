@@ -1,18 +1,16 @@
 //! The folder that traces are recorded into: whole files only, readable by their owner only, within bounds.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions, ReadDir, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::{self, DirEntry, File, OpenOptions, ReadDir, TryLockError};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use super::inventory::{Inventory, Response};
 use super::settings::{RecordError, RecordSettings};
 use super::time::stamp;
 use super::{RESPONSES, SUFFIX};
-
-/// How the names of unfinished files begin; one that is found at the start was left by a crash.
-const UNFINISHED: &str = ".unfinished-";
+use crate::folder::{is_unfinished, make_private, remove, touch, unfinished_in, write_whole};
 
 /// Held while a process records into the folder.
 const LOCK: &str = ".lock";
@@ -30,22 +28,10 @@ pub(super) struct Folder {
     path: PathBuf,
     max_bytes: u64,
     max_age: Duration,
-    /// Name and bytes; the first is the oldest.
-    traces: BTreeMap<String, u64>,
-    responses: HashMap<String, Response>,
-    /// Last use and digest; the first can go first.
-    by_use: BTreeSet<(String, String)>,
-    bytes: u64,
+    held: Inventory,
     /// What earlier processes left, as far as it was not looked at yet.
     earlier: Vec<ReadDir>,
     lock: File,
-}
-
-struct Response {
-    bytes: u64,
-    /// Name of the newest trace that refers to it, or a time that is later than that.
-    last_use: String,
-    touched: Option<Instant>,
 }
 
 impl Folder {
@@ -54,7 +40,7 @@ impl Folder {
         let path = settings.folder.clone();
         let lock = lock(&path)?;
         let problem = |source| RecordError::Io { path: path.clone(), source };
-        tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(&path).map_err(problem)?;
+        unfinished_in(&path).map_err(problem)?;
         let earlier = vec![
             fs::read_dir(path.join(RESPONSES)).map_err(problem)?,
             // First: responses are judged by the traces.
@@ -63,10 +49,7 @@ impl Folder {
         Ok(Self {
             max_bytes: settings.max_bytes,
             max_age: settings.max_age,
-            traces: BTreeMap::new(),
-            responses: HashMap::new(),
-            by_use: BTreeSet::new(),
-            bytes: 0,
+            held: Inventory::default(),
             earlier,
             lock,
             path,
@@ -79,7 +62,7 @@ impl Folder {
         let held = self.lock.metadata().map_err(problem)?;
         let there = fs::metadata(self.path.join(LOCK)).is_ok_and(|found| found.ino() == held.ino());
         if there {
-            return folders(&self.path).map_err(problem);
+            return make_private(&self.path.join(RESPONSES)).map_err(problem);
         }
         self.lock = lock(&self.path)?;
         Ok(())
@@ -87,13 +70,13 @@ impl Folder {
 
     /// Bytes of all traces and responses.
     pub(super) fn bytes(&self) -> u64 {
-        self.bytes
+        self.held.bytes()
     }
 
     /// Stores a response that the trace of that name refers to.
     pub(super) fn put_response(&mut self, digest: &str, body: &[u8], trace: &str) -> Result<(), RecordError> {
-        let path = self.path.join(RESPONSES).join(format!("{digest}.json"));
-        let known = self.responses.get(digest);
+        let path = self.response(digest);
+        let known = self.held.response(digest);
         let touched = known.and_then(|known| known.touched);
         let stale = touched.is_none_or(|touched| touched.elapsed() >= TOUCH);
         // Whoever deleted it by hand gets it back, and what a crash of the machine left of it is written again.
@@ -101,28 +84,18 @@ impl Folder {
             Some(_) => fs::metadata(&path).is_ok_and(|found| found.len() == body.len() as u64),
             None => known.is_some() && fs::read(&path).is_ok_and(|found| found == body),
         };
-        if !whole || stale && !touch(&path) {
-            write(&path, body).map_err(|source| RecordError::Io { path, source })?;
+        if !whole || stale && touch(&path).is_err() {
+            write(&path, body)?;
         }
-        let before = self.responses.remove(digest);
-        if let Some(before) = &before {
-            self.bytes = self.bytes.saturating_sub(before.bytes);
-            self.by_use.remove(&(before.last_use.clone(), digest.to_owned()));
-        }
-        // A run that began earlier may end later.
-        let last_use = before.as_ref().map(|before| before.last_use.clone()).unwrap_or_default().max(trace.to_owned());
-        let touched = if stale { Some(Instant::now()) } else { before.and_then(|before| before.touched) };
-        self.add_response(digest.to_owned(), Response { bytes: body.len() as u64, last_use, touched });
+        let touched = if stale { Some(Instant::now()) } else { touched };
+        self.held.put_response(digest, Response { bytes: body.len() as u64, last_use: trace.to_owned(), touched });
         Ok(())
     }
 
     /// Stores a trace. Its responses must be there.
     pub(super) fn put_trace(&mut self, name: &str, text: &str) -> Result<(), RecordError> {
-        let path = self.path.join(format!("{name}{SUFFIX}"));
-        write(&path, text.as_bytes()).map_err(|source| RecordError::Io { path, source })?;
-        let bytes = text.len() as u64;
-        let before = self.traces.insert(name.to_owned(), bytes).unwrap_or_default();
-        self.bytes = (self.bytes + bytes).saturating_sub(before);
+        write(&self.trace(name), text.as_bytes())?;
+        self.held.put_trace(name, text.len() as u64);
         Ok(())
     }
 
@@ -134,34 +107,26 @@ impl Folder {
         }
         let too_old = now.checked_sub(self.max_age).map(stamp).unwrap_or_default();
         for _ in 0..SLICE {
-            let Some((oldest, _)) = self.traces.first_key_value() else { return Ok(false) };
-            if self.bytes <= self.max_bytes && *oldest >= too_old {
+            let Some(oldest) = self.held.oldest_trace() else { return Ok(false) };
+            if self.held.bytes() <= self.max_bytes && *oldest >= *too_old {
                 return Ok(false);
             }
-            let Some((name, bytes)) = self.traces.pop_first() else { return Ok(false) };
-            self.bytes = self.bytes.saturating_sub(bytes);
-            remove(self.path.join(format!("{name}{SUFFIX}")))?;
-            self.remove_unused()?;
+            if let Some(name) = self.held.take_oldest_trace() {
+                delete(&self.trace(&name))?;
+            }
+            while let Some(digest) = self.held.take_unused_response() {
+                delete(&self.response(&digest))?;
+            }
         }
         Ok(true)
     }
 
-    fn remove_unused(&mut self) -> Result<(), RecordError> {
-        while let Some((last_use, _)) = self.by_use.first()
-            && self.traces.first_key_value().is_none_or(|(oldest, _)| last_use < oldest)
-            && let Some((_, digest)) = self.by_use.pop_first()
-        {
-            let response = self.responses.remove(&digest);
-            self.bytes = self.bytes.saturating_sub(response.map_or(0, |response| response.bytes));
-            remove(self.path.join(RESPONSES).join(format!("{digest}.json")))?;
-        }
-        Ok(())
+    fn trace(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}{SUFFIX}"))
     }
 
-    fn add_response(&mut self, digest: String, response: Response) {
-        self.bytes += response.bytes;
-        self.by_use.insert((response.last_use.clone(), digest.clone()));
-        self.responses.insert(digest, response);
+    fn response(&self, digest: &str) -> PathBuf {
+        self.path.join(RESPONSES).join(format!("{digest}.json"))
     }
 
     /// Looks at some of what was there at the start. False when all was seen.
@@ -186,28 +151,26 @@ impl Folder {
     /// Names and sizes only. What others put there is left alone.
     fn see_trace(&mut self, entry: &DirEntry) -> io::Result<()> {
         let file = entry.file_name().to_string_lossy().into_owned();
-        if file.starts_with(UNFINISHED) {
-            fs::remove_file(entry.path())?;
+        if is_unfinished(&file) {
+            remove(&entry.path())?;
         } else if let Some(name) = file.strip_suffix(SUFFIX).filter(|name| is_ours(name))
-            && !self.traces.contains_key(name)
+            && !self.held.has_trace(name)
         {
-            let bytes = entry.metadata()?.len();
-            self.bytes += bytes;
-            self.traces.insert(name.to_owned(), bytes);
+            self.held.put_trace(name, entry.metadata()?.len());
         }
         Ok(())
     }
 
     fn see_response(&mut self, entry: &DirEntry) -> io::Result<()> {
         let file = entry.file_name().to_string_lossy().into_owned();
-        if file.starts_with(UNFINISHED) {
-            fs::remove_file(entry.path())?;
+        if is_unfinished(&file) {
+            remove(&entry.path())?;
         } else if let Some(digest) = file.strip_suffix(".json").filter(|digest| digest.len() == 64)
-            && !self.responses.contains_key(digest)
+            && self.held.response(digest).is_none()
         {
             let metadata = entry.metadata()?;
             let last_use = stamp(metadata.modified()? + SLACK);
-            self.add_response(digest.to_owned(), Response { bytes: metadata.len(), last_use, touched: None });
+            self.held.put_response(digest, Response { bytes: metadata.len(), last_use, touched: None });
         }
         Ok(())
     }
@@ -216,7 +179,8 @@ impl Folder {
 /// Makes the folder, and sees to it that one process at a time records into it.
 fn lock(path: &Path) -> Result<File, RecordError> {
     let problem = |source| RecordError::Io { path: path.to_owned(), source };
-    folders(path).map_err(problem)?;
+    // What people bought is nobody else's business.
+    make_private(&path.join(RESPONSES)).map_err(problem)?;
     let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(path.join(LOCK)).map_err(problem)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -225,36 +189,19 @@ fn lock(path: &Path) -> Result<File, RecordError> {
     }
 }
 
-/// What people bought is nobody else's business.
-fn folders(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path.join(RESPONSES))
-}
-
 /// `20261124T005145.123456Z-000042`.
 fn is_ours(name: &str) -> bool {
     let shape: String = name.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
     shape.strip_prefix("00000000T000000.000000Z-").is_some_and(|count| count.chars().all(|c| c == '0'))
 }
 
-/// Whole or not at all: a reader never sees half of a file. No fsync: a trace is worth no wait for the disk.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.persist(path)?;
-    Ok(())
+/// No fsync: a trace is worth no wait for the disk.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
+    write_whole(path, &[bytes], |_| Ok(())).map_err(|source| RecordError::Io { path: path.to_owned(), source })
 }
 
-/// Notes that the response is in use. False where it is gone.
-fn touch(path: &Path) -> bool {
-    OpenOptions::new().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now())).is_ok()
-}
-
-fn remove(path: PathBuf) -> Result<(), RecordError> {
-    match fs::remove_file(&path) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RecordError::Io { path, source }),
-        _ => Ok(()),
-    }
+fn delete(path: &Path) -> Result<(), RecordError> {
+    remove(path).map_err(|source| RecordError::Io { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

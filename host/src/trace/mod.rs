@@ -5,6 +5,7 @@ mod build;
 mod event;
 mod folder;
 mod handover;
+mod inventory;
 mod line;
 mod read;
 mod record;
