@@ -8,12 +8,9 @@ use aws_sdk_s3::Client;
 use sha2::{Digest, Sha256};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::object::{Object, empty, too_large};
+use super::object::{LARGEST_IMAGE, Object, empty, too_large};
 use super::{Source, classify, locate_in};
 use crate::failure::{Failure, FailureKind};
-
-/// Textract's limit for synchronous calls, 10 MB (docs.aws.amazon.com/textract/latest/dg/limits-document.html).
-pub const LARGEST_IMAGE: u64 = 10 * 1024 * 1024;
 
 /// What an image in a request needs of its size: the bytes, a copy for the SDK, Base64, and the request around it.
 const COPIES: u64 = 4;

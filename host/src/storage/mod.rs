@@ -14,8 +14,9 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 pub use artifacts::{Artifacts, PROBE, StoredArtifact};
 pub use formats::{more_pages, unsupported};
-pub use images::{Image, Images, LARGEST_IMAGE, NOBODYS, Others, digest_of, sniff};
+pub use images::{Image, Images, NOBODYS, Others, digest_of, sniff};
 pub use location::{Location, locate, locate_in};
+pub use object::LARGEST_IMAGE;
 pub use url::Source;
 
 use crate::aws;

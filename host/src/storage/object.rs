@@ -4,9 +4,11 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 
 use super::framing::Framing;
-use super::images::LARGEST_IMAGE;
 use super::{Location, classify};
 use crate::failure::{Failure, FailureKind, chain};
+
+/// Textract's limit for synchronous calls, 10 MB (docs.aws.amazon.com/textract/latest/dg/limits-document.html).
+pub const LARGEST_IMAGE: u64 = 10 * 1024 * 1024;
 
 /// An object whose body has not been read yet.
 pub(super) struct Object {

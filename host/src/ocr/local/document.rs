@@ -6,7 +6,7 @@ use hyper::body::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::service::Refusal;
+use super::refusal::Refusal;
 
 /// The largest image that a request may carry.
 pub const MAX_INLINE_BYTES: usize = 5 * 1024 * 1024;

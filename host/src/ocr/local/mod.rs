@@ -8,6 +8,7 @@ mod blocks;
 mod document;
 mod faults;
 mod reader;
+mod refusal;
 mod service;
 mod turned;
 

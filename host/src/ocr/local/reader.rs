@@ -15,7 +15,7 @@ use tokio::process::Command;
 use super::Error;
 use super::blocks::{self, Block};
 use super::document::{Format, Image};
-use super::service::Refusal;
+use super::refusal::Refusal;
 use super::turned;
 
 /// A receipt takes Tesseract about a second, a dense page ten.

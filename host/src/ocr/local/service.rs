@@ -21,6 +21,7 @@ use tokio::sync::Semaphore;
 use super::blocks::Block;
 use super::document::{Document, Image};
 use super::faults::Fault;
+use super::refusal::Refusal;
 use super::{Reader, Settings, reader};
 
 /// Enough for a 10 MiB image in Base64, so that a document that is too large is told so, and not that its request is.
@@ -64,7 +65,7 @@ impl Service {
         };
         let mut response = match self.answer(request).await {
             Ok(answer) => answer,
-            Err(refusal) => refusal.response(),
+            Err(refusal) => refused(&refusal),
         };
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
@@ -221,6 +222,13 @@ fn require_signature(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+fn refused(refusal: &Refusal) -> Response<Body> {
+    let body = json!({ "__type": refusal.kind, "Message": refusal.message }).to_string();
+    let mut response = Response::new(whole(body.into()));
+    *response.status_mut() = refusal.status;
+    response
+}
+
 fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
@@ -241,59 +249,4 @@ fn broken_off(answer: &Bytes) -> Response<Body> {
     let mut response = Response::new(StreamBody::new(frames).boxed_unsync());
     response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(answer.len()));
     response
-}
-
-/// An error as Textract tells it.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    status: StatusCode,
-    kind: String,
-    message: String,
-}
-
-impl Refusal {
-    pub(super) fn new(kind: &str, message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, kind: kind.to_owned(), message: message.into() }
-    }
-
-    pub(super) fn internal(message: &str) -> Self {
-        tracing::warn!(message, "the local Textract failed");
-        Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::new("InternalServerError", message) }
-    }
-
-    pub(super) fn serialization(message: &str) -> Self {
-        Self::new("SerializationException", message)
-    }
-
-    pub(super) fn invalid_parameter(message: &str) -> Self {
-        Self::new("InvalidParameterException", message)
-    }
-
-    pub(super) fn unsupported(message: &str) -> Self {
-        Self::new("UnsupportedDocumentException", message)
-    }
-
-    /// The synchronous operations take one page.
-    pub(super) fn many_pages() -> Self {
-        Self::unsupported("Request has unsupported document format: more than one page.")
-    }
-
-    pub(super) fn bad_document(message: &str) -> Self {
-        Self::new("BadDocumentException", message)
-    }
-
-    pub(super) fn too_large(size: usize, limit: usize) -> Self {
-        Self::new("DocumentTooLargeException", format!("The document has {size} bytes; the limit is {limit}."))
-    }
-
-    fn unknown_operation() -> Self {
-        Self::new("UnknownOperationException", "The operation is none of Textract's, or not served here.")
-    }
-
-    fn response(&self) -> Response<Body> {
-        let body = json!({ "__type": self.kind, "Message": self.message }).to_string();
-        let mut response = Response::new(whole(body.into()));
-        *response.status_mut() = self.status;
-        response
-    }
 }
