@@ -8,8 +8,7 @@ use super::decision::Decision;
 use super::limit_of;
 use super::recorded::{self, UnreadableCall};
 use crate::failure::{Failure, FailureKind};
-use crate::sandbox::import::{self, JobInfo};
-use crate::sandbox::{AnyCall, Call, Import, Meter, NoAnswer, Oracle, Program, RunError, Summary};
+use crate::sandbox::{AnyCall, Call, Import, JobInfo, Meter, NoAnswer, Oracle, Program, RunError, Summary, import};
 use crate::trace::{Json, Trace};
 
 /// What another component made of a recorded run.

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Decision;
 use super::recorded::{Recorded, UnreadableCall, calls};
 use crate::failure::Failure;
-use crate::sandbox::AnyCall;
-use crate::sandbox::import::{ArtifactInfo, ImageInfo, JobInfo, TextInfo};
+use crate::sandbox::{AnyCall, ArtifactInfo, ImageInfo, JobInfo, TextInfo};
 use crate::trace::{Event, FailedHow, Json, Trace, TraceError};
 
 /// A recorded run.

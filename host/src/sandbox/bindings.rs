@@ -8,10 +8,10 @@ wasmtime::component::bindgen!({
     imports: { default: async | trappable },
     exports: { default: async },
     with: {
-        "snapceit:receipts/queue.job": super::state::JobHandle,
-        "snapceit:receipts/objects.image": super::state::ImageHandle,
-        "snapceit:receipts/objects.artifact": super::import::ArtifactInfo,
-        "snapceit:receipts/textract.response": super::state::ResponseHandle,
+        "snapceit:receipts/queue.job": super::handles::JobHandle,
+        "snapceit:receipts/objects.image": super::handles::ImageHandle,
+        "snapceit:receipts/objects.artifact": super::handles::ArtifactInfo,
+        "snapceit:receipts/textract.response": super::handles::ResponseHandle,
     },
     additional_derives: [PartialEq, serde::Serialize, serde::Deserialize],
 });

@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{CallHook, Store, UpdateDeadline};
 
-use super::state::RunState;
-
 /// How often a computing component is looked at. One ticker an engine advances the epoch at this pace.
 pub(super) const TICK: Duration = Duration::from_millis(10);
 
@@ -48,19 +46,19 @@ impl ComputeClock {
     }
 }
 
-/// Arms the deadline of a store.
-pub(super) fn arm(store: &mut Store<RunState>) {
+/// Arms the deadline of a store whose data has this clock.
+pub(super) fn arm<T: 'static>(store: &mut Store<T>, clock: fn(&mut T) -> &mut ComputeClock) {
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|mut context| {
-        let clock = &mut context.data_mut().clock;
+    store.epoch_deadline_callback(move |mut context| {
+        let clock = clock(context.data_mut());
         clock.pause();
         clock.check()?;
         clock.resume();
         // Other instances get their turn: a computing component does not hold a thread for longer than a tick.
         Ok(UpdateDeadline::Yield(1))
     });
-    store.call_hook(|mut context, hook| {
-        let clock = &mut context.data_mut().clock;
+    store.call_hook(move |mut context, hook| {
+        let clock = clock(context.data_mut());
         match hook {
             CallHook::CallingWasm | CallHook::ReturningFromHost => clock.resume(),
             CallHook::ReturningFromWasm | CallHook::CallingHost => {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::bindings::snapceit::receipts::textract::Api;
 use super::bindings::snapceit::receipts::types as wit;
+use super::handles::{ArtifactInfo, ImageInfo, JobInfo, TextInfo};
 use crate::failure::Failure;
 use crate::trace::{Effect, Event, Json};
 
@@ -195,56 +196,6 @@ impl Import {
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|import| import.name() == name)
     }
-}
-
-/// What a component can know of a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JobInfo {
-    /// The handle's number.
-    pub job: u32,
-    /// The queue row's id.
-    pub id: u64,
-    /// The receipt's id.
-    pub receipt_id: String,
-    /// Which attempt it is, from 1.
-    pub attempt: u32,
-    /// How many it may have.
-    pub max_attempts: u32,
-    /// Random bits for this claim.
-    pub seed: u64,
-    /// Whether an earlier attempt may have stored an artifact.
-    pub has_artifact: bool,
-}
-
-/// What a component can know of an image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageInfo {
-    /// The handle's number.
-    pub image: u32,
-    /// Bytes.
-    pub size: u64,
-    /// Media type.
-    pub content_type: String,
-    /// SHA-256.
-    pub digest: String,
-}
-
-/// What a component can know of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ArtifactInfo {
-    /// The handle's number.
-    pub artifact: u32,
-    /// Its key in the artifact bucket.
-    pub key: String,
-}
-
-/// An OCR response as a trace has it: the text is beside the trace, once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TextInfo {
-    /// SHA-256 of the text.
-    pub response: String,
-    /// Bytes.
-    pub bytes: u64,
 }
 
 /// Traces have a failure among the arguments in this order, and a replay compares them byte for byte.

@@ -13,11 +13,11 @@ use super::bindings::ReceiptWorker;
 use super::bindings::exports::snapceit::receipts::parser::ParseError;
 use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
-use super::call::NoAnswer;
 use super::deadline::{self, DeadlineExceeded};
 use super::engine::Sandbox;
 use super::failed_attempt;
 use super::limits;
+use super::oracle::NoAnswer;
 use super::program::Program;
 use super::random::random_seed;
 use super::run_error::RunError;
@@ -154,7 +154,7 @@ impl Sandbox {
     /// A store whose deadline counts.
     fn timed_store(&self, program: &Program, seed: u64) -> Store<RunState> {
         let mut store = self.store(program, seed);
-        deadline::arm(&mut store);
+        deadline::arm(&mut store, |state| &mut state.clock);
         store
     }
 

@@ -8,12 +8,11 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::snapceit::receipts::types as wit;
-use super::call::Oracle;
 use super::deadline::ComputeClock;
-use super::import::{ImageInfo, JobInfo};
 use super::limits::{Limiter, Limits};
+use super::oracle::Oracle;
 use super::tally::Tally;
-use super::wasi;
+use super::wasi_context;
 use crate::breaker::ServiceBreaker;
 use crate::ocr::{OcrApi, Textract};
 use crate::queue::{Job, Pump};
@@ -120,44 +119,12 @@ impl Live {
     }
 }
 
-/// A job in the component's hands.
-#[derive(Debug)]
-pub struct JobHandle {
-    pub(super) info: JobInfo,
-    /// None where an oracle answers.
-    pub(super) job: Option<Job>,
-}
-
-/// An image in the component's hands.
-#[derive(Debug, Clone)]
-pub struct ImageHandle {
-    pub(super) info: ImageInfo,
-    /// None where an oracle answers.
-    pub(super) held: Option<Arc<Image>>,
-}
-
-/// An OCR answer in the component's hands.
-#[derive(Debug)]
-pub struct ResponseHandle {
-    pub(super) number: u32,
-    /// None where an oracle answers.
-    pub(super) held: Option<HeldResponse>,
-}
-
-/// An OCR answer that the host holds.
-#[derive(Debug, Clone)]
-pub(super) struct HeldResponse {
-    pub(super) body: Arc<[u8]>,
-    pub(super) image: Arc<Image>,
-    pub(super) api: OcrApi,
-}
-
 impl RunState {
     pub(super) fn new(limits: &Limits, component: &str, seed: u64) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
-            wasi: wasi::context(seed, component, limits.log_bytes),
+            wasi: wasi_context::context(seed, component, limits.log_bytes),
             table,
             limiter: Limiter::new(limits.clone()),
             clock: ComputeClock::new(limits.deadline),

@@ -8,9 +8,10 @@ use crate::breaker::Step;
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::bindings::snapceit::receipts::objects::{Host, HostArtifact, HostImage};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
-use crate::sandbox::call::NoAnswer;
-use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, TextInfo};
-use crate::sandbox::state::{ImageHandle, RunState};
+use crate::sandbox::handles::{ArtifactInfo, ImageHandle, ImageInfo, TextInfo};
+use crate::sandbox::import::{self, ImportCall};
+use crate::sandbox::oracle::NoAnswer;
+use crate::sandbox::state::RunState;
 
 impl Host for RunState {}
 

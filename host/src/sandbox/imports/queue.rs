@@ -12,9 +12,10 @@ use crate::sandbox::bindings::snapceit::receipts::queue::{Host, HostJob};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
 use crate::sandbox::completion::completion;
 use crate::sandbox::failed_attempt::NOT_THERE_YET;
-use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo};
+use crate::sandbox::handles::{ArtifactInfo, ImageHandle, ImageInfo, JobHandle, JobInfo};
+use crate::sandbox::import::{self, ImportCall};
 use crate::sandbox::random::random_seed;
-use crate::sandbox::state::{ImageHandle, JobHandle, Live, RunState};
+use crate::sandbox::state::{Live, RunState};
 use crate::storage::{Artifacts, Image, is_absent};
 
 impl Host for RunState {

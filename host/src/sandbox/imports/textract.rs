@@ -9,8 +9,9 @@ use crate::failure::{Failure, FailureKind};
 use crate::ocr::OcrApi;
 use crate::sandbox::bindings::snapceit::receipts::textract::{Api, Host, HostResponse};
 use crate::sandbox::bindings::snapceit::receipts::types as wit;
-use crate::sandbox::import::{self, ArtifactInfo, ImportCall};
-use crate::sandbox::state::{HeldResponse, ImageHandle, JobHandle, Live, ResponseHandle, RunState};
+use crate::sandbox::handles::{ArtifactInfo, HeldResponse, ImageHandle, JobHandle, ResponseHandle};
+use crate::sandbox::import::{self, ImportCall};
+use crate::sandbox::state::{Live, RunState};
 use crate::storage::{Artifacts, Image};
 
 /// Both OCR calls, and one more: whoever asks oftener spends money on a mistake.

@@ -8,8 +8,7 @@ use serde_json::json;
 
 use super::GateSettings;
 use crate::reading::Reading;
-use crate::sandbox::Limits;
-use crate::sandbox::import::{self, ArtifactInfo, ImageInfo, ImportCall, JobInfo, TextInfo};
+use crate::sandbox::{ArtifactInfo, ImageInfo, ImportCall, JobInfo, Limits, TextInfo, import};
 use crate::storage::digest_of;
 use crate::trace::{Event, Header, Json, RESPONSES, SUFFIX, Trace, traces_in};
 
