@@ -7,6 +7,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -203,7 +204,7 @@ fn without_request(message: &str) -> String {
 }
 
 fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
-    chain(error).contains("credential")
+    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<CredentialsError>())
 }
 
 /// What an HTTP status says when the error code says nothing that we know.
@@ -261,4 +262,36 @@ pub fn common_code(code: &str) -> Option<FailureKind> {
         "RequestExpired" | "RequestTimeTooSkewed" => FailureKind::Unavailable,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use aws_credential_types::provider::future;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Without;
+
+    impl ProvideCredentials for Without {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("the machine's role is gone")))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_had_are_nobodys_but_the_configurations() {
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(aws_sdk_s3::config::Region::new("us-east-1"))
+            .credentials_provider(Without)
+            .build();
+        let asked = aws_sdk_s3::Client::from_conf(config).head_object().bucket("b").key("k").send().await;
+        let failure = classify(&asked.unwrap_err(), "s3", "s3://b/k", |_| None);
+        assert_eq!((failure.kind, &*failure.code), (FailureKind::AccessDenied, "s3.NoCredentials"), "{failure}");
+    }
 }

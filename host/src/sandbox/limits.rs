@@ -81,25 +81,6 @@ impl From<&Settings> for Limits {
     }
 }
 
-/// The limit behind an error of wasmtime's, in words; none where it is about no limit. Most of these errors have no type.
-pub(super) fn named(error: &str) -> Option<String> {
-    let known = [
-        ("handle limit exceeded", "handles: too many are held (--max-handles)"),
-        ("resource table has no free keys", "handles: too many are held (--max-handles)"),
-        ("fuel allocated for hostcalls", "host call: it passes too many bytes to the host (--max-host-call)"),
-        ("memory has a minimum byte size", "memory: it needs more to begin with (--max-memory)"),
-        ("memory count too high", "memory: it has too many memories"),
-        ("linear memories, which exceeds", "memory: it has too many memories"),
-        ("has a minimum element size", "table: it needs more elements to begin with (--max-table-elements)"),
-        ("table count too high", "tables: it has too many (--max-tables)"),
-        ("defined tables count", "tables: it has too many (--max-tables)"),
-        ("tables, which exceeds", "tables: it has too many (--max-tables)"),
-        ("instance count too high", "instances: it consists of too many (--max-instances)"),
-        ("core module instances, which exceeds", "instances: it consists of too many (--max-instances)"),
-    ];
-    known.iter().find(|(part, _)| error.contains(part)).map(|(_, limit)| (*limit).to_owned())
-}
-
 /// Enforces the limits on growth and remembers which was hit: what the component then traps with says nothing of it.
 #[derive(Debug)]
 pub(super) struct Limiter {

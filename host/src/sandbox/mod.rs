@@ -24,6 +24,7 @@ mod state;
 mod tally;
 mod wasi;
 mod wasi_context;
+mod wasmtime_error;
 
 pub use bindings::exports::snapceit::receipts::parser::ParseError;
 pub use bindings::exports::snapceit::receipts::policy::Decision;

@@ -13,9 +13,9 @@ use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
 use super::engine::Sandbox;
 use super::inspect::{Inspection, Refusal, contract_interface, inspect, read_component};
-use super::limits;
 use super::state::RunState;
 use super::tally::Tally;
+use super::wasmtime_error;
 
 /// The component that was built together with this host.
 pub const EMBEDDED: &[u8] = include_bytes!(env!("WORKER_WASM"));
@@ -118,37 +118,14 @@ fn check_signatures(component: &Component) -> wasmtime::Result<()> {
 /// The whole chain, and the flag where it is about a limit.
 fn reason(error: &wasmtime::Error) -> String {
     let text = format!("{error:#}");
-    if forbids_code(&text) {
+    if wasmtime_error::forbids_code(error) {
         return format!(
             "{text}: this process may not make code executable; take MemoryDenyWriteExecute=yes out of its unit (or the like of \
              SELinux's execmem): compiled components are code"
         );
     }
-    match limits::named(&text) {
+    match wasmtime_error::limit(error) {
         Some(limit) => format!("{limit}: {text}"),
         None => text,
-    }
-}
-
-/// What wasmtime says where the system refuses it (mprotect: EACCES or EPERM).
-fn forbids_code(text: &str) -> bool {
-    let refused = ["os error 13", "os error 1)", "Permission denied", "Operation not permitted"];
-    let about_memory = ["executable", "mprotect", "publish", "protection"];
-    refused.iter().any(|word| text.contains(word)) && about_memory.iter().any(|word| text.contains(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::forbids_code;
-
-    #[test]
-    fn a_system_that_forbids_machine_code_is_known() {
-        for text in [
-            "failed to publish code memory: Permission denied (os error 13)",
-            "unable to make memory executable: Operation not permitted (os error 1)",
-        ] {
-            assert!(forbids_code(text), "{text}");
-        }
-        assert!(!forbids_code("memory minimum size of 20 pages exceeds memory limits"));
     }
 }

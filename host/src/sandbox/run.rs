@@ -16,12 +16,12 @@ use super::bindings::snapceit::receipts::types as wit;
 use super::deadline::{self, DeadlineExceeded};
 use super::engine::Sandbox;
 use super::failed_attempt;
-use super::limits;
 use super::oracle::NoAnswer;
 use super::program::Program;
 use super::random::random_seed;
 use super::run_error::RunError;
 use super::state::{Live, RunState, Services};
+use super::wasmtime_error;
 use crate::failure::{Failure, FailureKind};
 use crate::queue::Job;
 use crate::trace::{Event, FailedHow, Header, Json, TraceBuilder};
@@ -211,8 +211,8 @@ fn explain(error: &wasmtime::Error, state: &RunState) -> RunError {
     if let Some(hit) = state.limiter.hit() {
         return RunError::Limit(hit.to_owned());
     }
-    if let Some(limit) = limits::named(&format!("{error:#}")) {
-        return RunError::Limit(limit);
+    if let Some(limit) = wasmtime_error::limit(error) {
+        return RunError::Limit(limit.to_owned());
     }
     if let Some(trap) = error.downcast_ref::<Trap>() {
         return match trap {
