@@ -10,7 +10,7 @@ use crate::reading::Reading;
 
 /// What kind of difference it is in a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Which {
+pub enum FieldChange {
     /// Found before, not any more.
     Lost,
     /// Found now, not before.
@@ -34,11 +34,11 @@ pub struct FieldDifference {
 
 impl FieldDifference {
     /// What kind of difference it is.
-    pub fn which(&self) -> Which {
+    pub fn change(&self) -> FieldChange {
         match (&self.before, &self.after) {
-            (_, Value::Null) => Which::Lost,
-            (Value::Null, _) => Which::Gained,
-            _ => Which::Changed,
+            (_, Value::Null) => FieldChange::Lost,
+            (Value::Null, _) => FieldChange::Gained,
+            _ => FieldChange::Changed,
         }
     }
 }
@@ -79,10 +79,10 @@ impl Differences {
     pub fn readings(&mut self, item: &str, before: &Reading, after: &Reading) {
         for (field, before, after) in before.differences(after) {
             let difference = FieldDifference { item: item.to_owned(), field, before, after };
-            match difference.which() {
-                Which::Lost => self.lost.push(difference),
-                Which::Gained => self.gained.push(difference),
-                Which::Changed => self.changed.push(difference),
+            match difference.change() {
+                FieldChange::Lost => self.lost.push(difference),
+                FieldChange::Gained => self.gained.push(difference),
+                FieldChange::Changed => self.changed.push(difference),
             }
         }
     }

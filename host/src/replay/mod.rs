@@ -9,7 +9,7 @@ mod lenient;
 mod recorded;
 mod story;
 
-pub use compare::{Differences, FieldDifference, Which};
+pub use compare::{Differences, FieldChange, FieldDifference};
 pub use decision::{Decision, decisions_of};
 pub use exact::{Exact, Mismatch, Replayed, exactly, exactly_by};
 pub use export::{ExportError, Exported, export, name_of};

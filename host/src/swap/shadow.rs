@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use super::Deployed;
 use crate::reading::Reading;
-use crate::replay::{Differences, FieldDifference, Which};
+use crate::replay::{Differences, FieldChange, FieldDifference};
 use crate::sandbox::{Observer, ParseError, Sandbox, types};
 use crate::telemetry::metrics::Metrics;
 
@@ -124,10 +124,10 @@ impl Numbers {
         let Differences { lost, gained, changed, .. } = differences;
         for difference in lost.into_iter().chain(gained).chain(changed) {
             let numbers = self.fields.entry(difference.field).or_default();
-            match difference.which() {
-                Which::Lost => numbers.lost += 1,
-                Which::Gained => numbers.gained += 1,
-                Which::Changed => numbers.changed += 1,
+            match difference.change() {
+                FieldChange::Lost => numbers.lost += 1,
+                FieldChange::Gained => numbers.gained += 1,
+                FieldChange::Changed => numbers.changed += 1,
             }
             let FieldDifference { item, field, before, after } = difference;
             self.keep(json!({ "receipt": item, "field": field, "current": before, "candidate": after }));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::reading::{FIELDS, Reading};
-use crate::replay::{Differences, FieldDifference, Which};
+use crate::replay::{Differences, FieldChange, FieldDifference};
 
 /// What refuses a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -84,12 +84,12 @@ impl GateReport {
         let Differences { lost, changed, gained, .. } = differences;
         for difference in lost.into_iter().chain(changed).chain(gained) {
             let wanted = expected.field(difference.field);
-            let list = match difference.which() {
+            let list = match difference.change() {
                 _ if difference.after == wanted => &mut self.differences.gained,
                 _ if difference.before == wanted && difference.field != "confidence" => &mut self.differences.lost,
-                Which::Lost => &mut self.differences.lost,
-                Which::Changed => &mut self.differences.changed,
-                Which::Gained => &mut self.differences.gained,
+                FieldChange::Lost => &mut self.differences.lost,
+                FieldChange::Changed => &mut self.differences.changed,
+                FieldChange::Gained => &mut self.differences.gained,
             };
             list.push(difference);
         }
