@@ -12,6 +12,7 @@ pub mod cli;
 pub mod dev;
 pub mod failure;
 mod folder;
+mod http;
 pub mod ocr;
 pub mod queue;
 pub mod reading;

@@ -17,7 +17,7 @@ pub use client::{AdminClient, ClientError};
 
 use self::service::{Handler, Service};
 use self::token::Token;
-use crate::dev::server::Server;
+use crate::http::Server;
 use crate::swap::{Candidate, Verdict};
 use crate::telemetry::metrics::Metrics;
 

@@ -2,7 +2,6 @@
 
 pub mod postgres;
 pub mod s3;
-pub(crate) mod server;
 mod state;
 
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 
 use self::store::Store;
-use super::server::Server;
+use crate::http::Server;
 
 /// How to start a [`LocalS3`].
 #[derive(Clone)]

@@ -23,7 +23,7 @@ pub use self::document::{MAX_INLINE_BYTES, MAX_S3_BYTES, sha256};
 pub use self::faults::{Fault, Faults};
 pub use self::reader::{Reader, Recordings};
 use self::service::Service;
-use crate::dev::server::Server;
+use crate::http::Server;
 
 /// How to start a [`LocalTextract`].
 #[derive(Clone)]

@@ -1,5 +1,5 @@
-//! The HTTP/1 server under the local S3, the local Textract and the admin endpoint: loopback only, and a stop that lets
-//! requests finish.
+//! An HTTP/1 server on loopback whose stop lets requests finish. The admin endpoint, the local S3 and the local Textract
+//! stand on it.
 
 use std::error::Error as StdError;
 use std::io;
