@@ -21,7 +21,7 @@ use crate::storage::{Image, more_pages, unsupported};
 pub const LARGEST_INLINE: usize = 5 * 1024 * 1024;
 
 /// How an image reaches Textract.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OcrSource {
     /// As bytes where they fit, else by S3 reference.
     Bytes,
@@ -30,7 +30,7 @@ pub enum OcrSource {
 }
 
 /// Which call is preferred.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OcrApi {
     /// DetectDocumentText.
     Detect,

@@ -6,7 +6,7 @@ use crate::reading::{FIELDS, Reading};
 use crate::replay::{Differences, FieldChange, FieldDifference};
 
 /// What refuses a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GatePolicy {
     /// Any difference.
     Strict,
