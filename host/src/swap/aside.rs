@@ -22,11 +22,19 @@ pub(super) fn with_helpers<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     }
 }
 
+/// The nice value of such a thread, where the process has not a higher one already.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
+
 /// On Linux a nice value is a thread's own, and its children inherit it; elsewhere it would be the whole process's.
 fn give_way() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, 10) {
-        tracing::debug!(%error, "compiling at the usual priority");
+    {
+        use rustix::process::{getpriority_process, setpriority_process};
+        let nice = getpriority_process(None).map_or(NICE, |nice| nice.max(NICE));
+        if let Err(error) = setpriority_process(None, nice) {
+            tracing::debug!(%error, "compiling at the usual priority");
+        }
     }
 }
 
@@ -38,9 +46,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     async fn it_gives_way_and_nobody_else_does() {
         let nice = || rustix::process::getpriority_process(None).unwrap_or(-1);
-        let before = nice();
+        let (before, lower) = (nice(), nice().max(NICE));
         let helpers = aside("test", move || (nice(), with_helpers(nice))).await;
-        assert_eq!((helpers, nice()), (Some((10, 10)), before));
+        assert_eq!((helpers, nice()), (Some((lower, lower)), before));
     }
 
     #[tokio::test]
