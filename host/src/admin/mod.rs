@@ -2,23 +2,22 @@
 //! collects metrics. What it controls is behind a trait; it knows nothing of how components are swapped.
 
 mod client;
+mod error;
 mod service;
 mod token;
 
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
-
 pub use client::{AdminClient, ClientError};
+pub use error::AdminError;
 
 use self::service::{Handler, Service};
 use self::token::Token;
 use crate::http::Server;
-use crate::swap::{Candidate, Verdict};
+use crate::swap::Control;
 use crate::telemetry::metrics::Metrics;
 
 /// Where a host listens when nobody says otherwise.
@@ -26,16 +25,6 @@ pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv
 
 /// Connections that are served at a time; others wait.
 const CONNECTIONS: usize = 16;
-
-/// What the endpoint asks of the host.
-pub trait Control: Send + Sync + 'static {
-    /// Offers a component and waits for the verdict.
-    fn swap(&self, candidate: Candidate) -> BoxFuture<'_, Verdict>;
-    /// Statistics of the shadow component, null when there is none.
-    fn shadow(&self) -> serde_json::Value;
-    /// What is running, what was before, and why.
-    fn components(&self) -> serde_json::Value;
-}
 
 /// A value of `--admin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,21 +63,6 @@ pub struct AdminSettings {
     pub address: Option<AdminAddress>,
     /// The folder for the token (mode 0700).
     pub folder: Option<PathBuf>,
-}
-
-/// Why there is no admin endpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum AdminError {
-    #[error("the admin endpoint cannot listen on {address}: {reason}; choose another --admin ADDRESS, or --admin off")]
-    Listen { address: SocketAddr, reason: io::Error },
-    #[error("{address} can be reached from elsewhere; the admin endpoint is for loopback only")]
-    NotLoopback { address: SocketAddr },
-    #[error("no folder for the admin endpoint's token: set HOME or XDG_CACHE_HOME, or use --admin off")]
-    NoFolder,
-    #[error("the admin endpoint's token cannot be kept in {}: {reason}; mend that, or use --admin off", folder.display())]
-    Token { folder: PathBuf, reason: String },
-    #[error("no random token can be made for the admin endpoint: {0}")]
-    Random(String),
 }
 
 /// A running endpoint. Dropping it stops it, too.

@@ -16,8 +16,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use super::{Control, token};
-use crate::swap::{Candidate, LARGEST_COMPONENT};
+use super::token;
+use crate::swap::{Candidate, Control, LARGEST_COMPONENT};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// For people: where the component came from.

@@ -1,15 +1,17 @@
 //! The endpoint over real connections.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 
+use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::*;
-use crate::swap::SwapOutcome;
+use crate::swap::{Candidate, SwapOutcome, Verdict};
 
 /// Says what it was offered.
 struct Echo;

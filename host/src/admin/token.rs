@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::AdminError;
+use super::error::AdminError;
 
 /// A token on disk, as long as this lives.
 pub(super) struct Token {

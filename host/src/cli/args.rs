@@ -8,10 +8,10 @@ use anyhow::Context as _;
 use clap::Args;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
 
+use super::folders::user_cache;
 use super::quantity::{duration, size};
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
-use crate::dev::user_cache;
 use crate::queue::{Database, Schema};
 use crate::sandbox::Limits;
 use crate::swap::source::ComponentLocation;

@@ -10,14 +10,15 @@ use tokio::sync::watch;
 
 use super::args::{SandboxArgs, SchemaArgs};
 use super::enqueue::{Photo, show, upload};
+use super::folders::default_data_dir;
 use super::output;
 use super::patience::unless_stopped;
 use super::run::{WorkArgs, Worker, sandbox, stop_on_signals};
 use super::swapping::{RecordArgs, SwapArgs};
 use crate::aws::{self, AwsOverrides};
+use crate::dev::DevState;
 use crate::dev::postgres::{self, LocalPostgres};
 use crate::dev::s3::{self, LocalS3};
-use crate::dev::{DevState, default_data_dir};
 use crate::ocr::local::{self, LocalTextract, Reader};
 use crate::queue::migrate::migrate;
 use crate::queue::place::{NewTable, check_place};

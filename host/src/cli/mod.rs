@@ -9,6 +9,7 @@ mod dev;
 mod dlq;
 mod doctor;
 mod enqueue;
+mod folders;
 mod hurry;
 mod inspect;
 mod log;

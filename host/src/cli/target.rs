@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
+use super::folders::default_data_dir;
 use crate::aws::AwsOverrides;
-use crate::dev::{DevState, default_data_dir};
+use crate::dev::DevState;
 use crate::queue::Database;
 
 /// Database, AWS and buckets.

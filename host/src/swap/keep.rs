@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::SIGNATURE_SUFFIX;
+use super::candidate::SIGNATURE_SUFFIX;
 use crate::folder::{BoundedFolder, Bounds};
 use crate::storage::digest_of;
 

@@ -7,10 +7,11 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::aside::{aside, with_helpers};
+use super::candidate::Candidate;
 use super::deployed::{Deployed, short};
 use super::gate::{self, GateReport};
 use super::swapper::Swapper;
-use super::{Candidate, Stage};
+use super::verdict::Stage;
 use crate::sandbox::{LoadError, inspect};
 
 /// How a candidate came through.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::Deployed;
+use super::deployed::Deployed;
 use crate::reading::Reading;
 use crate::replay::{Differences, FieldChange, FieldDifference};
 use crate::sandbox::{Observer, ParseError, Sandbox, types};

@@ -39,7 +39,10 @@ pub enum TrustError {
 pub enum Distrusted {
     #[error("its digest is not pinned; pinned are: {}", .pinned.join(", "))]
     NotPinned { pinned: Vec<String> },
-    #[error("it has no signature beside it: a trusted key is set, so it needs NEW.wasm{}", super::SIGNATURE_SUFFIX)]
+    #[error(
+        "it has no signature beside it: a trusted key is set, so it needs NEW.wasm{}",
+        super::candidate::SIGNATURE_SUFFIX
+    )]
     NotSigned,
     #[error("its signature cannot be read (cut off, or not in minisign's format): make it anew with minisign -S")]
     Malformed,

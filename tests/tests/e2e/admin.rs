@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use host::admin::{Admin, Control};
+use host::admin::Admin;
 use host::storage::digest_of;
-use host::swap::{Candidate, SwapOutcome, Verdict};
+use host::swap::{Candidate, Control, SwapOutcome, Verdict};
 use host::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use tempfile::TempDir;

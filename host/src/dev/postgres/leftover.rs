@@ -7,7 +7,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::Instant;
 
-use super::{Error, STOP};
+use super::error::Error;
+
+/// A fast shutdown writes a checkpoint.
+pub(super) const STOP: Duration = Duration::from_secs(30);
 
 /// Returns when no server of an earlier host works on this cluster.
 ///

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use tokio::process::Command;
 
-use super::Error;
+use super::error::Error;
 
 /// `None` when we need not change.
 pub(super) struct Owner(Option<User>);

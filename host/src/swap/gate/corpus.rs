@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::GateSettings;
+use super::settings::GateSettings;
 use crate::reading::Reading;
 use crate::sandbox::{ArtifactInfo, ImageInfo, ImportCall, JobInfo, Limits, TextInfo, import};
 use crate::storage::digest_of;

@@ -3,18 +3,18 @@
 
 mod corpus;
 mod report;
+mod settings;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-pub use report::{GatePolicy, GateReport, Work};
+pub use report::{GateReport, Work};
+pub use settings::{GatePolicy, GateSettings};
 
 use corpus::{Corpus, Item};
 
-use super::Deployed;
+use super::deployed::Deployed;
 use crate::failure::Failure;
 use crate::reading::Reading;
 use crate::replay::{Differences, Improvised, LenientReplay, with_another};
@@ -27,21 +27,6 @@ const MOST_WORK: u64 = 20_000_000_000;
 const STOPPED_AT: u64 = 20;
 /// …and this many in any case.
 const LEAST_WORK: u64 = 200_000_000;
-
-/// What the gate looks at.
-#[derive(Debug, Clone)]
-pub struct GateSettings {
-    /// Folders of recorded responses (with or without expectations) and of traces.
-    pub folders: Vec<PathBuf>,
-    /// The folder that this host records to.
-    pub recorded: Option<PathBuf>,
-    /// The newest so many traces of it.
-    pub runs: usize,
-    /// What refuses a component.
-    pub policy: GatePolicy,
-    /// What is not looked at in this time is not looked at.
-    pub timeout: Duration,
-}
 
 /// Compares two components. Fails only where one of them cannot be compiled for it.
 pub async fn examine(

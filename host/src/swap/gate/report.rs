@@ -2,19 +2,9 @@
 
 use serde::Serialize;
 
+use super::settings::GatePolicy;
 use crate::reading::{FIELDS, Reading};
 use crate::replay::{Differences, FieldChange, FieldDifference};
-
-/// What refuses a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GatePolicy {
-    /// Any difference.
-    Strict,
-    /// A trap, an error, a field that is lost, or more than twice the work.
-    NoRegressions,
-    /// Nothing: differences are reported.
-    Report,
-}
 
 /// Instructions, where neither component failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::Seen;
+use super::seen::Seen;
 use crate::sandbox::{self, Refusal};
 use crate::storage::digest_of;
-use crate::swap::{Candidate, LARGEST_COMPONENT, LONGEST_SIGNATURE, SIGNATURE_SUFFIX};
+use crate::swap::candidate::{Candidate, LARGEST_COMPONENT, LONGEST_SIGNATURE, SIGNATURE_SUFFIX};
 
 /// How often to look.
 const EVERY: Duration = Duration::from_millis(100);

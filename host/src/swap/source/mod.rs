@@ -2,6 +2,7 @@
 
 mod file;
 mod s3;
+mod seen;
 
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 pub use file::FileSource;
 pub use s3::S3Source;
 
-use super::Candidate;
+use super::candidate::Candidate;
 
 /// What `--component` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,29 +89,6 @@ impl Source {
             Self::File(source) => source.recheck(),
             Self::S3(source) => source.recheck(),
         }
-    }
-}
-
-/// What was offered last. Content decides, not times and not names.
-#[derive(Debug, Clone)]
-struct Seen {
-    digest: String,
-    /// None: not looked at yet, so that any will do. (A component that is loaded when the source is made has been
-    /// judged with whatever signature it had.)
-    signature: Option<Option<String>>,
-}
-
-impl Seen {
-    fn loaded(digest: String) -> Self {
-        Self { digest, signature: None }
-    }
-
-    fn offered(digest: String, signature: Option<String>) -> Self {
-        Self { digest, signature: Some(signature) }
-    }
-
-    fn is(&self, digest: &str, signature: Option<&str>) -> bool {
-        self.digest == digest && self.signature.as_ref().is_none_or(|seen| seen.as_deref() == signature)
     }
 }
 

@@ -6,10 +6,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::Seen;
+use super::seen::Seen;
 use crate::failure::{Failure, FailureKind};
 use crate::storage::{classify, digest_of};
-use crate::swap::{Candidate, LARGEST_COMPONENT, LONGEST_SIGNATURE, SIGNATURE_SUFFIX};
+use crate::swap::candidate::{Candidate, LARGEST_COMPONENT, LONGEST_SIGNATURE, SIGNATURE_SUFFIX};
 
 /// Polls a component in S3.
 pub struct S3Source {
