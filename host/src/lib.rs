@@ -23,3 +23,4 @@ pub mod storage;
 pub mod swap;
 pub mod telemetry;
 pub mod trace;
+pub mod worker;

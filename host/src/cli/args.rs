@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +14,7 @@ use super::quantity::{duration, size};
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
 use crate::queue::{Database, Schema};
-use crate::sandbox::Limits;
+use crate::sandbox::{Limits, Program, Sandbox};
 use crate::swap::source::ComponentLocation;
 
 /// Where the queue is.
@@ -230,6 +231,13 @@ impl SandboxArgs {
             run_timeout: self.run_timeout,
             log_bytes: self.max_log_bytes,
         }
+    }
+
+    /// Makes a sandbox for so many runs side by side, and loads the component.
+    pub(super) fn load(&self, concurrency: usize) -> anyhow::Result<(Arc<Sandbox>, Arc<Program>)> {
+        let sandbox = Arc::new(Sandbox::new(self.limits(), concurrency, self.cache_dir().as_deref())?);
+        let program = sandbox.load(self.component_file()?)?;
+        Ok((sandbox, Arc::new(program)))
     }
 
     /// The component's file; none for the built-in one.

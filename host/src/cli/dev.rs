@@ -8,14 +8,12 @@ use anyhow::Context;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::args::{SandboxArgs, SchemaArgs};
+use super::args::SchemaArgs;
 use super::enqueue::{Photo, show, upload};
 use super::folders::default_data_dir;
-use super::output;
-use super::patience::unless_stopped;
-use super::run::{WorkArgs, Worker, sandbox, stop_on_signals};
-use super::swapping::{RecordArgs, SwapArgs};
-use crate::aws::{self, AwsOverrides};
+use super::worker::{Place, WorkerArgs};
+use super::{output, signals};
+use crate::aws::{self, Aws, AwsOverrides};
 use crate::dev::DevState;
 use crate::dev::postgres::{self, LocalPostgres};
 use crate::dev::s3::{self, LocalS3};
@@ -25,6 +23,7 @@ use crate::queue::place::{NewTable, check_place};
 use crate::queue::receipts::{self, ReceiptRow};
 use crate::queue::{Connection as _, Database};
 use crate::schedule::Stop;
+use crate::worker::{AwsSettings, Buckets, Orders, Worker, unless_stopped};
 
 const SOURCE_BUCKET: &str = "receipts-source";
 const ARTIFACT_BUCKET: &str = "receipts-artifacts";
@@ -60,63 +59,48 @@ pub(crate) struct Dev {
     #[arg(long)]
     once: bool,
     #[command(flatten)]
-    work: WorkArgs,
-    #[command(flatten)]
-    sandbox: SandboxArgs,
-    #[command(flatten)]
-    swap: SwapArgs,
-    #[command(flatten)]
-    record: RecordArgs,
+    worker: WorkerArgs,
 }
 
 impl Dev {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         // Before anything is started: Ctrl-C must find somebody who stops it all.
-        let stop = stop_on_signals()?;
+        let orders = signals::orders()?;
         let photos = photos(&self.receipts)?;
-        let sandbox = sandbox(&self.sandbox, self.work.concurrency)?;
         // Dropped halfway, whatever was started stops by itself.
-        let Some(servers) = unless_stopped(&stop, Servers::start(&self)).await.transpose()? else {
+        let Some(servers) = unless_stopped(&orders.stop, Servers::start(&self)).await.transpose()? else {
             return Ok(ExitCode::SUCCESS);
         };
-        let prepared = async {
-            let database = servers.state.database()?;
-            let mut client = database.connect().await?;
-            if servers.postgres.is_some() {
-                let make = format!("CREATE SCHEMA IF NOT EXISTS {}", database.schema().quoted());
-                client.batch_execute(&make).await.context("cannot make the schema")?;
-            }
-            check_place(&client, NewTable::of(database.names_schema())).await?;
-            migrate(&mut client).await?;
-            drop(client);
-            let aws = aws::load(&servers.state.aws()).await?;
-            let swapping = self.swap.prepare(&sandbox, &self.sandbox, &self.record, (&aws, &database)).await?;
-            anyhow::Ok(Worker {
-                direct: Some(database.clone()),
-                database,
-                aws,
-                source: SOURCE_BUCKET.to_owned(),
-                artifact: ARTIFACT_BUCKET.to_owned(),
-                sandbox,
-                swapping,
-                recorder: self.record.start()?,
-            })
-        };
-        let result = match unless_stopped(&stop, prepared).await {
-            None => Ok(ExitCode::SUCCESS),
-            Some(Err(error)) => Err(error),
-            Some(Ok(worker)) => self.work_and_stay(&servers.state, &worker, &photos, stop).await,
-        };
+        let result = self.work(&servers, &photos, orders).await;
         servers.stop().await;
         result
+    }
+
+    async fn work(&self, servers: &Servers, photos: &[PathBuf], orders: Orders) -> anyhow::Result<ExitCode> {
+        let Some(clients) = unless_stopped(&orders.stop, servers.prepare()).await.transpose()? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let settings = self.worker.settings(Place {
+            // One that stays, also where the verb does not: it is told when the photos are worked.
+            once: false,
+            database: clients.database.clone(),
+            listen: Some(clients.database.clone()),
+            aws: AwsSettings { overrides: servers.state.aws(), timeout: aws::READ_TIMEOUT },
+            buckets: Buckets { source: SOURCE_BUCKET.to_owned(), artifact: ARTIFACT_BUCKET.to_owned() },
+        })?;
+        match Worker::prepare(settings, &orders).await? {
+            None => Ok(ExitCode::SUCCESS),
+            Some(worker) => self.work_and_stay(&servers.state, worker, &clients, photos, orders).await,
+        }
     }
 
     async fn work_and_stay(
         &self,
         state: &DevState,
-        worker: &Worker,
+        worker: Worker,
+        clients: &Clients,
         photos: &[PathBuf],
-        stop: watch::Receiver<Stop>,
+        Orders { stop, recheck }: Orders,
     ) -> anyhow::Result<ExitCode> {
         let _held = state.write().with_context(|| format!("cannot write to {}", state.folder.display()))?;
         // The worker stops when the process is told to, or when the photos are worked and that was all.
@@ -130,13 +114,13 @@ impl Dev {
             }
         });
         let work = async {
-            let (_, runs) = worker.run(&self.work, false, ended).await?;
-            runs.gave_up.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
+            let report = worker.run(Orders { stop: ended, recheck }).await?;
+            report.runs.gave_up.map_or(Ok(()), |why| Err(anyhow::anyhow!(why)))
         };
         let mut stopped = stop;
         let show = async {
             let rows = tokio::select! {
-                rows = work_photos(worker, photos) => rows?,
+                rows = work_photos(clients, photos) => rows?,
                 _ = stopped.changed() => return Ok(ExitCode::SUCCESS),
             };
             let done = rows.iter().all(|row| row.status == "ocr_done");
@@ -172,15 +156,15 @@ impl Dev {
 }
 
 /// Queues the photos that are not in the database yet, and waits for all of them.
-async fn work_photos(worker: &Worker, files: &[PathBuf]) -> anyhow::Result<Vec<ReceiptRow>> {
-    let client = worker.database.connect_checked().await?;
+async fn work_photos(clients: &Clients, files: &[PathBuf]) -> anyhow::Result<Vec<ReceiptRow>> {
+    let client = clients.database.connect_checked().await?;
     let mut ids = Vec::new();
     for file in files {
         let photo = Photo::read(file)?;
         let id = match receipts::find(&client, photo.key()).await? {
             Some(id) => id,
             None => {
-                upload(&worker.aws, SOURCE_BUCKET, &photo).await?;
+                upload(&clients.aws, SOURCE_BUCKET, &photo).await?;
                 receipts::insert(&client, photo.key(), None).await?
             }
         };
@@ -247,6 +231,12 @@ fn is_photo(file: &Path) -> bool {
     matches!(extension.as_deref(), Some("jpg" | "jpeg" | "png" | "tif" | "tiff" | "pdf"))
 }
 
+/// How this verb itself reaches what it started.
+struct Clients {
+    database: Database,
+    aws: Aws,
+}
+
 /// What `host dev` starts. Postgres first, stopped last: it holds the lock on the folder.
 struct Servers {
     state: DevState,
@@ -310,6 +300,20 @@ impl Servers {
             artifact_bucket: ARTIFACT_BUCKET.to_owned(),
         };
         Ok(Self { state, postgres, s3, textract })
+    }
+
+    /// Makes the schema and migrates it.
+    async fn prepare(&self) -> anyhow::Result<Clients> {
+        let database = self.state.database()?;
+        let mut client = database.connect().await?;
+        if self.postgres.is_some() {
+            let make = format!("CREATE SCHEMA IF NOT EXISTS {}", database.schema().quoted());
+            client.batch_execute(&make).await.context("cannot make the schema")?;
+        }
+        check_place(&client, NewTable::of(database.names_schema())).await?;
+        migrate(&mut client).await?;
+        let aws = aws::load(&self.state.aws()).await?;
+        Ok(Clients { database, aws })
     }
 
     async fn stop(self) {

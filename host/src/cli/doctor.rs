@@ -9,7 +9,6 @@ use tokio_postgres::config::SslMode;
 
 use super::args::{ListenArgs, SandboxArgs};
 use super::output::{self, plain};
-use super::run;
 use super::target::{Target, TargetArgs};
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
@@ -81,7 +80,7 @@ impl Doctor {
             };
             Ok(output::line(format!("{mark}  {:<16} {}", check.check, plain(&check.detail)))?)
         };
-        let component = run::load(&self.sandbox, 1).map(|(_, program)| program.digest().to_owned());
+        let component = self.sandbox.load(1).map(|(_, program)| program.digest().to_owned());
         report("component", component.map_err(|error| error.to_string()))?;
         let target = match self.target.resolve() {
             Ok(target) => target,

@@ -16,7 +16,6 @@ mod log;
 mod migrate;
 mod output;
 mod parse;
-mod patience;
 mod prune;
 mod quantity;
 mod reading;
@@ -28,12 +27,13 @@ mod replay;
 mod rights;
 mod run;
 mod shadow;
+mod signals;
 mod status;
 mod swap;
-mod swapping;
 mod target;
 mod trace;
 mod usage;
+mod worker;
 
 pub use quantity::{duration, size};
 

@@ -8,8 +8,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::args::{SandboxArgs, at_least_one};
+use super::output;
 use super::reading::{default_jobs, read_all, recordings};
-use super::{output, run};
 use crate::reading::Reading;
 use crate::sandbox::decimal;
 use crate::sandbox::types::{MoneyField, Place, Receipt, Why};
@@ -103,7 +103,7 @@ impl Parse {
             "there is no recorded response (*.json, or 1, 2, … as Textract's OutputConfig names them) in what was named"
         );
         let jobs = self.jobs.unwrap_or_else(default_jobs);
-        let (sandbox, program) = run::load(&self.sandbox, jobs)?;
+        let (sandbox, program) = self.sandbox.load(jobs)?;
         let mut failed = 0_usize;
         for (path, reading) in paths.iter().zip(read_all(&sandbox, &program, &paths, jobs)) {
             let file = path.to_string_lossy();

@@ -15,12 +15,20 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the last entries may hold up the end of the process.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// Whose ledger it is.
+#[derive(Debug, Clone)]
+pub struct LedgerSettings {
+    /// Where it is.
+    pub database: Database,
+    /// The worker's id.
+    pub worker: String,
+    /// The worker makes one pass, which is no event: nothing is written.
+    pub passing: bool,
+}
+
 /// Writes down what happens to components.
 pub(super) struct Ledger {
-    database: Database,
-    worker: String,
-    /// One pass of many is no event.
-    passing: bool,
+    settings: LedgerSettings,
     queue: mpsc::UnboundedSender<Task>,
 }
 
@@ -42,18 +50,18 @@ pub(super) enum Known {
 }
 
 impl Ledger {
-    pub(super) fn start(database: Database, worker: String, passing: bool) -> (Self, JoinHandle<()>) {
+    pub(super) fn start(settings: LedgerSettings) -> (Self, JoinHandle<()>) {
         let (queue, tasks) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(database.clone(), tasks));
-        (Self { database, worker, passing, queue }, writer)
+        let writer = tokio::spawn(write(settings.database.clone(), tasks));
+        (Self { settings, queue }, writer)
     }
 
     pub(super) fn record(&self, change: Change, digest: &str, previous: Option<&str>, reason: &str, source: &str) {
-        if self.passing {
+        if self.settings.passing {
             return;
         }
         let entry = LedgerEntry {
-            worker: self.worker.clone(),
+            worker: self.settings.worker.clone(),
             change,
             digest: digest.to_owned(),
             previous: previous.map(str::to_owned),
@@ -82,7 +90,7 @@ impl Ledger {
             let (mark, reached) = oneshot::channel();
             let _ = self.queue.send(Task::Mark(mark));
             let _ = reached.await;
-            let client = self.database.connect().await?;
+            let client = self.settings.database.connect().await?;
             components::distrusted(&client, digest).await
         };
         match tokio::time::timeout(PATIENCE, ask).await {
@@ -100,7 +108,7 @@ impl Ledger {
 }
 
 /// Why a component is distrusted, for a person.
-pub fn in_words(distrust: &Distrust) -> String {
+pub(super) fn in_words(distrust: &Distrust) -> String {
     let Distrust { at, worker, reason } = distrust;
     let reason = reason.as_deref().unwrap_or("no reason is recorded");
     format!("it was taken back at {at} by worker {worker}: {reason}")

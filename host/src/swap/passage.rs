@@ -51,7 +51,7 @@ impl<'a> Passage<'a> {
         }
         self.passed(self.digest);
         self.stage = Stage::Trust;
-        swapper.settings.trust.check(self.digest, &bytes, signature.as_deref()).map_err(|error| error.to_string())?;
+        swapper.rules.trust.check(self.digest, &bytes, signature.as_deref()).map_err(|error| error.to_string())?;
         self.passed("no pin and no key forbids it");
         if let Some(confirmed) = swapper.confirmed(self.digest) {
             return self.back_to(&confirmed);
@@ -88,7 +88,8 @@ impl<'a> Passage<'a> {
     /// Beside the work: the compiler has threads of its own.
     async fn compile(&mut self, bytes: Arc<[u8]>, signature: Option<String>) -> Result<Deployed, String> {
         let started = Instant::now();
-        let (sandbox, name, component) = (Arc::clone(&self.swapper.sandbox), self.name.to_owned(), Arc::clone(&bytes));
+        let (sandbox, name, component) =
+            (Arc::clone(&self.swapper.parts.sandbox), self.name.to_owned(), Arc::clone(&bytes));
         let loaded = aside("compile", move || with_helpers(|| sandbox.load_bytes(&name, &component))).await;
         match loaded {
             Some(Ok(program)) => {
@@ -113,7 +114,7 @@ impl<'a> Passage<'a> {
         let examined = aside("gate", move || {
             runtime.block_on(async {
                 tokio::select! {
-                    report = gate::examine(&swapper.settings.gate, &swapper.meter, &old, &next) => Some(report),
+                    report = gate::examine(&swapper.rules.gate, &swapper.parts.meter, &old, &next) => Some(report),
                     _ = abandoned => None,
                 }
             })
@@ -134,7 +135,7 @@ impl<'a> Passage<'a> {
     }
 
     fn passed(&self, detail: &str) {
-        self.swapper.metrics.swap_stage(self.stage.as_str(), "ok");
+        self.swapper.parts.metrics.swap_stage(self.stage.as_str(), "ok");
         tracing::info!(component = short(self.digest), name = self.name, "{}: {detail}", self.stage);
     }
 }

@@ -17,14 +17,13 @@ use super::control::Control;
 use super::deployed::{Current, Deployed, short};
 use super::gate::GateSettings;
 use super::keep::Keep;
-use super::ledger::{self, Known, Ledger};
+use super::ledger::{self, Known, Ledger, LedgerSettings};
 use super::passage::{Passage, Passed};
 use super::probation::{Judgement, ProbationSettings, judge};
 use super::shadow::Shadow;
 use super::trust::Trust;
 use super::verdict::{Stage, SwapOutcome, Verdict};
 use crate::breaker::SharedBreaker;
-use crate::queue::Database;
 use crate::queue::components::Change;
 use crate::sandbox::{Meter, Sandbox, Standing};
 use crate::schedule::BreakerName;
@@ -34,10 +33,10 @@ use crate::telemetry::metrics::Metrics;
 /// How often to look for what a component that was taken back has decided since.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
-/// How a component is swapped.
+/// What a candidate is held to.
 #[derive(Debug, Clone)]
-pub struct SwapSettings {
-    /// Which components may be looked at.
+pub struct Rules {
+    /// BreakerName components may be looked at.
     pub trust: Trust,
     /// What they are compared on.
     pub gate: GateSettings,
@@ -45,28 +44,40 @@ pub struct SwapSettings {
     pub probation: ProbationSettings,
 }
 
+/// What a swapper works with.
+pub struct SwapperParts {
+    pub sandbox: Arc<Sandbox>,
+    /// Where components are compared.
+    pub meter: Arc<Meter>,
+    pub metrics: Arc<Metrics>,
+    /// Components that were confirmed, for the next start.
+    pub keep: Option<Keep>,
+    pub shadow: Option<Arc<Shadow>>,
+    pub breakers: HostBreakers,
+}
+
+/// The breakers that are no component's own.
+#[derive(Debug, Clone)]
+pub struct HostBreakers {
+    /// Opens when storage or OCR fail for everything.
+    pub services: Arc<SharedBreaker>,
+    /// Opens when the database takes no result.
+    pub settles: Arc<SharedBreaker>,
+}
+
 /// Holds the component that works, and lets another one take over.
 pub struct Swapper {
-    pub(super) sandbox: Arc<Sandbox>,
-    pub(super) meter: Arc<Meter>,
-    pub(super) settings: SwapSettings,
-    pub(super) metrics: Arc<Metrics>,
+    pub(super) parts: SwapperParts,
+    pub(super) rules: Rules,
     current: Current,
     /// Held for every change of `current`, so that the pointer, what is remembered and the ledger's order agree.
     memory: Mutex<Memory>,
-    /// Components that were confirmed, for the next start.
-    keep: Option<Keep>,
     /// One candidate at a time.
     turn: tokio::sync::Mutex<()>,
     phase: watch::Sender<Phase>,
     /// One for each component on probation, and for each that was taken back and still has work in hand.
     watches: Mutex<JoinSet<()>>,
     ledger: Ledger,
-    shadow: Option<Arc<Shadow>>,
-    /// Opens when storage or OCR fail for everything.
-    outage: Arc<SharedBreaker>,
-    /// Whether the database takes results.
-    settles: Arc<SharedBreaker>,
 }
 
 struct Memory {
@@ -89,39 +100,30 @@ enum Phase {
 
 impl Swapper {
     /// Starts with the component that works first. The handle ends when everything is in the ledger, see
-    /// [`Swapper::stop`]. A host that makes one pass is `passing`: the ledger does not hear of it.
+    /// [`Swapper::stop`].
     pub fn start(
-        (sandbox, meter): (Arc<Sandbox>, Arc<Meter>),
-        settings: SwapSettings,
         first: Arc<Deployed>,
-        (database, worker, passing): (Database, String, bool),
-        metrics: Arc<Metrics>,
-        (shadow, outage, settles): (Option<Arc<Shadow>>, Arc<SharedBreaker>, Arc<SharedBreaker>),
-        keep: Option<Keep>,
+        rules: Rules,
+        ledger: LedgerSettings,
+        parts: SwapperParts,
     ) -> (Arc<Self>, JoinHandle<()>) {
-        let (ledger, writer) = Ledger::start(database, worker, passing);
+        let (ledger, writer) = Ledger::start(ledger);
         ledger.record(Change::Started, first.digest(), None, "", &first.name);
-        if let Some(keep) = &keep {
+        if let Some(keep) = &parts.keep {
             keep.store(first.digest(), &first.bytes, first.signature.as_deref());
         }
         let swapper = Self {
-            sandbox,
-            meter,
-            settings,
-            metrics,
+            parts,
+            rules,
             current: Current::new(Arc::clone(&first)),
             memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new(), open_breakers: Vec::new() }),
-            keep,
             turn: tokio::sync::Mutex::new(()),
             phase: watch::Sender::new(Phase::Working),
             watches: Mutex::default(),
             ledger,
-            shadow,
-            outage,
-            settles,
         };
         for which in BreakerName::ALL {
-            swapper.metrics.breaker(which.as_str(), 0, false);
+            swapper.parts.metrics.breaker(which.as_str(), 0, false);
         }
         swapper.publish(&swapper.memory());
         (Arc::new(swapper), writer)
@@ -173,7 +175,7 @@ impl Swapper {
             Ok(Passed::Switched { previous, probation }) => (SwapOutcome::Switched, Some(previous), probation),
             Err(reason) => {
                 tracing::error!(component = short(&digest), %name, "{stage}: refused: {reason}; the old one goes on");
-                self.metrics.swap_stage(stage.as_str(), "refused");
+                self.parts.metrics.swap_stage(stage.as_str(), "refused");
                 let reason_with_stage = format!("{stage}: {reason}");
                 self.ledger.record(Change::Refused, &digest, Some(self.current().digest()), &reason_with_stage, &name);
                 (SwapOutcome::Refused, None, reason)
@@ -218,7 +220,7 @@ impl Swapper {
             return Err(DRAINING.to_owned());
         }
         let known = Arc::ptr_eq(next, &memory.confirmed);
-        let ProbationSettings { jobs, .. } = self.settings.probation;
+        let ProbationSettings { jobs, .. } = self.rules.probation;
         if !known && jobs > 0 {
             next.program.tally.stand(Standing::OnProbation);
         }
@@ -230,7 +232,7 @@ impl Swapper {
         begin_anew(next, compared);
         let (digest, previous) = (next.digest().to_owned(), compared.digest().to_owned());
         tracing::info!(component = short(&digest), previous = short(&previous), name, "switch: new runs begin on it");
-        self.metrics.swap_stage(Stage::Switch.as_str(), "ok");
+        self.parts.metrics.swap_stage(Stage::Switch.as_str(), "ok");
         self.ledger.record(Change::Switched, &digest, Some(&previous), "", name);
         let probation = match (known, jobs) {
             (true, _) => "it was confirmed before".to_owned(),
@@ -261,7 +263,7 @@ impl Swapper {
                 () = self.reaches(Phase::Ended) => true,
             };
             let counts = tally.counts();
-            let judgement = judge(self.settings.probation, baseline, counts);
+            let judgement = judge(self.rules.probation, baseline, counts);
             {
                 let mut memory = self.memory();
                 if !Arc::ptr_eq(&self.current(), &new) {
@@ -291,11 +293,11 @@ impl Swapper {
         new.program.tally.stand(Standing::Trusted);
         drop(new.program.tally.take_verdicts());
         memory.confirmed = Arc::clone(new);
-        if let Some(keep) = &self.keep {
+        if let Some(keep) = &self.parts.keep {
             keep.store(new.digest(), &new.bytes, new.signature.as_deref());
         }
         tracing::info!(component = new.short(), name = new.name, "probation: confirmed: {why}");
-        self.metrics.swap_stage("probation", "ok");
+        self.parts.metrics.swap_stage("probation", "ok");
         self.publish(memory);
         self.ledger.record(Change::Confirmed, new.digest(), None, why, &new.name);
     }
@@ -312,7 +314,7 @@ impl Swapper {
             back_to = to.short(),
             "probation: rolled back: {why}; it is refused from now on (host components allow)"
         );
-        self.metrics.swap_stage("probation", "rolled-back");
+        self.parts.metrics.swap_stage("probation", "rolled-back");
         self.publish(memory);
         self.ledger.record(Change::RolledBack, bad.digest(), Some(to.digest()), why, &bad.name);
     }
@@ -359,7 +361,7 @@ impl Control for Arc<Swapper> {
     }
 
     fn shadow(&self) -> Value {
-        self.shadow.as_ref().map_or(Value::Null, |shadow| shadow.report(self.current().digest()))
+        self.parts.shadow.as_ref().map_or(Value::Null, |shadow| shadow.report(self.current().digest()))
     }
 
     fn components(&self) -> Value {

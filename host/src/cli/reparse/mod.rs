@@ -15,7 +15,6 @@ use super::components::digest;
 use super::output;
 use super::quantity::duration;
 use super::reading::default_jobs;
-use super::run;
 use super::target::TargetArgs;
 use crate::aws;
 use crate::queue::reparse::{ReparseSelection, Reparser};
@@ -79,7 +78,7 @@ impl Reparse {
         let target = self.target.resolve()?;
         let bucket = target.artifact_bucket()?;
         let jobs = self.jobs.unwrap_or_else(default_jobs);
-        let (sandbox, program) = run::load(&self.sandbox, jobs)?;
+        let (sandbox, program) = self.sandbox.load(jobs)?;
         let reparser = Reparser::connect(&target.database, program.digest()).await?;
         let aws = aws::load(&target.aws).await?;
         tracing::info!(component = program.digest(), artifacts = bucket, "reading stored OCR responses");

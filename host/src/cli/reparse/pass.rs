@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::differences::{Difference, Kind, differences, kind};
 use crate::cli::output::{self, plain};
-use crate::cli::run;
+use crate::cli::signals;
 use crate::queue::Completion;
 use crate::queue::reparse::{Place, ReparseSelection, Reparser, Reread, Seen, Written};
 use crate::sandbox::{ParseError, Program, Sandbox, completion};
@@ -82,7 +82,7 @@ enum Line<'a> {
 impl Pass {
     pub(super) async fn run(&self, mode: Mode) -> anyhow::Result<Tally> {
         // Only while something is written: else there is nothing to end cleanly, and Ctrl-C just ends it.
-        let stop = (mode != Mode::Look).then(run::stop_on_signals).transpose()?;
+        let stop = (mode != Mode::Look).then(signals::stop).transpose()?;
         let bar = output::bar(self.reparser.count(&self.which).await?);
         let mut tally = Tally::default();
         let mut after: Option<Place> = None;

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use crate::cli::args::SandboxArgs;
+use crate::cli::output;
 use crate::cli::output::plain;
 use crate::cli::reading::read_all;
-use crate::cli::{output, run};
 use crate::reading::Reading;
 
 /// Reads all of them; returns whether each is as expected. With `bless`, what is read becomes the expectation.
 pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, bless: bool, jobs: usize) -> anyhow::Result<bool> {
-    let (sandbox, program) = run::load(args, jobs)?;
+    let (sandbox, program) = args.load(jobs)?;
     let (mut same, mut other) = (0_usize, 0_usize);
     for (path, reading) in paths.iter().zip(read_all(&sandbox, &program, paths, jobs)) {
         let reading = reading.await?.map(Reading::from);

@@ -16,7 +16,7 @@ impl Swapper {
             BreakerChange::HalfOpened => 1,
             BreakerChange::Opened | BreakerChange::Reopened => 2,
         };
-        self.metrics.breaker(which.as_str(), state, step == BreakerChange::Opened);
+        self.parts.metrics.breaker(which.as_str(), state, step == BreakerChange::Opened);
         let mut memory = self.memory();
         let current = self.current();
         match step {
@@ -49,7 +49,7 @@ impl Swapper {
             "current": { "digest": current.digest(), "source": current.name, "standing": standing, "counts": current.program.tally.counts() },
             "confirmed": memory.confirmed.digest(),
             "taken_back": memory.taken_back,
-            "breakers": { "component": current.program.tally.breaker.report(), "services": self.outage.report(), "settles": self.settles.report() },
+            "breakers": { "component": current.program.tally.breaker.report(), "services": self.parts.breakers.services.report(), "settles": self.parts.breakers.settles.report() },
         })
     }
 
@@ -60,9 +60,9 @@ impl Swapper {
         if memory.confirmed.digest() != current.digest() {
             components.push((memory.confirmed.digest(), "fallback"));
         }
-        if let Some(shadow) = &self.shadow {
+        if let Some(shadow) = &self.parts.shadow {
             components.push((shadow.digest(), "shadow"));
         }
-        self.metrics.components(&components);
+        self.parts.metrics.components(&components);
     }
 }

@@ -1,0 +1,244 @@
+//! The parts of a worker: how each is made, what it is given of the others, and the order in which they end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use super::error::WorkerError;
+use super::patience::{patiently, unless_stopped};
+use super::reached::Reached;
+use super::settings::{WorkSettings, WorkerSettings};
+use crate::admin::Admin;
+use crate::aws::{self, Aws};
+use crate::breaker::ServiceBreaker;
+use crate::ocr::{LARGEST_INLINE, OcrSource, Textract};
+use crate::queue::{Counts, Pump, Settled, listen, reconcile};
+use crate::sandbox::{Observer, RunError, Sandbox, Services};
+use crate::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop};
+use crate::storage::{Artifacts, Images};
+use crate::swap::{self, HostBreakers, LedgerSettings, Swap, Swapper};
+use crate::telemetry::metrics::Metrics;
+use crate::trace::Recorder;
+
+/// What one pass over the queue gives to reconciling, when that is due.
+const RECONCILE_ONCE: Duration = Duration::from_secs(1);
+/// How long the end waits for answers that are not stored yet.
+const STORING: Duration = Duration::from_secs(5);
+
+/// What can be made without looking at the queue.
+pub(super) struct Loaded {
+    pub(super) aws: Aws,
+    pub(super) swap: swap::Loaded,
+    sandbox: Arc<Sandbox>,
+    recorder: Option<Arc<Recorder>>,
+    metrics: Arc<Metrics>,
+}
+
+/// A worker at work.
+pub(super) struct Parts {
+    settings: WorkerSettings,
+    sandbox: Arc<Sandbox>,
+    pump: Arc<Pump>,
+    /// What runs may reach.
+    services: Arc<Services>,
+    breakers: HostBreakers,
+    swap: Swap,
+    admin: Option<Admin>,
+    metrics: Arc<Metrics>,
+    /// They have no end of their own.
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Loaded {
+    /// None where a stop came first.
+    pub(super) async fn load(
+        settings: &WorkerSettings,
+        stop: &watch::Receiver<Stop>,
+    ) -> Result<Option<Self>, WorkerError> {
+        let aws = aws::load_with(&settings.aws.overrides, settings.aws.timeout);
+        let Some(aws) = unless_stopped(stop, aws).await.transpose()? else { return Ok(None) };
+        let (concurrency, cache) = (settings.work.concurrency, settings.cache.as_deref());
+        let sandbox = Arc::new(Sandbox::new(settings.limits.clone(), concurrency, cache)?);
+        let metrics = Arc::new(Metrics::new());
+        let dependencies = swap::Dependencies {
+            sandbox: &sandbox,
+            limits: &settings.limits,
+            cache,
+            s3: &aws.s3,
+            database: &settings.database,
+            metrics: &metrics,
+        };
+        let load = async || Ok(swap::Loaded::load(&settings.swap, &dependencies).await?);
+        let Some(swap) = patiently(!settings.once, stop, load).await? else { return Ok(None) };
+        let recorder = settings.record.clone().map(Recorder::start).transpose()?.map(Arc::new);
+        Ok(Some(Self { aws, swap, sandbox, recorder, metrics }))
+    }
+}
+
+impl Parts {
+    /// Starts all of them. Nothing fails any more once the pump claims.
+    pub(super) async fn start(
+        settings: WorkerSettings,
+        loaded: Loaded,
+        reached: Reached,
+        recheck: Arc<Notify>,
+    ) -> Result<Self, WorkerError> {
+        let Loaded { aws, swap, sandbox, recorder, metrics } = loaded;
+        let Reached { prepared, artifacts, wake } = reached;
+        let WorkerSettings { work, buckets, database, once, .. } = &settings;
+
+        let outage = Arc::new(ServiceBreaker::default());
+        let breakers = HostBreakers { services: outage.breaker(), settles: Arc::clone(&prepared.refusals().breaker) };
+        let ledger = LedgerSettings {
+            database: database.clone(),
+            worker: prepared.worker().to_owned(),
+            // One pass of many is no event.
+            passing: *once,
+        };
+        let observer = swap.shadow.clone().map(|shadow| shadow as Arc<dyn Observer>);
+        let component = swap.first.digest().to_owned();
+        let swap = swap.start(ledger, breakers.clone(), recheck);
+        let admin = match once {
+            true => None,
+            false => Admin::start(&settings.admin, Arc::new(Arc::clone(&swap.swapper)), Arc::clone(&metrics)).await?,
+        };
+        if let Some(every) = work.reconcile_every.filter(|_| *once) {
+            reconcile::run_for(database, "one pass", every, RECONCILE_ONCE).await;
+        }
+
+        let counted = Arc::clone(&metrics);
+        let pump = Arc::new(prepared.start(move |component, settled| count(&counted, component, settled)));
+        if *once {
+            pump.one_pass();
+        }
+        let tasks = if *once { Vec::new() } else { background(&settings, pump.worker(), wake) };
+        let services = Arc::new(Services {
+            pump: Arc::clone(&pump),
+            images: images(work, &aws, &buckets.source),
+            artifacts,
+            ocr: Textract::new(aws.textract.clone(), work.ocr_source, work.ocr_calls_per_second),
+            outage,
+            api: work.ocr_api,
+            photo_grace: work.photo_grace,
+            recorder,
+            observer,
+        });
+        tracing::info!(
+            component,
+            database = database.at(),
+            source = buckets.source,
+            artifacts = buckets.artifact,
+            region = aws.region,
+            concurrency = work.concurrency,
+            every = ?work.every,
+            "working"
+        );
+        Ok(Self { settings, sandbox, pump, services, breakers, swap, admin, metrics, tasks })
+    }
+
+    /// Runs the component on jobs until a stop, and drains.
+    pub(super) async fn work(&self, stop: watch::Receiver<Stop>) -> Runs {
+        let work = &self.settings.work;
+        let settings = ScheduleSettings {
+            concurrency: work.concurrency,
+            batch: work.batch_size,
+            once: self.settings.once,
+            drain_timeout: work.drain_timeout,
+        };
+        let swapper = Arc::clone(&self.swap.swapper);
+        let no_swaps = tokio::spawn(no_swap_while_draining(Arc::clone(&swapper), stop.clone()));
+        let (current, teller) = (Arc::clone(&swapper), Arc::clone(&swapper));
+        let control = AdmissionControl::new(
+            move || Arc::clone(&current.current().program.tally.breaker),
+            Arc::clone(&self.breakers.services),
+            Arc::clone(&self.breakers.settles),
+            move |which, report, step| teller.breaker_changed(which, report, step),
+        );
+        let run = |jobs| {
+            let (sandbox, services, metrics) =
+                (Arc::clone(&self.sandbox), Arc::clone(&self.services), Arc::clone(&self.metrics));
+            // What works at this moment; the run ends on it.
+            let program = Arc::clone(&swapper.current().program);
+            async move {
+                let end = sandbox.run(&program, &services, jobs).await;
+                metrics.run(program.digest(), end.result.as_ref().map_or_else(RunError::kind, |_| "ok"));
+                if let Some(recorded) = services.recorder.as_ref().map(|recorder| recorder.stats()) {
+                    metrics.traces(recorded.written, recorded.dropped);
+                }
+                end
+            }
+        };
+        let runs = schedule::run(run, Arc::clone(&self.pump), settings, control, stop).await;
+        no_swaps.abort();
+        runs
+    }
+
+    /// Ends all of them; for when no run is left.
+    pub(super) async fn stop(self) -> Counts {
+        let Self { pump, services, swap, admin, tasks, .. } = self;
+        store_what_is_left(&services.artifacts).await;
+        swap.drain();
+        if let Some(admin) = admin {
+            admin.shutdown().await;
+        }
+        swap.stop().await;
+        for task in tasks {
+            task.abort();
+        }
+        let counts = pump.counts();
+        tracing::info!(
+            processed = counts.processed,
+            retried = counts.retried,
+            dead = counts.dead,
+            lost = counts.lost,
+            "stopped"
+        );
+        counts
+    }
+}
+
+/// Listens for notifications, and looks for receipts that no trigger saw.
+fn background(settings: &WorkerSettings, worker: &str, wake: Arc<Notify>) -> Vec<JoinHandle<()>> {
+    let WorkerSettings { database, listen: direct, work, .. } = settings;
+    let listener = direct.clone().map(|direct| tokio::spawn(listen(database.clone(), direct, wake)));
+    let reconciling = work
+        .reconcile_every
+        .map(|every| tokio::spawn(reconcile::run(database.clone().of_worker(worker), worker.to_owned(), every)));
+    listener.into_iter().chain(reconciling).collect()
+}
+
+fn images(work: &WorkSettings, aws: &Aws, bucket: &str) -> Images {
+    let memory = u64::try_from(work.image_memory).unwrap_or(u64::MAX);
+    let inline = match work.ocr_source {
+        OcrSource::Bytes => LARGEST_INLINE as u64,
+        OcrSource::S3 => 0,
+    };
+    Images::new(aws.s3.clone(), bucket.to_owned(), memory)
+        .reached_at(aws.s3_endpoint.as_deref())
+        .copied_up_to(inline)
+        .shared_by(work.concurrency)
+}
+
+/// What was committed, whatever the component says that it did.
+fn count(metrics: &Metrics, component: Option<&str>, settled: Settled) {
+    if settled != Settled::Released {
+        metrics.jobs(component.unwrap_or("host"), settled.as_str(), 1);
+    }
+}
+
+async fn no_swap_while_draining(swapper: Arc<Swapper>, mut stop: watch::Receiver<Stop>) {
+    if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        swapper.drain();
+    }
+}
+
+/// What was paid for and not stored goes with the process.
+async fn store_what_is_left(artifacts: &Artifacts) {
+    match tokio::time::timeout(STORING, artifacts.flush()).await {
+        Ok(0) => {}
+        Ok(answers) => tracing::error!(answers, "OCR answers that were paid for could not be stored and are lost"),
+        Err(_) => tracing::error!("OCR answers that were paid for could not be stored in time and are lost"),
+    }
+}
