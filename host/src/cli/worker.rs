@@ -118,7 +118,7 @@ struct SwapArgs {
     /// Jobs for which a new component is on probation; 0: none.
     #[arg(long, env = "WORKER_PROBATION", default_value_t = 100, value_name = "N")]
     probation: u64,
-    /// By how much its share of traps, failures or empty readings may exceed the old one's before it is taken back.
+    /// By how much its share of traps, failures or empty readings may exceed the old one's before it is rolled back.
     #[arg(long, env = "WORKER_PROBATION_MARGIN", default_value = "0.05", value_parser = share, value_name = "SHARE")]
     probation_margin: f64,
     /// A component that reads every response beside the one that works, and decides nothing (see host shadow).

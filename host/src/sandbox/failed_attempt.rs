@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::random::random_seed;
 use super::state::Live;
-use super::tally::{Standing, Tally};
+use super::tally::Tally;
 use crate::backoff;
 use crate::breaker::Whose;
 use crate::charging::{self, Cause, Charge, Circumstances, ComponentHealth, DependencyHealth};
@@ -134,7 +134,7 @@ pub(super) fn crashed(tally: &Tally, job: &Job, failure: Failure) -> JobOutcome 
     let known = Circumstances { attempt: job.into(), component: tally.health(job), ..Circumstances::default() };
     let charge = charging::charge(Cause::Crash, &known);
     let delay = match charge {
-        Charge::Uncharged if tally.standing() != Standing::Trusted => AFTER_UNPROVEN_CRASH,
+        Charge::Uncharged if !tally.is_trusted() => AFTER_UNPROVEN_CRASH,
         // For longer each time, so that the next probe is another job.
         Charge::Uncharged => backoff::charged(job.claims, random_seed()),
         Charge::Charged | Charge::Dead => backoff::charged(job.attempt, random_seed()),
@@ -182,7 +182,7 @@ mod tests {
         ));
         (1..=3).for_each(|number| tally.record_run_failure(Some(number), "trap"));
         assert!(within(crashed(&tally, &last, failure()), false, LONGEST_WAIT));
-        tally.stand(Standing::TakenBack);
+        tally.distrust();
         assert!(within(crashed(&tally, &last, failure()), false, AFTER_UNPROVEN_CRASH));
     }
 

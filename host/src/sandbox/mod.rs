@@ -43,4 +43,4 @@ pub use program::{EMBEDDED, LoadError, Program};
 pub use run::{RunEnd, Service};
 pub use run_error::RunError;
 pub use state::{Observer, Services};
-pub use tally::{JobCounts, Standing, Tally};
+pub use tally::{JobCounts, Tally};

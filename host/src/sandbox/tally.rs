@@ -1,25 +1,14 @@
 //! What became of a component's jobs, and how far it is trusted.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
 use crate::breaker::{BreakerSettings, BreakerState, SharedBreaker};
 use crate::charging::ComponentHealth;
 use crate::queue::{Job, JobOutcome, Lease};
-
-/// How far a component is trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It works for good.
-    Trusted,
-    /// It has just taken over: what it breaks is charged to nobody.
-    OnProbation,
-    /// It was taken back; what it still has in hand ends on it.
-    TakenBack,
-}
 
 /// Spared jobs that are counted; of more, the oldest begin anew.
 const MOST_COUNTED: usize = 10_000;
@@ -44,14 +33,13 @@ pub struct Tally {
     crashes: AtomicU64,
     failures: AtomicU64,
     empty: AtomicU64,
-    standing: AtomicU8,
-    /// What it decided against receipts while on probation.
-    verdicts: Mutex<Vec<Lease>>,
+    /// What it decided against receipts since it is not trusted; none while it is.
+    doubtful: Mutex<Option<Vec<Lease>>>,
     /// How often it failed on each job while it failed on everything; in memory, so that it begins anew with each component and each host.
     uncharged_failures: Mutex<BTreeMap<i64, u32>>,
     /// Rung when a count changes.
     pub changed: Notify,
-    /// Opens when it fails on everything. Only where it is trusted: on probation it is taken back instead.
+    /// Opens when it fails on everything. Only where it is trusted: on probation it is rolled back instead.
     pub breaker: Arc<SharedBreaker>,
 }
 
@@ -62,8 +50,7 @@ impl Default for Tally {
             crashes: AtomicU64::default(),
             failures: AtomicU64::default(),
             empty: AtomicU64::default(),
-            standing: AtomicU8::default(),
-            verdicts: Mutex::default(),
+            doubtful: Mutex::default(),
             uncharged_failures: Mutex::default(),
             changed: Notify::default(),
             breaker: Arc::new(SharedBreaker::new(BreakerSettings::COMPONENT)),
@@ -84,28 +71,28 @@ impl Tally {
         }
     }
 
-    /// How far it is trusted.
-    pub fn standing(&self) -> Standing {
-        match self.standing.load(Ordering::Acquire) {
-            0 => Standing::Trusted,
-            1 => Standing::OnProbation,
-            _ => Standing::TakenBack,
-        }
+    /// Whether it works for good. What it breaks while it does not is charged to nobody.
+    pub fn is_trusted(&self) -> bool {
+        self.doubtful().is_none()
     }
 
-    /// Trusts it more, or less.
-    pub fn stand(&self, standing: Standing) {
-        let number = match standing {
-            Standing::Trusted => 0,
-            Standing::OnProbation => 1,
-            Standing::TakenBack => 2,
-        };
-        self.standing.store(number, Ordering::Release);
+    /// From here on it has yet to prove itself: what it decides against receipts is remembered.
+    pub fn distrust(&self) {
+        self.doubtful().get_or_insert_default();
+    }
+
+    /// It has proved itself, and all that it decided stands.
+    pub fn trust(&self) {
+        *self.doubtful() = None;
     }
 
     /// The leases under which it decided against a receipt while it was not trusted; each once.
-    pub fn take_verdicts(&self) -> Vec<Lease> {
-        std::mem::take(&mut *self.verdicts.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn take_doubtful(&self) -> Vec<Lease> {
+        self.doubtful().as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn doubtful(&self) -> MutexGuard<'_, Option<Vec<Lease>>> {
+        self.doubtful.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Books what the component decided, once it is committed. `dependency_failed`: a dependency failed on this job, so that
@@ -122,8 +109,8 @@ impl Tally {
             JobOutcome::Retry { charge, .. } => (!dependency_failed, *charge),
             JobOutcome::DeadLetter { .. } => (!(dependency_failed && job.attempt >= job.max_attempts), true),
         };
-        if against && self.standing() != Standing::Trusted {
-            self.verdicts.lock().unwrap_or_else(PoisonError::into_inner).push(job.lease);
+        if against && let Some(doubtful) = self.doubtful().as_mut() {
+            doubtful.push(job.lease);
         }
         if !dependency_failed {
             self.breaker.succeeded(Some(job.lease.job));
@@ -146,7 +133,7 @@ impl Tally {
 
     /// Books a run that came to nothing by the component's own fault, on this job (none: on none in particular).
     pub(super) fn record_run_failure(&self, job: Option<i64>, why: &str) {
-        if self.standing() == Standing::Trusted {
+        if self.is_trusted() {
             self.breaker.failed(job, why);
         }
     }
@@ -154,7 +141,7 @@ impl Tally {
     /// How the component fares with others than this job, on which it failed. Counts how often it did while it fails on
     /// everything.
     pub(super) fn health(&self, job: &Job) -> ComponentHealth {
-        if self.standing() != Standing::Trusted {
+        if !self.is_trusted() {
             return ComponentHealth::Unproven;
         }
         if self.breaker.state() == BreakerState::Closed || self.breaker.is_poisonous(job.lease.job) {
@@ -196,7 +183,7 @@ mod tests {
             assert_eq!(tally.health(&Job::for_test(1, 500)), ComponentHealth::FailsOnAll { times });
         }
         assert_eq!(tally.health(&Job::for_test(2, 1)), ComponentHealth::FailsOnAll { times: 1 });
-        tally.stand(Standing::OnProbation);
+        tally.distrust();
         assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::Unproven);
     }
 

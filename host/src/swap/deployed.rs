@@ -1,12 +1,12 @@
-//! The component that works: one pointer, changed in one step. A run in flight ends on the component it began with.
+//! A component that is loaded and can be put to work.
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::sync::OnceCell;
 
 use super::aside::{aside, with_helpers};
-use crate::sandbox::{LoadError, Meter, Program};
+use super::deployment::Component;
+use crate::sandbox::{JobCounts, LoadError, Meter, Program};
 
 /// A component that can be put to work.
 pub struct Deployed {
@@ -57,24 +57,20 @@ pub fn short(digest: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
-/// The pointer.
-pub struct Current {
-    pointer: ArcSwap<Deployed>,
-}
-
-impl Current {
-    /// Points to what works first.
-    pub fn new(deployed: Arc<Deployed>) -> Self {
-        Self { pointer: ArcSwap::new(deployed) }
+impl Component for Deployed {
+    fn digest(&self) -> &str {
+        self.program.digest()
     }
 
-    /// What works now.
-    pub fn load(&self) -> Arc<Deployed> {
-        self.pointer.load_full()
+    fn counts(&self) -> JobCounts {
+        self.program.tally.counts()
     }
 
-    /// Puts `to` to work if `from` works still.
-    pub(super) fn switch_from(&self, from: &Arc<Deployed>, to: Arc<Deployed>) -> bool {
-        Arc::ptr_eq(&self.pointer.compare_and_swap(from, to), from)
+    fn distrust(&self) {
+        self.program.tally.distrust();
+    }
+
+    fn trust(&self) {
+        self.program.tally.trust();
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::candidate::Candidate;
 use super::deployed::Deployed;
 use super::error::StartError;
-use super::keep::Keep;
 use super::ledger::in_words;
+use super::store::ComponentStore;
 use super::trust::{Distrusted, Trust};
 use crate::queue::{Database, QueueError, components};
 use crate::sandbox::{EMBEDDED, LoadError, Sandbox};
@@ -65,13 +65,13 @@ pub(super) fn load(
     sandbox: &Sandbox,
     trust: &Trust,
     candidate: Candidate,
-    keep: Option<&Keep>,
+    store: Option<&ComponentStore>,
     history: History,
 ) -> Result<Deployed, StartError> {
     let digest = digest_of(&candidate.bytes);
     let name = candidate.name.clone();
     check(trust, &candidate).map_err(|source| StartError::Distrusted { name: name.clone(), source })?;
-    let proven = history.proven.and_then(|digest| last_proven(digest, trust, keep));
+    let proven = history.proven.and_then(|digest| last_proven(digest, trust, store));
     if let Some(why) = history.rolled_back {
         let Some(mut proven) = proven else { return Err(StartError::RolledBack { name, digest, why }) };
         proven.name = format!("the component that was confirmed last ({name} is refused)");
@@ -105,10 +105,10 @@ pub(super) fn deploy(sandbox: &Sandbox, candidate: Candidate) -> Result<Deployed
     Ok(Deployed::new(name, bytes, signature, program))
 }
 
-fn last_proven(digest: String, trust: &Trust, keep: Option<&Keep>) -> Option<Candidate> {
+fn last_proven(digest: String, trust: &Trust, store: Option<&ComponentStore>) -> Option<Candidate> {
     let (bytes, signature) = match digest == digest_of(EMBEDDED) {
         true => (EMBEDDED.to_vec(), None),
-        false => keep?.load(&digest)?,
+        false => store?.load(&digest)?,
     };
     let proven = Candidate { name: digest, bytes, signature };
     check(trust, &proven).ok().map(|()| proven)

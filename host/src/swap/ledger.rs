@@ -34,7 +34,7 @@ pub(super) struct Ledger {
 
 enum Task {
     Record(LedgerEntry),
-    TakeBack(Vec<Lease>),
+    Undo(Vec<Lease>),
     /// Answered when all before it is written.
     Mark(oneshot::Sender<()>),
     Close,
@@ -43,7 +43,7 @@ enum Task {
 /// What the ledger says of a digest.
 pub(super) enum Known {
     Trusted,
-    /// It was taken back, see the reason.
+    /// It was rolled back, see the reason.
     Distrusted(String),
     /// The database does not answer.
     Nothing,
@@ -72,9 +72,9 @@ impl Ledger {
     }
 
     /// Has decisions undone that a component made while it was not trusted.
-    pub(super) fn take_back(&self, verdicts: Vec<Lease>) {
-        if !verdicts.is_empty() {
-            let _ = self.queue.send(Task::TakeBack(verdicts));
+    pub(super) fn undo(&self, decisions: Vec<Lease>) {
+        if !decisions.is_empty() {
+            let _ = self.queue.send(Task::Undo(decisions));
         }
     }
 
@@ -86,7 +86,7 @@ impl Ledger {
     /// Whether this component may run, as far as all hosts know.
     pub(super) async fn distrusts(&self, digest: &str) -> Known {
         let ask = async {
-            // What was taken back a moment ago may not be written yet.
+            // What was rolled back a moment ago may not be written yet.
             let (mark, reached) = oneshot::channel();
             let _ = self.queue.send(Task::Mark(mark));
             let _ = reached.await;
@@ -96,11 +96,11 @@ impl Ledger {
         match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(distrust)) => distrust.map_or(Known::Trusted, |distrust| Known::Distrusted(in_words(&distrust))),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot look up whether the component was taken back before");
+                tracing::warn!(%error, "cannot look up whether the component was rolled back before");
                 Known::Nothing
             }
             Err(_) => {
-                tracing::warn!("the database does not say in time whether the component was taken back before");
+                tracing::warn!("the database does not say in time whether the component was rolled back before");
                 Known::Nothing
             }
         }
@@ -111,7 +111,7 @@ impl Ledger {
 pub(super) fn in_words(distrust: &Distrust) -> String {
     let Distrust { at, worker, reason } = distrust;
     let reason = reason.as_deref().unwrap_or("no reason is recorded");
-    format!("it was taken back at {at} by worker {worker}: {reason}")
+    format!("it was rolled back at {at} by worker {worker}: {reason}")
 }
 
 /// Waits until everything is written, but not for ever.
@@ -147,8 +147,8 @@ async fn write(database: Database, mut tasks: mpsc::UnboundedReceiver<Task>) {
 async fn perform(database: &Database, task: &Task) -> Result<(), QueueError> {
     match task {
         Task::Record(entry) => components::record(&database.connect().await?, entry).await,
-        Task::TakeBack(verdicts) => {
-            let jobs = take_back(&mut database.connect().await?, verdicts).await?;
+        Task::Undo(decisions) => {
+            let jobs = take_back(&mut database.connect().await?, decisions).await?;
             tracing::info!(jobs, "put back, uncharged, what a component gave up that did not prove itself");
             Ok(())
         }

@@ -20,13 +20,13 @@ pub enum Judgement {
     /// It does no worse.
     Confirm,
     /// It does worse; how.
-    TakeBack(String),
+    RollBack(String),
 }
 
 /// Judges a component by its counts and by those of the one that worked before it.
 ///
 /// Each kind of bad job (crash, failure, empty reading) may happen as often in the whole probation as the old component's
-/// share of them says, plus the margin. Whoever exceeds that is taken back at once, not at the end.
+/// share of them says, plus the margin. Whoever exceeds that is rolled back at once, not at the end.
 pub fn judge(settings: ProbationSettings, before: JobCounts, now: JobCounts) -> Judgement {
     let kinds = [
         ("traps and limits", before.crashes, now.crashes),
@@ -38,7 +38,7 @@ pub fn judge(settings: ProbationSettings, before: JobCounts, now: JobCounts) -> 
         let share = (before_count as f64 / before.jobs.max(settings.jobs).max(1) as f64).min(1.0);
         let allowed = (share + settings.margin).min(1.0) * settings.jobs as f64;
         if count as f64 > allowed {
-            return Judgement::TakeBack(format!(
+            return Judgement::RollBack(format!(
                 "{count} {kind} in its first {} jobs; {allowed:.1} in {} are allowed ({:.1} % before, and a margin of {:.1} %)",
                 now.jobs,
                 settings.jobs,
@@ -68,19 +68,19 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_worse_is_taken_back_as_soon_as_it_is_clear() {
+    fn one_that_does_worse_is_rolled_back_as_soon_as_it_is_clear() {
         let before = counts(1000, 0, 20);
         assert!(
-            matches!(judge(SETTINGS, before, counts(6, 6, 0)), Judgement::TakeBack(why) if why.contains("6 traps"))
+            matches!(judge(SETTINGS, before, counts(6, 6, 0)), Judgement::RollBack(why) if why.contains("6 traps"))
         );
-        assert!(matches!(judge(SETTINGS, before, counts(50, 0, 8)), Judgement::TakeBack(why) if why.contains("2.0 %")));
+        assert!(matches!(judge(SETTINGS, before, counts(50, 0, 8)), Judgement::RollBack(why) if why.contains("2.0 %")));
         assert_eq!(judge(SETTINGS, before, counts(50, 0, 7)), Judgement::Wait);
     }
 
     #[test]
     fn empty_readings_count() {
         let now = JobCounts { jobs: 6, empty: 6, ..JobCounts::default() };
-        assert!(matches!(judge(SETTINGS, JobCounts::default(), now), Judgement::TakeBack(_)));
+        assert!(matches!(judge(SETTINGS, JobCounts::default(), now), Judgement::RollBack(_)));
     }
 
     #[test]
@@ -90,6 +90,6 @@ mod tests {
 
     #[test]
     fn one_bad_job_of_one_excuses_nothing() {
-        assert!(matches!(judge(SETTINGS, counts(1, 0, 1), counts(7, 0, 7)), Judgement::TakeBack(_)));
+        assert!(matches!(judge(SETTINGS, counts(1, 0, 1), counts(7, 0, 7)), Judgement::RollBack(_)));
     }
 }

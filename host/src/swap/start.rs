@@ -13,11 +13,12 @@ use super::deployed::Deployed;
 use super::error::StartError;
 use super::first::{self, History};
 use super::gate::GateSettings;
-use super::keep::Keep;
 use super::ledger::LedgerSettings;
 use super::probation::ProbationSettings;
+use super::rollout;
 use super::shadow::Shadow;
 use super::source::{ComponentLocation, FileSource, S3Source, Source};
+use super::store::ComponentStore;
 use super::swapper::{HostBreakers, Rules, Swapper, SwapperParts};
 use super::trust::Trust;
 use crate::queue::Database;
@@ -66,7 +67,7 @@ pub struct Loaded {
     rules: Rules,
     source: Option<Source>,
     meter: Arc<Meter>,
-    keep: Option<Keep>,
+    store: Option<ComponentStore>,
     sandbox: Arc<Sandbox>,
     metrics: Arc<Metrics>,
 }
@@ -79,10 +80,10 @@ impl Loaded {
         let candidate = settings.named(s3).await?;
         let offered = digest_of(&candidate.bytes);
         // Why another folder is not used is said where the component is compiled.
-        let keep = cache.filter(|cache| prepare_cache_folder(cache).is_ok()).map(Keep::new);
+        let store = cache.filter(|cache| prepare_cache_folder(cache).is_ok()).map(ComponentStore::new);
         let history = History::ask(database, &offered).await;
         let rolled_back = history.rolled_back.is_some();
-        let first = first::load(sandbox, trust, candidate, keep.as_ref(), history)?;
+        let first = first::load(sandbox, trust, candidate, store.as_ref(), history)?;
         // What was offered and may yet prove itself is offered again.
         let seen = (first.digest() == offered || rolled_back).then_some(offered);
         let source = component.as_ref().map(|location| settings.watch(location, s3, seen));
@@ -93,7 +94,7 @@ impl Loaded {
             rules: Rules { trust: trust.clone(), gate: gate.clone(), probation: *probation },
             source,
             meter: Arc::new(Meter::new(Limits::clone(limits), *cache)?),
-            keep,
+            store,
             sandbox: Arc::clone(sandbox),
             metrics: Arc::clone(metrics),
         })
@@ -101,9 +102,9 @@ impl Loaded {
 
     /// Puts it to work. A hangup (`recheck`) asks for another look at the source; one pass looks at none.
     pub fn start(self, ledger: LedgerSettings, breakers: HostBreakers, recheck: Arc<Notify>) -> Swap {
-        let Self { first, shadow, rules, source, meter, keep, sandbox, metrics } = self;
+        let Self { first, shadow, rules, source, meter, store, sandbox, metrics } = self;
         let watches = !ledger.passing;
-        let parts = SwapperParts { sandbox, meter, metrics, keep, shadow, breakers };
+        let parts = SwapperParts { sandbox, meter, metrics, store, shadow, breakers };
         let (swapper, ledger) = Swapper::start(first, rules, ledger, parts);
         let watcher = watches.then(|| tokio::spawn(watch(Arc::clone(&swapper), source, recheck)));
         Swap { swapper, ledger, watcher }
@@ -170,7 +171,7 @@ async fn watch(swapper: Arc<Swapper>, mut source: Option<Source>, recheck: Arc<N
         };
         tokio::select! {
             candidate = offered => {
-                swapper.offer(candidate).await;
+                rollout::offer(&swapper, candidate).await;
             }
             () = recheck.notified() => match &mut source {
                 Some(source) => {

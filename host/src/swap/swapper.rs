@@ -2,35 +2,29 @@
 
 mod telling;
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
-use serde_json::Value;
+use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::candidate::Candidate;
-use super::control::Control;
-use super::deployed::{Current, Deployed, short};
+use super::deployed::{Deployed, short};
+use super::deployment::{Deployment, Judged, Switched};
 use super::gate::GateSettings;
-use super::keep::Keep;
 use super::ledger::{self, Known, Ledger, LedgerSettings};
-use super::passage::{Passage, Passed};
-use super::probation::{Judgement, ProbationSettings, judge};
+use super::probation::ProbationSettings;
 use super::shadow::Shadow;
+use super::store::ComponentStore;
 use super::trust::Trust;
-use super::verdict::{Stage, SwapOutcome, Verdict};
+use super::verdict::Stage;
 use crate::breaker::SharedBreaker;
 use crate::queue::components::Change;
-use crate::sandbox::{Meter, Sandbox, Standing};
+use crate::sandbox::{Meter, Sandbox};
 use crate::schedule::BreakerName;
-use crate::storage::digest_of;
 use crate::telemetry::metrics::Metrics;
 
-/// How often to look for what a component that was taken back has decided since.
+/// How often to look for what a component that was rolled back has decided since.
 const AFTERMATH: Duration = Duration::from_millis(200);
 
 /// What a candidate is held to.
@@ -51,7 +45,7 @@ pub struct SwapperParts {
     pub meter: Arc<Meter>,
     pub metrics: Arc<Metrics>,
     /// Components that were confirmed, for the next start.
-    pub keep: Option<Keep>,
+    pub store: Option<ComponentStore>,
     pub shadow: Option<Arc<Shadow>>,
     pub breakers: HostBreakers,
 }
@@ -69,24 +63,30 @@ pub struct HostBreakers {
 pub struct Swapper {
     pub(super) parts: SwapperParts,
     pub(super) rules: Rules,
-    current: Current,
-    /// Held for every change of `current`, so that the pointer, what is remembered and the ledger's order agree.
-    memory: Mutex<Memory>,
     /// One candidate at a time.
-    turn: tokio::sync::Mutex<()>,
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) ledger: Ledger,
+    /// What works at this moment, read without the lock.
+    current: Arc<ArcSwap<Deployed>>,
+    /// Held for every change, so that what works, what is remembered and the ledger's order agree.
+    state: Mutex<State>,
     phase: watch::Sender<Phase>,
-    /// One for each component on probation, and for each that was taken back and still has work in hand.
+    /// One for each component on probation, and for each that did not prove itself and still has work in hand.
     watches: Mutex<JoinSet<()>>,
-    ledger: Ledger,
 }
 
-struct Memory {
-    /// What to go back to: the last one that was confirmed.
-    confirmed: Arc<Deployed>,
-    /// Components that were taken back here, and why; the ledger has those of other hosts as well.
-    taken_back: BTreeMap<String, String>,
+struct State {
+    deployment: Deployment<Deployed>,
     /// Breakers that are not closed: while one is, this worker claims nothing.
     open_breakers: Vec<BreakerName>,
+}
+
+/// A component that has taken over.
+pub(super) struct Swapped {
+    /// The digest of the one before.
+    pub(super) previous: String,
+    /// How far it is trusted, in words.
+    pub(super) probation: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,35 +109,36 @@ impl Swapper {
     ) -> (Arc<Self>, JoinHandle<()>) {
         let (ledger, writer) = Ledger::start(ledger);
         ledger.record(Change::Started, first.digest(), None, "", &first.name);
-        if let Some(keep) = &parts.keep {
-            keep.store(first.digest(), &first.bytes, first.signature.as_deref());
+        if let Some(store) = &parts.store {
+            store.store(first.digest(), &first.bytes, first.signature.as_deref());
         }
+        let deployment = Deployment::new(first);
         let swapper = Self {
             parts,
             rules,
-            current: Current::new(Arc::clone(&first)),
-            memory: Mutex::new(Memory { confirmed: first, taken_back: BTreeMap::new(), open_breakers: Vec::new() }),
             turn: tokio::sync::Mutex::new(()),
+            ledger,
+            current: deployment.reader(),
+            state: Mutex::new(State { deployment, open_breakers: Vec::new() }),
             phase: watch::Sender::new(Phase::Working),
             watches: Mutex::default(),
-            ledger,
         };
         for which in BreakerName::ALL {
             swapper.parts.metrics.breaker(which.as_str(), 0, false);
         }
-        swapper.publish(&swapper.memory());
+        swapper.publish(&swapper.state().deployment);
         (Arc::new(swapper), writer)
     }
 
     /// What works now.
     pub fn current(&self) -> Arc<Deployed> {
-        self.current.load()
+        self.current.load_full()
     }
 
     /// From here on nothing is swapped, and an offer on its way is refused: the host ends.
     pub fn drain(&self) {
         // A switch that has begun ends first.
-        let _memory = self.memory();
+        let _state = self.state();
         self.phase.send_if_modified(|phase| {
             let earlier = *phase < Phase::Draining;
             *phase = (*phase).max(Phase::Draining);
@@ -157,54 +158,26 @@ impl Swapper {
         ledger::finish(writer).await;
     }
 
-    /// Takes a candidate through all stages. The answer says how far it came.
-    pub async fn offer(self: &Arc<Self>, candidate: Candidate) -> Verdict {
-        let started = Instant::now();
-        let _turn = self.turn.lock().await;
-        let digest = digest_of(&candidate.bytes);
-        let name = candidate.name.clone();
-        let mut passage = Passage::new(self, &digest, &name);
-        let passed = tokio::select! {
-            biased;
-            () = self.reaches(Phase::Draining) => Err(DRAINING.to_owned()),
-            passed = passage.all(candidate) => passed,
-        };
-        let Passage { stage, gate, .. } = passage;
-        let (outcome, previous, reason) = match passed {
-            Ok(Passed::Unchanged) => (SwapOutcome::Unchanged, None, "it is what works already".to_owned()),
-            Ok(Passed::Switched { previous, probation }) => (SwapOutcome::Switched, Some(previous), probation),
-            Err(reason) => {
-                tracing::error!(component = short(&digest), %name, "{stage}: refused: {reason}; the old one goes on");
-                self.parts.metrics.swap_stage(stage.as_str(), "refused");
-                let reason_with_stage = format!("{stage}: {reason}");
-                self.ledger.record(Change::Refused, &digest, Some(self.current().digest()), &reason_with_stage, &name);
-                (SwapOutcome::Refused, None, reason)
-            }
-        };
-        let gate = gate.and_then(|report| serde_json::to_value(report).ok());
-        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Verdict { digest, outcome, stage: stage.to_string(), reason, previous, gate, milliseconds }
-    }
-
-    /// Why this digest is not let in, if so: it was taken back, here or elsewhere, and nobody allowed it since.
+    /// Why this digest is not let in, if so: it was rolled back, here or elsewhere, and nobody allowed it since.
     pub(super) async fn distrusts(&self, digest: &str) -> Option<String> {
         match self.ledger.distrusts(digest).await {
             Known::Distrusted(why) => Some(why),
             Known::Trusted => {
                 // Told otherwise: somebody allowed it since.
-                self.memory().taken_back.remove(digest);
+                self.state().deployment.allow(digest);
                 None
             }
             Known::Nothing => {
-                let memory = self.memory();
-                memory.taken_back.get(digest).map(|why| format!("it was taken back by this host: {why}"))
+                let state = self.state();
+                let why = state.deployment.rolled_back().get(digest)?;
+                Some(format!("it was rolled back by this host: {why}"))
             }
         }
     }
 
     /// The confirmed component with this digest, if it is the one to go back to.
     pub(super) fn confirmed(&self, digest: &str) -> Option<Arc<Deployed>> {
-        Some(Arc::clone(&self.memory().confirmed)).filter(|confirmed| confirmed.digest() == digest)
+        Some(Arc::clone(self.state().deployment.confirmed())).filter(|confirmed| confirmed.digest() == digest)
     }
 
     /// Puts `next` to work in the place of `compared`, the one that it was compared with. None: that one does not work
@@ -214,100 +187,88 @@ impl Swapper {
         next: &Arc<Deployed>,
         compared: &Arc<Deployed>,
         name: &str,
-    ) -> Result<Option<Passed>, String> {
-        let mut memory = self.memory();
+    ) -> Result<Option<Swapped>, String> {
+        let mut state = self.state();
         if *self.phase.borrow() != Phase::Working {
             return Err(DRAINING.to_owned());
         }
-        let known = Arc::ptr_eq(next, &memory.confirmed);
-        let ProbationSettings { jobs, .. } = self.rules.probation;
-        if !known && jobs > 0 {
-            next.program.tally.stand(Standing::OnProbation);
-        }
-        if !self.current.switch_from(compared, Arc::clone(next)) {
+        let switched = state.deployment.switch(next, compared, self.rules.probation);
+        if switched == Switched::Outdated {
             return Ok(None);
         }
         // Whoever watches it has nothing to watch any more.
         compared.program.tally.changed.notify_one();
         begin_anew(next, compared);
-        let (digest, previous) = (next.digest().to_owned(), compared.digest().to_owned());
-        tracing::info!(component = short(&digest), previous = short(&previous), name, "switch: new runs begin on it");
+        let previous = compared.digest().to_owned();
+        tracing::info!(component = next.short(), previous = short(&previous), name, "switch: new runs begin on it");
         self.parts.metrics.swap_stage(Stage::Switch.as_str(), "ok");
-        self.ledger.record(Change::Switched, &digest, Some(&previous), "", name);
-        let probation = match (known, jobs) {
-            (true, _) => "it was confirmed before".to_owned(),
-            (false, 0) => "no probation is configured".to_owned(),
-            (false, jobs) => {
-                // Measured by one that proved itself; the one before may have been on probation, too.
-                let watch = Arc::clone(self).watch(Arc::clone(next), Arc::clone(&memory.confirmed));
-                let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-                while watches.try_join_next().is_some() {}
-                watches.spawn(watch);
-                self.publish(&memory);
-                return Ok(Some(Passed::Switched { previous, probation: format!("on probation for {jobs} jobs") }));
+        self.ledger.record(Change::Switched, next.digest(), Some(&previous), "", name);
+        let probation = match switched {
+            Switched::OnProbation => {
+                self.publish(&state.deployment);
+                self.watch(Arc::clone(next));
+                format!("on probation for {} jobs", self.rules.probation.jobs)
             }
+            Switched::Confirmed(why) => {
+                self.tell_confirmed(&state.deployment, next, why);
+                why.to_owned()
+            }
+            Switched::Outdated => return Ok(None),
         };
-        self.confirm(&mut memory, next, &probation);
-        Ok(Some(Passed::Switched { previous, probation }))
+        Ok(Some(Swapped { previous, probation }))
     }
 
-    /// Watches a component until it is confirmed, taken back, or replaced.
-    async fn watch(self: Arc<Self>, new: Arc<Deployed>, before: Arc<Deployed>) {
-        // Its share of bad jobs while it worked, not what it does in the runs that are still in flight.
-        let baseline = before.program.tally.counts();
-        drop(before);
-        let tally = Arc::clone(&new.program.tally);
+    fn watch(self: &Arc<Self>, new: Arc<Deployed>) {
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        while watches.try_join_next().is_some() {}
+        let swapper = Arc::clone(self);
+        watches.spawn(async move {
+            if !swapper.proves_itself(&new).await {
+                swapper.undo(&new).await;
+            }
+        });
+    }
+
+    /// Watches a component until it is confirmed (true), rolled back, or replaced.
+    async fn proves_itself(&self, new: &Arc<Deployed>) -> bool {
+        let tally = &new.program.tally;
         loop {
             let ended = tokio::select! {
                 () = tally.changed.notified() => false,
                 () = self.reaches(Phase::Ended) => true,
             };
-            let counts = tally.counts();
-            let judgement = judge(self.rules.probation, baseline, counts);
-            {
-                let mut memory = self.memory();
-                if !Arc::ptr_eq(&self.current(), &new) {
-                    // Replaced before it was clear: nobody doubts it, and nothing that it gave up is final.
-                    break;
+            let mut state = self.state();
+            match state.deployment.judge(new, self.rules.probation) {
+                // Not proven: the next start offers it again.
+                Judged::Undecided if ended => return false,
+                Judged::Undecided => {}
+                Judged::Confirmed(why) => {
+                    self.tell_confirmed(&state.deployment, new, &why);
+                    return true;
                 }
-                match judgement {
-                    // Not proven: the next start offers it again.
-                    Judgement::Wait if ended => break,
-                    Judgement::Wait => continue,
-                    Judgement::Confirm => {
-                        let why = format!("did no worse in {} jobs", counts.jobs);
-                        return self.confirm(&mut memory, &new, &why);
-                    }
-                    Judgement::TakeBack(why) => {
-                        self.go_back(&mut memory, &new, &why);
-                        break;
-                    }
+                Judged::RolledBack(why) => {
+                    self.tell_rolled_back(&state.deployment, new, &why);
+                    return false;
                 }
+                // Nobody doubts it, and nothing that it gave up is final.
+                Judged::Replaced => return false,
             }
         }
-        drop(tally);
-        self.undo(&new).await;
     }
 
-    fn confirm(&self, memory: &mut Memory, new: &Arc<Deployed>, why: &str) {
-        new.program.tally.stand(Standing::Trusted);
-        drop(new.program.tally.take_verdicts());
-        memory.confirmed = Arc::clone(new);
-        if let Some(keep) = &self.parts.keep {
-            keep.store(new.digest(), &new.bytes, new.signature.as_deref());
+    fn tell_confirmed(&self, deployment: &Deployment<Deployed>, new: &Arc<Deployed>, why: &str) {
+        if let Some(store) = &self.parts.store {
+            store.store(new.digest(), &new.bytes, new.signature.as_deref());
         }
         tracing::info!(component = new.short(), name = new.name, "probation: confirmed: {why}");
         self.parts.metrics.swap_stage("probation", "ok");
-        self.publish(memory);
+        self.publish(deployment);
         self.ledger.record(Change::Confirmed, new.digest(), None, why, &new.name);
     }
 
-    fn go_back(&self, memory: &mut Memory, bad: &Arc<Deployed>, why: &str) {
-        let to = Arc::clone(&memory.confirmed);
-        bad.program.tally.stand(Standing::TakenBack);
-        memory.taken_back.insert(bad.digest().to_owned(), why.to_owned());
-        self.current.switch_from(bad, Arc::clone(&to));
-        begin_anew(&to, bad);
+    fn tell_rolled_back(&self, deployment: &Deployment<Deployed>, bad: &Arc<Deployed>, why: &str) {
+        let to = deployment.current();
+        begin_anew(to, bad);
         tracing::error!(
             component = bad.short(),
             name = bad.name,
@@ -315,25 +276,32 @@ impl Swapper {
             "probation: rolled back: {why}; it is refused from now on (host components allow)"
         );
         self.parts.metrics.swap_stage("probation", "rolled-back");
-        self.publish(memory);
+        self.publish(deployment);
         self.ledger.record(Change::RolledBack, bad.digest(), Some(to.digest()), why, &bad.name);
     }
 
-    /// Takes back what a component decided that did not prove itself. What it still has in hand may yet be decided against a receipt.
+    /// Has undone what a component decided that did not prove itself. What it still has in hand may yet be decided against a
+    /// receipt.
     async fn undo(&self, unproven: &Arc<Deployed>) {
+        let tally = &unproven.program.tally;
         // In this order: a run takes the program out of what is deployed, and leaves a settle of a locked receipt behind that has
         // the tally.
         while Arc::strong_count(unproven) > 1
             || Arc::strong_count(&unproven.program) > 1
-            || Arc::strong_count(&unproven.program.tally) > 1
+            || Arc::strong_count(tally) > 1
         {
-            self.ledger.take_back(unproven.program.tally.take_verdicts());
+            self.ledger.undo(tally.take_doubtful());
             tokio::select! {
                 () = tokio::time::sleep(AFTERMATH) => {}
                 () = self.reaches(Phase::Ended) => break,
             }
         }
-        self.ledger.take_back(unproven.program.tally.take_verdicts());
+        self.ledger.undo(tally.take_doubtful());
+    }
+
+    /// Waits until the host drains.
+    pub(super) async fn draining(&self) {
+        self.reaches(Phase::Draining).await;
     }
 
     /// Waits for this phase, or a later one.
@@ -341,8 +309,8 @@ impl Swapper {
         let _ = self.phase.subscribe().wait_for(|now| *now >= phase).await;
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -353,18 +321,5 @@ fn begin_anew(next: &Deployed, before: &Deployed) {
     before.program.tally.breaker.wake();
 }
 
-const DRAINING: &str = "the host is draining";
-
-impl Control for Arc<Swapper> {
-    fn swap(&self, candidate: Candidate) -> BoxFuture<'_, Verdict> {
-        self.offer(candidate).boxed()
-    }
-
-    fn shadow(&self) -> Value {
-        self.parts.shadow.as_ref().map_or(Value::Null, |shadow| shadow.report(self.current().digest()))
-    }
-
-    fn components(&self) -> Value {
-        self.report()
-    }
-}
+/// Why nothing is swapped any more.
+pub(super) const DRAINING: &str = "the host is draining";

@@ -38,7 +38,7 @@ pub enum SwapOutcome {
 pub enum Stage {
     /// Its bytes are there.
     Read,
-    /// It is another one than the one that works, and none that was taken back.
+    /// It is another one than the one that works, and none that was rolled back.
     Digest,
     /// Pinned, or signed, where that is asked for.
     Trust,

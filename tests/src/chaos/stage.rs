@@ -156,7 +156,7 @@ impl Stage {
             .args(["run", "--every", "1s", "--batch-size", "4", "--lease", &lease])
             .args(["--max-attempts", &MAX_ATTEMPTS.to_string()])
             .args(["--concurrency", &self.settings.concurrency.to_string()])
-            // The gate tells and refuses nothing, so that bad components come to work and have to be taken back.
+            // The gate tells and refuses nothing, so that bad components come to work and have to be rolled back.
             .args(["--gate-policy", "report", "--probation", "20"])
             .arg("--component")
             .arg(self.component())

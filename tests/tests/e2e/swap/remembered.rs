@@ -34,7 +34,7 @@ async fn the_same_component_is_refused_until_somebody_allows_it() {
         (&Value::from("refused"), &Value::from("digest")),
         "{refused}"
     );
-    assert!(refused["reason"].as_str().unwrap().contains("it was taken back at"), "{refused}");
+    assert!(refused["reason"].as_str().unwrap().contains("it was rolled back at"), "{refused}");
     // By the file as well, when somebody asks for another look.
     host.signal(Signal::HUP);
     eventually("it is refused again", async || {
@@ -80,7 +80,7 @@ async fn a_host_that_finds_it_at_its_start_begins_with_the_one_before() {
     bench.replace(&candidates::traps());
     let error =
         bench.command(&REPORT).env("WORKER_CACHE_DIR", bench.world.dir().join("elsewhere/c")).run().await.error();
-    assert!(error.contains("is refused: it was taken back") && error.contains("host components allow"), "{error}");
+    assert!(error.contains("is refused: it was rolled back") && error.contains("host components allow"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Components that proved themselves, kept on this machine: when the one that a host is to start with was taken back, it
+//! Components that proved themselves, kept on this machine: when the one that a host is to start with was rolled back, it
 //! starts with the last good one.
 
 use std::fs;
@@ -12,21 +12,22 @@ const BOUNDS: Bounds = Bounds { files: 8, bytes: 256 << 20 };
 const SUFFIX: &str = ".wasm";
 /// The folder's name in the cache. In earlier versions it was beside the cache.
 const FOLDER: &str = "components";
+
 /// A folder of components, each named by its digest.
 #[derive(Debug, Clone)]
-pub struct Keep {
+pub struct ComponentStore {
     folder: BoundedFolder,
 }
 
-impl Keep {
+impl ComponentStore {
     /// Keeps components in this cache, in a folder that is made when the first one comes.
     pub fn new(cache: &Path) -> Self {
         let folder = BoundedFolder::new(cache.join(FOLDER), SUFFIX, BOUNDS).with_companions(SIGNATURE_SUFFIX);
-        let keep = Self { folder };
-        if let Err(error) = keep.adopt(&cache.with_file_name(FOLDER)) {
+        let store = Self { folder };
+        if let Err(error) = store.adopt(&cache.with_file_name(FOLDER)) {
             tracing::debug!(%error, "cannot take over the components that an earlier version kept");
         }
-        keep
+        store
     }
 
     /// Keeps a component. A failure costs nothing but this.
@@ -86,19 +87,19 @@ mod tests {
     #[test]
     fn the_newest_are_kept_and_none_that_was_changed_is_given_out() {
         let folder = tempfile::tempdir().unwrap();
-        let keep = Keep::new(folder.path());
+        let store = ComponentStore::new(folder.path());
         let digests: Vec<String> = (0..10_u8).map(|number| digest_of(&[number])).collect();
         for (number, digest) in (0_u8..).zip(&digests) {
-            keep.store(digest, &[number], Some("signed"));
+            store.store(digest, &[number], Some("signed"));
             // The order is by the file's time.
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        assert!(keep.load(&digests[0]).is_none() && keep.load(&digests[1]).is_none());
-        assert_eq!(keep.load(&digests[9]), Some((vec![9], Some("signed".to_owned()))));
+        assert!(store.load(&digests[0]).is_none() && store.load(&digests[1]).is_none());
+        assert_eq!(store.load(&digests[9]), Some((vec![9], Some("signed".to_owned()))));
         let files = fs::read_dir(folder.path().join("components")).unwrap().count();
         assert_eq!(files, 2 * BOUNDS.files, "each with its signature, and no signature of one that is gone");
-        fs::write(keep.folder.file(&name(&digests[9])), b"changed").unwrap();
-        assert!(keep.load(&digests[9]).is_none());
+        fs::write(store.folder.file(&name(&digests[9])), b"changed").unwrap();
+        assert!(store.load(&digests[9]).is_none());
     }
 
     #[test]
@@ -110,7 +111,7 @@ mod tests {
         for (name, text) in [(format!("{digest}.wasm"), "x"), (format!("{digest}.wasm.minisig"), "signed")] {
             fs::write(before.join(name), text).unwrap();
         }
-        let load = || Keep::new(&cache).load(&digest);
+        let load = || ComponentStore::new(&cache).load(&digest);
         assert_eq!(load(), Some((b"x".to_vec(), Some("signed".to_owned()))));
         assert!(!before.exists());
         assert_eq!(load(), Some((b"x".to_vec(), Some("signed".to_owned()))));
@@ -123,14 +124,14 @@ mod tests {
     #[test]
     fn a_component_that_was_half_written_is_not_given_out() {
         let folder = tempfile::tempdir().unwrap();
-        let keep = Keep::new(folder.path());
+        let store = ComponentStore::new(folder.path());
         let digest = digest_of(b"component");
-        keep.store(&digest, b"component", None);
+        store.store(&digest, b"component", None);
         for bytes in [&b""[..], b"comp", b"\0\0\0\0\0\0\0\0\0"] {
-            fs::write(keep.folder.file(&name(&digest)), bytes).unwrap();
-            assert!(keep.load(&digest).is_none());
+            fs::write(store.folder.file(&name(&digest)), bytes).unwrap();
+            assert!(store.load(&digest).is_none());
         }
-        keep.store(&digest, b"component", None);
-        assert!(keep.load(&digest).is_some());
+        store.store(&digest, b"component", None);
+        assert!(store.load(&digest).is_some());
     }
 }

@@ -3,41 +3,86 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use super::aside::{aside, with_helpers};
 use super::candidate::Candidate;
+use super::control::Control;
 use super::deployed::{Deployed, short};
 use super::gate::{self, GateReport};
-use super::swapper::Swapper;
-use super::verdict::Stage;
+use super::swapper::{DRAINING, Swapped, Swapper};
+use super::verdict::{Stage, SwapOutcome, Verdict};
+use crate::queue::components::Change;
 use crate::sandbox::{LoadError, inspect};
+use crate::storage::digest_of;
+
+/// Takes a candidate through all stages, one at a time. The answer says how far it came.
+pub(super) async fn offer(swapper: &Arc<Swapper>, candidate: Candidate) -> Verdict {
+    let started = Instant::now();
+    let _turn = swapper.turn.lock().await;
+    let digest = digest_of(&candidate.bytes);
+    let name = candidate.name.clone();
+    let mut rollout = Rollout { swapper, digest: &digest, name: &name, stage: Stage::Read, gate: None };
+    let passed = tokio::select! {
+        biased;
+        () = swapper.draining() => Err(DRAINING.to_owned()),
+        passed = rollout.all(candidate) => passed,
+    };
+    let Rollout { stage, gate, .. } = rollout;
+    let (outcome, previous, reason) = match passed {
+        Ok(Passed::Unchanged) => (SwapOutcome::Unchanged, None, "it is what works already".to_owned()),
+        Ok(Passed::Switched(swapped)) => (SwapOutcome::Switched, Some(swapped.previous), swapped.probation),
+        Err(reason) => {
+            tracing::error!(component = short(&digest), %name, "{stage}: refused: {reason}; the old one goes on");
+            swapper.parts.metrics.swap_stage(stage.as_str(), "refused");
+            let (current, reason_with_stage) = (swapper.current(), format!("{stage}: {reason}"));
+            swapper.ledger.record(Change::Refused, &digest, Some(current.digest()), &reason_with_stage, &name);
+            (SwapOutcome::Refused, None, reason)
+        }
+    };
+    let gate = gate.and_then(|report| serde_json::to_value(report).ok());
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Verdict { digest, outcome, stage: stage.to_string(), reason, previous, gate, milliseconds }
+}
+
+impl Control for Arc<Swapper> {
+    fn swap(&self, candidate: Candidate) -> BoxFuture<'_, Verdict> {
+        offer(self, candidate).boxed()
+    }
+
+    fn shadow(&self) -> Value {
+        self.parts.shadow.as_ref().map_or(Value::Null, |shadow| shadow.report(self.current().digest()))
+    }
+
+    fn components(&self) -> Value {
+        self.report()
+    }
+}
 
 /// How a candidate came through.
-pub(super) enum Passed {
+enum Passed {
     Unchanged,
-    Switched { previous: String, probation: String },
+    Switched(Swapped),
 }
 
 /// Takes one candidate through the stages.
-pub(super) struct Passage<'a> {
+struct Rollout<'a> {
     swapper: &'a Arc<Swapper>,
     digest: &'a str,
     name: &'a str,
     /// Where it is now.
-    pub(super) stage: Stage,
+    stage: Stage,
     /// The gate's report, when it came that far.
-    pub(super) gate: Option<GateReport>,
+    gate: Option<GateReport>,
 }
 
-impl<'a> Passage<'a> {
-    pub(super) fn new(swapper: &'a Arc<Swapper>, digest: &'a str, name: &'a str) -> Self {
-        Self { swapper, digest, name, stage: Stage::Read, gate: None }
-    }
-
+impl Rollout<'_> {
     /// From the first stage to the last. The error is why it is refused at the stage where it is.
-    pub(super) async fn all(&mut self, candidate: Candidate) -> Result<Passed, String> {
+    async fn all(&mut self, candidate: Candidate) -> Result<Passed, String> {
         let swapper = self.swapper;
         let Candidate { bytes, signature, .. } = candidate;
         self.passed(&format!("{} bytes", bytes.len()));
@@ -67,12 +112,12 @@ impl<'a> Passage<'a> {
             let compared = swapper.current();
             self.examine(&compared, &next).await?;
             self.stage = Stage::Switch;
-            if let Some(passed) = swapper.switch(&next, &compared, self.name)? {
-                return Ok(passed);
+            if let Some(swapped) = swapper.switch(&next, &compared, self.name)? {
+                return Ok(Passed::Switched(swapped));
             }
             tracing::info!(
                 component = short(self.digest),
-                "the one that it was compared with was taken back; once more"
+                "the one that it was compared with was rolled back; once more"
             );
         }
     }
@@ -80,9 +125,9 @@ impl<'a> Passage<'a> {
     /// Whoever wants the last confirmed one back need not prove that it is as good as the one on probation.
     fn back_to(&mut self, confirmed: &Arc<Deployed>) -> Result<Passed, String> {
         self.stage = Stage::Switch;
-        let passed = self.swapper.switch(confirmed, &self.swapper.current(), self.name)?;
+        let swapped = self.swapper.switch(confirmed, &self.swapper.current(), self.name)?;
         // Somebody else went back to it in this moment.
-        Ok(passed.unwrap_or(Passed::Unchanged))
+        Ok(swapped.map_or(Passed::Unchanged, Passed::Switched))
     }
 
     /// Beside the work: the compiler has threads of its own.
