@@ -46,21 +46,22 @@ pub async fn stop(mut host: Child) -> anyhow::Result<()> {
 
 /// The process's peak resident memory (Linux).
 pub fn peak_memory(pid: Option<u32>) -> String {
-    memory(pid, "VmHWM:")
+    mib(kib(pid, "VmHWM:"))
 }
 
 /// The process's resident memory now (Linux).
-pub fn resident_memory(pid: Option<u32>) -> String {
-    memory(pid, "VmRSS:")
+pub fn resident_kib(pid: Option<u32>) -> Option<u64> {
+    kib(pid, "VmRSS:")
 }
 
-fn memory(pid: Option<u32>, which: &str) -> String {
-    let read = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", pid?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix(which))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    read().map_or_else(|| "unknown".to_owned(), |kib| format!("{:.0}", kib / 1024.0))
+pub fn mib(kib: Option<u64>) -> String {
+    kib.map_or_else(|| "unknown".to_owned(), |kib| format!("{:.0}", kib as f64 / 1024.0))
+}
+
+fn kib(pid: Option<u32>, which: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid?)).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(which))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 pub fn percentile(sorted: &[Duration], percent: usize) -> Duration {

@@ -1,5 +1,6 @@
 //! `make load`: the whole worker under load, on this machine. Real Postgres, S3 over HTTP, OCR answers from a recording
-//! over HTTP, the `host` binary as a process of its own. Prints figures; asserts nothing about them.
+//! over HTTP, the `host` binary as a process of its own. Prints figures, and fails
+//! only where memory grows with each swap.
 //!
 //! The raw line is what it is compared with: the same S3 and OCR calls at the same concurrency from plain tasks, with no
 //! queue, no sandbox and no settling.
