@@ -10,6 +10,7 @@ mod error;
 mod first;
 pub mod gate;
 mod ledger;
+mod parsed;
 mod probation;
 mod rollout;
 mod shadow;

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::deployed::Deployed;
+use super::parsed::parsed;
 use crate::reading::Reading;
 use crate::replay::{Differences, FieldChange, FieldDifference};
-use crate::sandbox::{Observer, ParseError, Sandbox, types};
+use crate::sandbox::{Observer, Sandbox, types};
 use crate::telemetry::metrics::Metrics;
 
 /// Responses that wait to be read. The work never waits: what finds no room is skipped, and counted.
@@ -59,12 +60,7 @@ impl Shadow {
         tokio::spawn(async move {
             while let Some(Seen { receipt, response, current }) = seen.recv().await {
                 let Some(shadow) = reader.upgrade() else { return };
-                let read = sandbox.parse(&shadow.candidate.program, &response).await;
-                let read = match read {
-                    Ok(Ok(receipt)) => Ok(Reading::from(receipt)),
-                    Ok(Err(ParseError::NotJson(why) | ParseError::NotTextract(why))) => Err(why),
-                    Err(error) => Err(error.to_string()),
-                };
+                let read = parsed(sandbox.parse(&shadow.candidate.program, &response).await);
                 let outcome = shadow.lock().count(&receipt, &current, read);
                 shadow.metrics.shadow(outcome);
             }

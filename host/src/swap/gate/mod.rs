@@ -15,10 +15,11 @@ pub use settings::{GatePolicy, GateSettings};
 use corpus::{Corpus, Item};
 
 use super::deployed::Deployed;
+use super::parsed::parsed;
 use crate::failure::Failure;
 use crate::reading::Reading;
 use crate::replay::{Differences, Improvised, LenientReplay, with_another};
-use crate::sandbox::{Import, LoadError, Meter, Metered, ParseError, Program, RunError, types};
+use crate::sandbox::{Import, LoadError, Meter, Program, RunError};
 use crate::trace::Effect;
 
 /// Most instructions for one item: what the old component may take. (A parse takes some millions.)
@@ -111,7 +112,7 @@ impl Gate<'_> {
         let before = self.meter.parse(&self.old, json, MOST_WORK).await;
         let after = self.meter.parse(&self.new, json, allowed(before.work)).await;
         report.work.add(before.work, after.work, before.result.is_ok() && after.result.is_ok());
-        let (before, after) = match (reading(before), reading(after)) {
+        let (before, after) = match (parsed(before.result), parsed(after.result)) {
             (Ok(before), Ok(after)) => (before, after),
             (Ok(_), Err(error)) => return report.differences.failure(name, error),
             // The old one could not read it either.
@@ -155,12 +156,4 @@ fn compare_runs(name: &str, before: &Improvised, after: &Improvised, differences
 /// Instructions for the new component, where the old one took so many.
 fn allowed(before: u64) -> u64 {
     before.saturating_mul(STOPPED_AT).max(LEAST_WORK)
-}
-
-fn reading(parsed: Metered<Result<types::Receipt, ParseError>>) -> Result<Reading, String> {
-    match parsed.result {
-        Ok(Ok(receipt)) => Ok(receipt.into()),
-        Ok(Err(ParseError::NotJson(why) | ParseError::NotTextract(why))) => Err(format!("it cannot be read: {why}")),
-        Err(error) => Err(error.to_string()),
-    }
 }

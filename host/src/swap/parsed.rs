@@ -1,0 +1,13 @@
+//! A reading, or why there is none, as the gate and the shadow compare it.
+
+use crate::reading::Reading;
+use crate::sandbox::{ParseError, RunError, types};
+
+/// See the module.
+pub(super) fn parsed(result: Result<Result<types::Receipt, ParseError>, RunError>) -> Result<Reading, String> {
+    match result {
+        Ok(Ok(receipt)) => Ok(receipt.into()),
+        Ok(Err(ParseError::NotJson(why) | ParseError::NotTextract(why))) => Err(format!("it cannot be read: {why}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
