@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::limit_of;
+use super::input_of;
 use crate::failure::Failure;
 use crate::sandbox::{Call, Meter, NoAnswer, Oracle, Program, RunError, Summary};
 use crate::trace::{Event, FailedHow, Json, Recorder, Trace};
@@ -56,12 +56,12 @@ pub async fn exactly_by<O: Oracle + 'static>(
     record: Option<&Recorder>,
     oracle: impl Fn(Arc<Mutex<Exact>>) -> O,
 ) -> Replayed {
-    let start = (limit_of(&trace), trace.header.seed);
+    let input = input_of(&trace);
     let most = fuel_for(&trace);
     let mut fuel = FIRST_FUEL.min(most);
     loop {
         let exact = Arc::new(Mutex::new(Exact::new(Arc::clone(&trace))));
-        let run = meter.run(program, start, fuel, oracle(Arc::clone(&exact)), record).await;
+        let run = meter.run(program, input, fuel, oracle(Arc::clone(&exact)), record).await;
         let mut exact = exact.lock().unwrap_or_else(PoisonError::into_inner);
         let starved = fuel < most && matches!(run.result, Err(RunError::Fuel(_)));
         if !starved || exact.at_a_stop() {

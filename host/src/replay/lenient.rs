@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::decision::Decision;
-use super::limit_of;
+use super::input_of;
 use super::recorded::{self, UnreadableCall};
 use crate::failure::{Failure, FailureKind};
 use crate::sandbox::{AnyCall, Call, Import, JobInfo, Meter, NoAnswer, Oracle, Program, RunError, Summary, import};
@@ -26,9 +26,9 @@ pub struct Improvised {
 
 /// Replays a trace on any component. `fuel` is the most instructions that it may take.
 pub async fn with_another(meter: &Meter, program: &Program, world: LenientReplay, fuel: u64) -> Improvised {
-    let start = (limit_of(&world.trace), world.trace.header.seed);
+    let input = input_of(&world.trace);
     let oracle = Arc::new(Mutex::new(world));
-    let run = meter.run(program, start, fuel, Arc::clone(&oracle), None).await;
+    let run = meter.run(program, input, fuel, Arc::clone(&oracle), None).await;
     let mut oracle = oracle.lock().unwrap_or_else(PoisonError::into_inner);
     Improvised {
         result: run.result,

@@ -17,10 +17,11 @@ pub use lenient::{Improvised, LenientReplay, with_another};
 pub use recorded::UnreadableCall;
 pub use story::{CallFailure, ImageStory, JobStory, OcrStory, RunStory, Story};
 
+use crate::sandbox::RunInput;
 use crate::trace::{Event, Trace};
 
 /// What `worker.run` was called with.
-fn limit_of(trace: &Trace) -> u32 {
+fn input_of(trace: &Trace) -> RunInput {
     #[derive(serde::Deserialize)]
     struct Args {
         limit: u32,
@@ -29,5 +30,5 @@ fn limit_of(trace: &Trace) -> u32 {
         Event::Enter { args, .. } => args.read::<Args>().ok(),
         _ => None,
     });
-    args.map_or(1, |args| args.limit)
+    RunInput { limit: args.map_or(1, |args| args.limit), seed: trace.header.seed }
 }

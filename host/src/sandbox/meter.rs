@@ -27,6 +27,23 @@ pub struct Meter {
     sandbox: Sandbox,
 }
 
+/// What `worker.run` is called with.
+#[derive(Debug, Clone, Copy)]
+pub struct RunInput {
+    /// Jobs that it may claim, at most.
+    pub limit: u32,
+    /// Of its randomness.
+    pub seed: u64,
+}
+
+/// What `policy.decide` is called with, besides the failure.
+#[derive(Debug, Clone, Copy)]
+pub struct PolicyInput {
+    pub attempt: u32,
+    pub max_attempts: u32,
+    pub seed: u64,
+}
+
 /// What a call came to.
 #[derive(Debug)]
 pub struct Metered<T> {
@@ -51,7 +68,7 @@ impl Meter {
     pub async fn run<O: Oracle + 'static>(
         &self,
         program: &Program,
-        (limit, seed): (u32, u64),
+        RunInput { limit, seed }: RunInput,
         fuel: u64,
         oracle: O,
         record: Option<&Recorder>,
@@ -81,8 +98,7 @@ impl Meter {
         &self,
         program: &Program,
         failure: &Failure,
-        (attempt, max_attempts): (u32, u32),
-        seed: u64,
+        PolicyInput { attempt, max_attempts, seed }: PolicyInput,
         fuel: u64,
     ) -> Metered<Decision> {
         let mut store = match self.store(program, 0, fuel) {

@@ -37,7 +37,7 @@ pub use handles::{ArtifactInfo, ImageInfo, JobInfo, TextInfo};
 pub use import::{AnyCall, Import, ImportCall};
 pub use inspect::{CONTRACT, CONTRACT_VERSION, Inspection, LARGEST_COMPONENT, Refusal, inspect, read_component};
 pub use limits::Limits;
-pub use meter::{Meter, Metered};
+pub use meter::{Meter, Metered, PolicyInput, RunInput};
 pub use oracle::{Call, NoAnswer, Oracle};
 pub use program::{EMBEDDED, LoadError, Program};
 pub use run::{RunEnd, Service};

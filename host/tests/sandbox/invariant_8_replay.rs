@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use host::failure::{Failure, FailureKind};
 use host::replay::{LenientReplay, decisions_of, exactly, with_another};
-use host::sandbox::{Call, EMBEDDED, Limits, Meter, NoAnswer, Oracle, Program};
+use host::sandbox::{Call, EMBEDDED, Limits, Meter, NoAnswer, Oracle, Program, RunInput};
 use host::storage::digest_of;
 use host::trace::{Json, RecordSettings, Recorder, Trace, traces_in};
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ async fn record(meter: &Meter, runs: &[(&Program, std::ops::Range<u64>, bool)]) 
         for seed in seeds.clone() {
             let world = Invented::new(seed, *wild, Arc::clone(&responses));
             let limit = u32::try_from(seed % 5).unwrap();
-            meter.run(program, (limit, seed), FUEL, world, Some(&recorder)).await;
+            meter.run(program, RunInput { limit, seed }, FUEL, world, Some(&recorder)).await;
             begun += 1;
             // Written on a thread of its own, which would drop what it cannot keep up with.
             while recorder.stats().written + 100 < begun {

@@ -19,7 +19,7 @@ use super::parsed::parsed;
 use crate::failure::Failure;
 use crate::reading::Reading;
 use crate::replay::{Differences, Improvised, LenientReplay, with_another};
-use crate::sandbox::{Import, LoadError, Meter, Program, RunError};
+use crate::sandbox::{Import, LoadError, Meter, PolicyInput, Program, RunError};
 use crate::trace::Effect;
 
 /// Most instructions for one item: what the old component may take. (A parse takes some millions.)
@@ -91,7 +91,8 @@ impl Gate<'_> {
                 let failure = Failure::new(kind, "gate.Question", "what becomes of this?");
                 let name = format!("policy on {kind}, attempt {attempt} of {MAX_ATTEMPTS}");
                 let ask = async |program, fuel| {
-                    self.meter.decide(program, &failure, (attempt, MAX_ATTEMPTS), SEED, fuel).await
+                    let input = PolicyInput { attempt, max_attempts: MAX_ATTEMPTS, seed: SEED };
+                    self.meter.decide(program, &failure, input, fuel).await
                 };
                 let before = ask(&self.old, MOST_WORK).await;
                 let after = ask(&self.new, allowed(before.work)).await;
