@@ -257,3 +257,73 @@ fn share(text: &str) -> Result<f64, String> {
         _ => Err(format!("{text:?} is no share; write a number from 0 to 1, e.g. 0.05")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        worker: WorkerArgs,
+    }
+
+    fn worker(flags: &str) -> WorkerArgs {
+        Only::try_parse_from(std::iter::once("host").chain(flags.split_whitespace())).unwrap().worker
+    }
+
+    /// Each with a value of its own. A setting without a flag here does not compile.
+    #[test]
+    fn each_flag_comes_to_its_setting() {
+        let seconds = Duration::from_secs;
+        let args = worker(
+            "--every 1s --lease 2s --photo-grace 3s --drain-timeout 4s --reconcile-every 5s --statement-timeout 6s \
+             --concurrency 7 --batch-size 8 --max-attempts 9 --image-memory 10 --textract-tps 11 \
+             --textract-source s3 --ocr-api expense --component-poll 12s --gate-timeout 13s --gate-runs 14 --gate g,h \
+             --gate-policy strict --probation 15 --probation-margin 0.16 --component s3://b/k --shadow s.wasm \
+             --record r --record-max-size 17 --record-max-age 18s --record-max-run 19 --record-redact",
+        );
+        let WorkSettings {
+            every,
+            lease,
+            photo_grace,
+            drain_timeout,
+            reconcile_every,
+            concurrency,
+            batch_size,
+            max_attempts,
+            image_memory,
+            ocr_calls_per_second,
+            ocr_source,
+            ocr_api,
+        } = args.work.settings();
+        assert_eq!([every, lease, photo_grace, drain_timeout], [1, 2, 3, 4].map(seconds));
+        assert_eq!((reconcile_every, args.work.statement_timeout), (Some(seconds(5)), seconds(6)));
+        assert_eq!((concurrency, batch_size, max_attempts, image_memory), (7, 8, 9, 10));
+        assert_eq!((ocr_calls_per_second, ocr_source, ocr_api), (Some(11.0), OcrSource::S3, OcrApi::Expense));
+
+        let RecordSettings { folder, max_bytes, max_age, per_run_bytes, redact } = args.record.settings().unwrap();
+        assert_eq!((folder, redact), (PathBuf::from("r"), true));
+        assert_eq!((max_bytes, max_age, per_run_bytes), (17, seconds(18), 19));
+
+        // The folders need not be there to be named.
+        let without = SwapArgs { gate: Vec::new(), ..args.swap.clone() };
+        assert_eq!(args.swap.gate, [PathBuf::from("g"), PathBuf::from("h")]);
+        let SwapSettings { component, poll, trust: _, gate, probation, shadow } =
+            without.settings(&args.sandbox, &args.record).unwrap();
+        let GateSettings { folders: _, recorded, runs, policy, timeout } = gate;
+        assert_eq!((poll, timeout, runs, policy), (seconds(12), seconds(13), 14, GatePolicy::Strict));
+        assert_eq!((recorded, probation), (Some(PathBuf::from("r")), ProbationSettings { jobs: 15, margin: 0.16 }));
+        assert_eq!(component.map(|at| at.to_string()).as_deref(), Some("s3://b/k"));
+        assert_eq!(shadow, Some(PathBuf::from("s.wasm")));
+    }
+
+    #[test]
+    fn what_is_switched_off_is_no_setting() {
+        assert_eq!(worker("--no-reconcile").work.settings().reconcile_every, None);
+        assert_eq!(worker("--record-redact").record.settings(), None);
+    }
+}
