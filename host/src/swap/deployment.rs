@@ -21,7 +21,7 @@ pub(super) trait Component {
     fn trust(&self);
 }
 
-/// See the module.
+/// The state machine. Generic only so that its tests need no compiled component.
 pub(super) struct Deployment<C> {
     /// The last one that proved itself: what works, or what to go back to.
     confirmed: Arc<C>,

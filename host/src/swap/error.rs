@@ -1,4 +1,4 @@
-//! Why no component is there to begin with.
+//! The errors of a start.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use super::trust::Distrusted;
 use crate::failure::Failure;
 use crate::sandbox::{LoadError, SandboxError};
 
-/// See the module.
+/// Why a worker has no component to begin with.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("cannot read the component {name}")]

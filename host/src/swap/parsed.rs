@@ -1,9 +1,9 @@
-//! A reading, or why there is none, as the gate and the shadow compare it.
+//! What a component made of a response, as the gate and the shadow compare it.
 
 use crate::reading::Reading;
 use crate::sandbox::{ParseError, RunError, types};
 
-/// See the module.
+/// A reading, or why there is none.
 pub(super) fn parsed(result: Result<Result<types::Receipt, ParseError>, RunError>) -> Result<Reading, String> {
     match result {
         Ok(Ok(receipt)) => Ok(receipt.into()),

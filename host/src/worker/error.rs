@@ -1,4 +1,4 @@
-//! Why a worker does not start.
+//! The errors of a start.
 
 use crate::admin::AdminError;
 use crate::aws::AwsError;
@@ -8,7 +8,7 @@ use crate::sandbox::SandboxError;
 use crate::swap::StartError;
 use crate::trace::RecordError;
 
-/// See the module.
+/// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     #[error(transparent)]

@@ -10,7 +10,7 @@ use crate::aws::Aws;
 use crate::queue::{Prepared, PumpSettings};
 use crate::storage::{Artifacts, classify};
 
-/// See the module.
+/// Connections that were tried and work.
 pub(super) struct Reached {
     /// A pump that has claimed nothing.
     pub(super) prepared: Prepared,
