@@ -1,6 +1,7 @@
 //! Output: data on stdout, one place for colours, tables, progress and questions.
 
 mod progress;
+mod screen;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use comfy_table::{ContentArrangement, Table};
 use serde_json::Value;
 
 pub(super) use self::progress::{aside, bar, spinner};
+pub(super) use self::screen::{colour_stderr, colour_stdout};
 use crate::failure::reorders;
 use crate::telemetry::stderr;
 
@@ -71,30 +73,6 @@ pub(super) fn confirmed(question: &str) -> anyhow::Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// Whether stderr is a terminal that can be more than written on.
-#[allow(clippy::disallowed_methods)]
-pub(super) fn is_screen() -> bool {
-    io::stderr().is_terminal() && is_no_dumb_terminal()
-}
-
-/// Whether stderr may be coloured: a terminal, and no wish against it (no-color.org).
-pub(super) fn colour_stderr() -> bool {
-    is_screen() && colours_are_wanted()
-}
-
-/// The same of stdout.
-pub(super) fn colour_stdout() -> bool {
-    io::stdout().is_terminal() && is_no_dumb_terminal() && colours_are_wanted()
-}
-
-fn colours_are_wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-fn is_no_dumb_terminal() -> bool {
-    std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Text that came from outside, made safe for a terminal: neither moves the cursor nor shows itself in another order.

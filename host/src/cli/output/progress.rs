@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
-use super::is_screen;
+use super::screen::is_screen;
 use crate::telemetry::stderr;
 
 /// As often as a person can see, a second.
