@@ -7,20 +7,20 @@ use crate::queue::Completion;
 const LONGEST_VENDOR: usize = 500;
 
 /// Turns a reading into what is written for it. `artifact_key` names the OCR response that it was read from.
-pub fn completion(receipt: wit::Receipt, artifact_key: String) -> Completion {
+pub fn completion(receipt: &wit::Receipt, artifact_key: String) -> Completion {
     // The component is not trusted to keep to the contract's ranges, and Postgres takes no NUL.
-    let text =
-        |value: String, most: usize| -> String { value.chars().filter(|c| !c.is_control()).take(most).collect() };
+    let text = |value: &str, most: usize| -> String { value.chars().filter(|c| !c.is_control()).take(most).collect() };
     let is_code = |code: &String| code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    let total = receipt.total.map(|field| field.value);
+    let total = receipt.total.as_ref().map(|field| &field.value);
     Completion {
         vendor: receipt
             .vendor
-            .map(|field| text(field.value, LONGEST_VENDOR))
+            .as_ref()
+            .map(|field| text(&field.value, LONGEST_VENDOR))
             .filter(|vendor| !vendor.trim().is_empty()),
-        currency: total.as_ref().and_then(|money| money.currency.clone()).filter(is_code),
-        total: total.map(|money| decimal(&money)),
-        date: receipt.date.map(|field| iso_date(&field.value)),
+        currency: total.and_then(|money| money.currency.clone()).filter(is_code),
+        total: total.map(decimal),
+        date: receipt.date.as_ref().map(|field| iso_date(&field.value)),
         confidence: percentage(receipt.confidence),
         artifact_key,
     }
@@ -73,7 +73,7 @@ mod tests {
             confidence: f32::NAN,
             pages: 1,
         };
-        let read = completion(receipt, String::new());
+        let read = completion(&receipt, String::new());
         assert_eq!(read.vendor.as_deref(), Some("AB"));
         assert!((0.0..=100.0).contains(&read.confidence));
     }

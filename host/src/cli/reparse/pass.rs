@@ -194,7 +194,7 @@ impl Reader {
         let bytes = self.artifacts.read(key).await.map_err(|failure| failure.to_string())?;
         let json = String::from_utf8(bytes).map_err(|_| format!("the artifact {key} is not UTF-8 text"))?;
         match self.sandbox.parse(&self.program, &json).await {
-            Ok(Ok(receipt)) => Ok(completion(receipt, key.to_owned())),
+            Ok(Ok(receipt)) => Ok(completion(&receipt, key.to_owned())),
             Ok(Err(ParseError::NotJson(problem))) => Err(format!("the artifact {key} is no JSON: {problem}")),
             Ok(Err(ParseError::NotTextract(problem))) => {
                 Err(format!("the artifact {key} is no Textract response: {problem}"))

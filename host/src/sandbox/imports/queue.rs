@@ -39,7 +39,7 @@ impl Host for RunState {
 
 impl HostJob for RunState {
     async fn id(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        let JobInfo { job, id, .. } = self.info(&this)?;
+        let JobInfo { job, id, .. } = self.table.get(&this)?.info;
         self.call(import::JobId { job }, async |_| id).await
     }
 
@@ -49,22 +49,22 @@ impl HostJob for RunState {
     }
 
     async fn attempt(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        let JobInfo { job, attempt, .. } = self.info(&this)?;
+        let JobInfo { job, attempt, .. } = self.table.get(&this)?.info;
         self.call(import::JobAttempt { job }, async |_| attempt).await
     }
 
     async fn max_attempts(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u32> {
-        let JobInfo { job, max_attempts, .. } = self.info(&this)?;
+        let JobInfo { job, max_attempts, .. } = self.table.get(&this)?.info;
         self.call(import::JobMaxAttempts { job }, async |_| max_attempts).await
     }
 
     async fn seed(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<u64> {
-        let JobInfo { job, seed, .. } = self.info(&this)?;
+        let JobInfo { job, seed, .. } = self.table.get(&this)?.info;
         self.call(import::JobSeed { job }, async |_| seed).await
     }
 
     async fn has_artifact(&mut self, this: Resource<JobHandle>) -> wasmtime::Result<bool> {
-        let JobInfo { job, has_artifact, .. } = self.info(&this)?;
+        let JobInfo { job, has_artifact, .. } = self.table.get(&this)?.info;
         self.call(import::JobHasArtifact { job }, async |_| has_artifact).await
     }
 
@@ -129,7 +129,7 @@ impl HostJob for RunState {
         {
             observer.completed(&receipt_id, text, &receipt);
         }
-        let outcome = JobOutcome::Complete(completion(receipt.clone(), key));
+        let outcome = JobOutcome::Complete(completion(&receipt, key));
         self.settle(this, import::Complete { job, receipt, artifact }, |_, _| outcome).await
     }
 
@@ -141,7 +141,8 @@ impl HostJob for RunState {
         charge: bool,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let failure = Failure::from(failure);
-        let call = import::RetryAfter { charge, failure: failure.clone(), job: self.info(&this)?.job, milliseconds };
+        let call =
+            import::RetryAfter { charge, failure: failure.clone(), job: self.table.get(&this)?.info.job, milliseconds };
         let delay = Duration::from_millis(milliseconds);
         self.settle(this, call, |live, job| live.put_back(job, delay, failure, charge)).await
     }
@@ -152,7 +153,7 @@ impl HostJob for RunState {
         failure: wit::Failure,
     ) -> wasmtime::Result<Result<(), wit::Failure>> {
         let failure = Failure::from(failure);
-        let call = import::DeadLetter { failure: failure.clone(), job: self.info(&this)?.job };
+        let call = import::DeadLetter { failure: failure.clone(), job: self.table.get(&this)?.info.job };
         self.settle(this, call, |live, job| live.give_up(job, failure)).await
     }
 
