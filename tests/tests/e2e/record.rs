@@ -272,7 +272,8 @@ async fn a_redacted_trace_has_no_card_and_no_phone_number_and_replays() {
     world.insert("4111111111111111.jpg").await;
     assert_eq!(record(&world, &["--record-redact"]).await["processed"], 2);
 
-    assert_in_none(&[card, phone, "4111", "555-0173", "4111111111111111"], &folder(&world));
+    // The card's first word as a text of its own: a seed may hold these digits, too.
+    assert_in_none(&[card, phone, "\"4111\"", "555-0173", "4111111111111111"], &folder(&world));
     let traces = recorded(&folder(&world));
     let mut masked = BTreeSet::new();
     for trace in &traces {
