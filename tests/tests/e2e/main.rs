@@ -4,6 +4,7 @@
 
 mod admin;
 mod app_role;
+mod architecture;
 mod bad_input;
 mod candidates;
 mod claims;
