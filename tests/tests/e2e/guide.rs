@@ -158,7 +158,7 @@ async fn the_failures_view_says_what_died_of_what() {
 #[tokio::test]
 async fn attempts_that_are_used_up_are_noted_as_such() {
     let world = World::new().await;
-    world.textract.faults().always(host::ocr::local::Fault::error("AccessDeniedException", 400));
+    world.textract.faults().always(host::ocr::local::Fault::error("UnheardOfException", 400));
     world.receipt("a.jpg").await;
     world.run(&["--once", "--max-attempts", "1"]).run().await.ok();
     let answers = guide(&world, "monitoring-failures").await;

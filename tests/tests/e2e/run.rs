@@ -124,7 +124,7 @@ async fn a_backlog_is_drained_without_waiting() {
 async fn a_retry_is_worked_when_it_is_due_not_when_the_interval_is() {
     let world = World::new().await;
     // Charged: within five seconds.
-    world.textract.faults().next(1, Fault::error("AccessDeniedException", 400));
+    world.textract.faults().next(1, Fault::error("UnheardOfException", 400));
     let (receipt, _) = world.receipt("a.jpg").await;
     let host = world.run(&["--every", "1h", "--no-listen"]).spawn();
     world.becomes(&receipt, "ocr_done").await;
@@ -364,7 +364,7 @@ async fn a_rate_limit_is_shared_by_all_instances() {
 #[tokio::test]
 async fn environment_variables_do_what_the_flags_do() {
     let world = World::new().await;
-    world.textract.faults().always(Fault::error("AccessDeniedException", 400));
+    world.textract.faults().always(Fault::error("UnheardOfException", 400));
     // Two: a third would be an outage, which costs nobody an attempt.
     world.receipts(2).await;
     let host = world.run(&["--once"]).env("MAX_ATTEMPTS", "1").env("BATCH_SIZE", "1").env("WORKER_CONCURRENCY", "1");
