@@ -13,22 +13,13 @@ use super::enqueue::{Photo, show, upload};
 use super::folders::default_data_dir;
 use super::worker::{Place, WorkerArgs};
 use super::{output, signals};
-use crate::aws::{self, Aws, AwsOverrides};
-use crate::dev::DevState;
-use crate::dev::postgres::{self, LocalPostgres};
-use crate::dev::s3::{self, LocalS3};
-use crate::ocr::local::{self, LocalTextract, Reader};
-use crate::queue::migrate::migrate;
-use crate::queue::place::{NewTable, check_place};
+use crate::aws::{self, Aws};
+use crate::dev::{DevDatabase, DevServers, DevState};
+use crate::queue::Database;
 use crate::queue::receipts::{self, ReceiptRow};
-use crate::queue::{Connection as _, Database};
 use crate::schedule::Stop;
 use crate::worker::{AwsSettings, Buckets, Orders, Worker, unless_stopped};
 
-const SOURCE_BUCKET: &str = "receipts-source";
-const ARTIFACT_BUCKET: &str = "receipts-artifacts";
-const POSTGRES_PORT: u16 = 54329;
-const REGION: &str = "us-east-1";
 /// Tesseract takes about a second a photo.
 const LONGEST_WAIT_A_PHOTO: Duration = Duration::from_secs(60);
 
@@ -68,7 +59,10 @@ impl Dev {
         let orders = signals::orders()?;
         let photos = photos(&self.receipts)?;
         // Dropped halfway, whatever was started stops by itself.
-        let Some(servers) = unless_stopped(&orders.stop, Servers::start(&self)).await.transpose()? else {
+        let folder = self.data_dir.clone().or_else(default_data_dir);
+        let folder = folder.context("no folder for the state: HOME is not set; name one with --data-dir")?;
+        let servers = DevServers::start(&folder, self.database()?);
+        let Some(servers) = unless_stopped(&orders.stop, servers).await.transpose()? else {
             return Ok(ExitCode::SUCCESS);
         };
         let result = self.work(&servers, &photos, orders).await;
@@ -76,8 +70,31 @@ impl Dev {
         result
     }
 
-    async fn work(&self, servers: &Servers, photos: &[PathBuf], orders: Orders) -> anyhow::Result<ExitCode> {
-        let Some(clients) = unless_stopped(&orders.stop, servers.prepare()).await.transpose()? else {
+    fn database(&self) -> anyhow::Result<DevDatabase> {
+        let Some(url) = self.database_url.as_deref().filter(|url| !url.is_empty()) else {
+            return Ok(DevDatabase::Started { schema: self.schema.named()? });
+        };
+        let database = self.schema.within(Database::parse(url)?)?;
+        // It would migrate a real one and give up its receipts, whose photos are not in the local bucket.
+        anyhow::ensure!(
+            database.is_local(),
+            "DATABASE_URL names {}, which is not on this machine; `host dev` works on local databases only \
+             (unset DATABASE_URL, or use `host run`)",
+            database.at()
+        );
+        Ok(DevDatabase::Given { url: url.to_owned(), schema: database.schema().clone() })
+    }
+
+    async fn work(&self, servers: &DevServers, photos: &[PathBuf], orders: Orders) -> anyhow::Result<ExitCode> {
+        let state = &servers.state;
+        let clients = async {
+            anyhow::Ok(Clients {
+                database: servers.migrate().await?,
+                aws: aws::load(&state.aws()).await?,
+                bucket: state.source_bucket.clone(),
+            })
+        };
+        let Some(clients) = unless_stopped(&orders.stop, clients).await.transpose()? else {
             return Ok(ExitCode::SUCCESS);
         };
         let settings = self.worker.settings(Place {
@@ -85,12 +102,12 @@ impl Dev {
             once: false,
             database: clients.database.clone(),
             listen: Some(clients.database.clone()),
-            aws: AwsSettings { overrides: servers.state.aws(), timeout: aws::READ_TIMEOUT },
-            buckets: Buckets { source: SOURCE_BUCKET.to_owned(), artifact: ARTIFACT_BUCKET.to_owned() },
+            aws: AwsSettings { overrides: state.aws(), timeout: aws::READ_TIMEOUT },
+            buckets: Buckets { source: state.source_bucket.clone(), artifact: state.artifact_bucket.clone() },
         })?;
         match Worker::prepare(settings, &orders).await? {
             None => Ok(ExitCode::SUCCESS),
-            Some(worker) => self.work_and_stay(&servers.state, worker, &clients, photos, orders).await,
+            Some(worker) => self.work_and_stay(state, worker, &clients, photos, orders).await,
         }
     }
 
@@ -164,7 +181,7 @@ async fn work_photos(clients: &Clients, files: &[PathBuf]) -> anyhow::Result<Vec
         let id = match receipts::find(&client, photo.key()).await? {
             Some(id) => id,
             None => {
-                upload(&clients.aws, SOURCE_BUCKET, &photo).await?;
+                upload(&clients.aws, &clients.bucket, &photo).await?;
                 receipts::insert(&client, photo.key(), None).await?
             }
         };
@@ -197,13 +214,15 @@ It goes on working. In another terminal:
   {host} dlq list                        what was given up, and why
 
   database    psql '{database}'
-  photos      {folder}/s3/{SOURCE_BUCKET}        (S3 at {s3})
-  artifacts   {folder}/s3/{ARTIFACT_BUCKET}     (what the OCR service answered)
+  photos      {folder}/s3/{source}        (S3 at {s3})
+  artifacts   {folder}/s3/{artifact}     (what the OCR service answered)
   everything  {folder}                           (delete it to start afresh)
 
 Ctrl-C stops it; the next start goes on with what is there.",
         database = state.database_url,
         s3 = state.s3_endpoint,
+        source = state.source_bucket,
+        artifact = state.artifact_bucket,
     ))?;
     Ok(())
 }
@@ -235,109 +254,6 @@ fn is_photo(file: &Path) -> bool {
 struct Clients {
     database: Database,
     aws: Aws,
-}
-
-/// What `host dev` starts. Postgres first, stopped last: it holds the lock on the folder.
-struct Servers {
-    state: DevState,
-    postgres: Option<LocalPostgres>,
-    s3: LocalS3,
-    textract: LocalTextract,
-}
-
-impl Servers {
-    async fn start(dev: &Dev) -> anyhow::Result<Self> {
-        let folder = dev.data_dir.clone().or_else(default_data_dir);
-        let folder = folder.context("no folder for the state: HOME is not set; name one with --data-dir")?;
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let folder = folder.canonicalize().with_context(|| format!("cannot use the folder {}", folder.display()))?;
-        if let Some(other) = DevState::read(&folder) {
-            anyhow::bail!("another `host dev` (process {}) works in {}", other.pid, folder.display());
-        }
-        let (postgres, database_url, schema) = match dev.database_url.as_deref().filter(|url| !url.is_empty()) {
-            Some(url) => {
-                let database = dev.schema.within(Database::parse(url)?)?;
-                // It would migrate a real one and give up its receipts, whose photos are not in the local bucket.
-                anyhow::ensure!(
-                    database.is_local(),
-                    "DATABASE_URL names {}, which is not on this machine; `host dev` works on local databases only \
-                     (unset DATABASE_URL, or use `host run`)",
-                    database.at()
-                );
-                (None, url.to_owned(), Some(database.schema().to_string()))
-            }
-            None => {
-                let postgres = start_postgres(&folder.join("postgres")).await?;
-                postgres.ensure_database("receipts").await?;
-                let url = postgres.url("receipts");
-                (Some(postgres), url, dev.schema.named()?.map(|schema| schema.to_string()))
-            }
-        };
-        let mut settings = s3::Settings::new(folder.join("s3"));
-        settings.secret_key = random_secret()?;
-        settings.buckets = vec![SOURCE_BUCKET.to_owned(), ARTIFACT_BUCKET.to_owned()];
-        let s3 = LocalS3::start(settings).await?;
-        let overrides = AwsOverrides {
-            region: Some(REGION.to_owned()),
-            credentials: Some((s3.access_key().to_owned(), s3.secret_key().to_owned())),
-            s3_endpoint: Some(s3.endpoint()),
-            textract_endpoint: None,
-        };
-        let mut settings = local::Settings::new(Reader::tesseract());
-        settings.s3 = Some(aws::load(&overrides).await?.s3);
-        let textract = LocalTextract::start(settings).await?;
-        let state = DevState {
-            folder,
-            pid: std::process::id(),
-            database_url,
-            schema,
-            s3_endpoint: s3.endpoint(),
-            textract_endpoint: textract.endpoint(),
-            access_key: s3.access_key().to_owned(),
-            secret_key: s3.secret_key().to_owned(),
-            region: REGION.to_owned(),
-            source_bucket: SOURCE_BUCKET.to_owned(),
-            artifact_bucket: ARTIFACT_BUCKET.to_owned(),
-        };
-        Ok(Self { state, postgres, s3, textract })
-    }
-
-    /// Makes the schema and migrates it.
-    async fn prepare(&self) -> anyhow::Result<Clients> {
-        let database = self.state.database()?;
-        let mut client = database.connect().await?;
-        if self.postgres.is_some() {
-            let make = format!("CREATE SCHEMA IF NOT EXISTS {}", database.schema().quoted());
-            client.batch_execute(&make).await.context("cannot make the schema")?;
-        }
-        check_place(&client, NewTable::of(database.names_schema())).await?;
-        migrate(&mut client).await?;
-        let aws = aws::load(&self.state.aws()).await?;
-        Ok(Clients { database, aws })
-    }
-
-    async fn stop(self) {
-        self.state.remove();
-        self.textract.stop().await;
-        self.s3.stop().await;
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
-        }
-    }
-}
-
-/// On the same port each time where that is free, so that a psql or a GUI finds it again.
-async fn start_postgres(folder: &Path) -> Result<LocalPostgres, postgres::Error> {
-    let settings = postgres::Settings { port: Some(POSTGRES_PORT), ..postgres::Settings::new(folder) };
-    match LocalPostgres::start(settings).await {
-        Err(postgres::Error::PortTaken { .. }) => LocalPostgres::start(postgres::Settings::new(folder)).await,
-        started => started,
-    }
-}
-
-/// Loopback is open to every user of the machine; the secret is not.
-fn random_secret() -> anyhow::Result<String> {
-    let mut bytes = [0_u8; 20];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    /// Of the photos.
+    bucket: String,
 }
