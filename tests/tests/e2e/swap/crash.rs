@@ -76,6 +76,8 @@ async fn a_probation_that_a_crash_cut_off_begins_anew() {
     bench.offer(&mut host, &bad, "switch: ").await;
     bench.receipts(3).await;
     super::said(&mut host, &bad, "the component failed on a job").await;
+    // The ledger is written beside the work: a host that is killed before that leaves no word of the switch.
+    bench.becomes("switched", &bad).await;
     host.kill().await;
 
     let mut host = bench.start(&["--max-attempts", "2"]).await;
