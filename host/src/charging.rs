@@ -79,7 +79,7 @@ pub enum ComponentHealth {
     /// It works for others; where it fails, this job may be to blame.
     #[default]
     Works,
-    /// It fails on everything; on this job for the so manieth time.
+    /// It fails on everything, and has failed on this job so often, this time included.
     FailsOnAll { times: u32 },
     /// It has yet to prove itself, or was rolled back.
     Unproven,

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{BreakerSettings, BreakerState, SharedBreaker};
+use crate::charging::DependencyHealth;
 
 /// What a job asks of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,15 +37,15 @@ pub enum Blame {
     Object,
 }
 
-/// Whose the failures of a job are, by all that is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
-    /// Not known: the component's word stands.
-    Unknown,
-    /// The service's: it fails for all, and has failed on this job for so long. So often it was in doubt.
-    Services { tries: u32, lasting: Duration },
-    /// The job's own: it is charged whatever the component says.
-    Jobs,
+/// What all that is known says of a job's failures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Judgement {
+    /// How the service fares with others.
+    pub health: DependencyHealth,
+    /// For how long it has failed on this job, where it is down.
+    pub lasting: Duration,
+    /// So often it was in doubt then.
+    pub tries: u32,
 }
 
 /// Failures in a row, at one step, from which on they are the service's as long as it does nothing for anybody.
@@ -175,18 +176,21 @@ impl ServiceBreaker {
         self.lock().records.remove(&job);
     }
 
-    /// Whose the failures of this job are.
-    pub fn whose(&self, job: i64) -> Whose {
+    /// What is to be thought of the failures of this job.
+    pub fn judge(&self, job: i64) -> Judgement {
+        let of = |health| Judgement { health, ..Judgement::default() };
         let evidence = self.lock();
-        let Some(record) = evidence.records.get(&job) else { return Whose::Unknown };
+        let Some(record) = evidence.records.get(&job) else { return of(DependencyHealth::Unknown) };
         let failures = evidence.places.get(&record.step).map_or(0, |place| place.failures);
         match record {
-            Record { strikes: STRIKES.., .. } | Record { unexplained: MOST_TRIES.., .. } => Whose::Jobs,
-            Record { strikes: 1.., uncharged: false, .. } => Whose::Unknown,
-            Record { tries, uncharged, since, .. } if *uncharged || failures >= OUTAGE => {
-                Whose::Services { tries: *tries, lasting: since.elapsed() }
+            Record { strikes: STRIKES.., .. } | Record { unexplained: MOST_TRIES.., .. } => {
+                of(DependencyHealth::WorkForOthers)
             }
-            _ => Whose::Unknown,
+            Record { strikes: 1.., uncharged: false, .. } => of(DependencyHealth::Unknown),
+            Record { tries, uncharged, since, .. } if *uncharged || failures >= OUTAGE => {
+                Judgement { health: DependencyHealth::Down, lasting: since.elapsed(), tries: *tries }
+            }
+            _ => of(DependencyHealth::Unknown),
         }
     }
 
@@ -248,6 +252,12 @@ impl Evidence {
 mod tests {
     use super::*;
 
+    use DependencyHealth::{Down, Unknown, WorkForOthers};
+
+    fn health(services: &ServiceBreaker, job: i64) -> DependencyHealth {
+        services.judge(job).health
+    }
+
     fn state(services: &ServiceBreaker) -> &'static str {
         services.breaker().report().state
     }
@@ -257,13 +267,13 @@ mod tests {
         let services = ServiceBreaker::default();
         for round in 0..MOST_TRIES {
             for job in 1..=6 {
-                assert_ne!(services.whose(job), Whose::Jobs, "{round}");
+                assert_ne!(health(&services, job), WorkForOthers, "{round}");
                 services.failed(job, Step::Read, Blame::Doubtful, "403");
             }
             assert_eq!(state(&services), "closed");
-            match services.whose(1) {
-                Whose::Services { tries, .. } => assert!(tries == round + 1 && tries < MOST_TRIES, "{round}"),
-                whose => assert_eq!((whose, round + 1), (Whose::Jobs, MOST_TRIES)),
+            match services.judge(1) {
+                Judgement { health: Down, tries, .. } => assert!(tries == round + 1 && tries < MOST_TRIES, "{round}"),
+                judgement => assert_eq!((judgement.health, round + 1), (WorkForOthers, MOST_TRIES)),
             }
         }
     }
@@ -274,7 +284,7 @@ mod tests {
             let services = ServiceBreaker::default();
             for _ in 0..1_000 {
                 services.failed(1, Step::Read, blame, "403");
-                assert!(matches!(services.whose(1), Whose::Services { .. }), "{blame:?}");
+                assert_eq!(health(&services, 1), Down, "{blame:?}");
             }
             assert_eq!(state(&services), "closed", "{blame:?}: one receipt alone");
         }
@@ -288,24 +298,24 @@ mod tests {
         }
         // Refused a moment before the bucket was opened, perhaps.
         services.failed(1, Step::Read, Blame::Object, "403");
-        assert!(matches!(services.whose(1), Whose::Services { .. }));
+        assert_eq!(health(&services, 1), Down);
         for _ in 0..STRIKES {
-            assert_ne!(services.whose(1), Whose::Jobs);
+            assert_ne!(health(&services, 1), WorkForOthers);
             services.succeeded(2, Step::Read);
             services.failed(1, Step::Read, Blame::Object, "403");
         }
-        assert_eq!(services.whose(1), Whose::Jobs);
+        assert_eq!(health(&services, 1), WorkForOthers);
     }
 
     #[test]
     fn what_is_refused_while_others_are_served_is_its_own() {
         let services = ServiceBreaker::default();
         for round in 0..=STRIKES {
-            assert_eq!(services.whose(1), Whose::Unknown, "{round}");
+            assert_eq!(health(&services, 1), Unknown, "{round}");
             services.failed(1, Step::Read, Blame::Doubtful, "403");
             services.succeeded(2, Step::Read);
         }
-        assert_eq!(services.whose(1), Whose::Jobs);
+        assert_eq!(health(&services, 1), WorkForOthers);
         // Then it counts no more, however many of them there are.
         for job in 10..100 {
             services.failed(job, Step::Read, Blame::Doubtful, "403");
@@ -316,7 +326,7 @@ mod tests {
         }
         assert_eq!(state(&services), "closed");
         services.succeeded(1, Step::Read);
-        assert_eq!(services.whose(1), Whose::Unknown);
+        assert_eq!(health(&services, 1), Unknown);
     }
 
     #[test]
@@ -329,7 +339,7 @@ mod tests {
                 services.failed(job, Step::Read, blame, "403");
             }
             assert_eq!(state(&services), "open", "{blame:?}");
-            assert!(matches!(services.whose(1), Whose::Services { .. }));
+            assert_eq!(health(&services, 1), Down);
             // What another step does says nothing.
             services.succeeded(200, Step::Store);
             assert_eq!(state(&services), "open", "{blame:?}");

@@ -15,7 +15,7 @@ mod shared;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-pub use evidence::{Blame, ServiceBreaker, Step, Whose};
+pub use evidence::{Blame, Judgement, ServiceBreaker, Step};
 pub use shared::{Report, SharedBreaker};
 
 /// When it opens, and for how long.

@@ -7,7 +7,7 @@ use super::random::random_seed;
 use super::state::Live;
 use super::tally::Tally;
 use crate::backoff;
-use crate::breaker::Whose;
+use crate::breaker::Judgement;
 use crate::charging::{self, Cause, Charge, Circumstances, ComponentHealth, DependencyHealth};
 use crate::failure::{Failure, FailureKind};
 use crate::queue::{Job, JobOutcome};
@@ -43,14 +43,14 @@ impl Live {
 
     /// `delay`: where it is tried again, and nothing else is known.
     fn granted(&self, job: &Job, cause: Cause, delay: Duration, failure: Failure) -> JobOutcome {
-        let dependencies = self.dependencies(job);
-        let attempt = job.into();
-        let known = Circumstances { attempt, component: ComponentHealth::Works, dependencies: dependencies.health() };
+        let judgement = self.judgement(job);
+        let (attempt, dependencies) = (job.into(), judgement.health);
+        let known = Circumstances { attempt, component: ComponentHealth::Works, dependencies };
         let charge = charging::charge(cause, &known);
         let delay = match dependencies {
-            Dependencies::Down { wait } => delay.max(wait),
-            Dependencies::PhotoMayCome { left } => until_looked_for(job.age(), left, self.services.photo_grace),
-            Dependencies::Unknown | Dependencies::WorkForOthers => delay,
+            DependencyHealth::Down => delay.max(wait(judgement)),
+            DependencyHealth::PhotoMayCome => until_looked_for(job.age(), self.services.photo_grace),
+            DependencyHealth::Unknown | DependencyHealth::WorkForOthers => delay,
         };
         let delay = delay.min(LONGEST_DELAY);
         let delay = if charge == Charge::Uncharged { delay.max(SHORTEST_UNCHARGED) } else { delay };
@@ -58,22 +58,14 @@ impl Live {
     }
 
     /// What the host knows of storage and OCR, as to this job.
-    fn dependencies(&self, job: &Job) -> Dependencies {
+    fn judgement(&self, job: &Job) -> Judgement {
         if self.early.contains(&job.lease.job) {
-            return Dependencies::PhotoMayCome { left: self.services.photo_grace.saturating_sub(job.age()) };
+            return Judgement { health: DependencyHealth::PhotoMayCome, ..Judgement::default() };
         }
         if !self.dependency_failed.contains(&job.lease.job) {
-            return Dependencies::Unknown;
+            return Judgement::default();
         }
-        match self.services.outage.whose(job.lease.job) {
-            Whose::Unknown => Dependencies::Unknown,
-            Whose::Services { tries, lasting } => {
-                let wait = (lasting / WAIT_OF_OUTAGE).min(LONGEST_WAIT);
-                let doubt = if tries == 0 { Duration::ZERO } else { backoff::charged(tries, random_seed()) };
-                Dependencies::Down { wait: wait.max(doubt) }
-            }
-            Whose::Jobs => Dependencies::WorkForOthers,
-        }
+        self.services.outage.judge(job.lease.job)
     }
 
     /// Many apps insert the row first and upload the photo a moment later: while the row is young, a photo that is not there
@@ -109,26 +101,6 @@ impl Live {
     }
 }
 
-/// [`DependencyHealth`], and for how long a job waits for that.
-#[derive(Debug, Clone, Copy)]
-enum Dependencies {
-    Unknown,
-    Down { wait: Duration },
-    WorkForOthers,
-    PhotoMayCome { left: Duration },
-}
-
-impl Dependencies {
-    fn health(self) -> DependencyHealth {
-        match self {
-            Self::Unknown => DependencyHealth::Unknown,
-            Self::Down { .. } => DependencyHealth::Down,
-            Self::WorkForOthers => DependencyHealth::WorkForOthers,
-            Self::PhotoMayCome { .. } => DependencyHealth::PhotoMayCome,
-        }
-    }
-}
-
 /// The same for a job on which the component, or the host, crashed.
 pub(super) fn crashed(tally: &Tally, job: &Job, failure: Failure) -> JobOutcome {
     let known = Circumstances { attempt: job.into(), component: tally.health(job), ..Circumstances::default() };
@@ -148,13 +120,20 @@ fn outcome(job: &Job, charge: Charge, delay: Duration, failure: Failure) -> JobO
     JobOutcome::failed(charge, delay, failure, notes)
 }
 
+/// For how long a job waits in an outage.
+fn wait(Judgement { lasting, tries, .. }: Judgement) -> Duration {
+    let wait = (lasting / WAIT_OF_OUTAGE).min(LONGEST_WAIT);
+    let doubt = if tries == 0 { Duration::ZERO } else { backoff::charged(tries, random_seed()) };
+    wait.max(doubt)
+}
+
 /// Seconds, not the backoff of an outage, so that a photo is read soon after it comes; a quarter of the time that it has been
 /// waited for, so that it is not looked for too often; and once more when the time is over.
-fn until_looked_for(age: Duration, left: Duration, grace: Duration) -> Duration {
+fn until_looked_for(age: Duration, grace: Duration) -> Duration {
     let longest = (age / 4).clamp(EARLY_FIRST, EARLY_LONGEST.max(grace / 100));
     let half = u64::try_from(longest.as_millis() / 2).unwrap_or(u64::MAX);
     let delay = Duration::from_millis(half.saturating_add(random_seed() % half.saturating_add(1)));
-    delay.min(left)
+    delay.min(grace.saturating_sub(age))
 }
 
 #[cfg(test)]
@@ -189,14 +168,25 @@ mod tests {
     #[test]
     fn a_photo_that_may_come_is_looked_for_soon_and_once_more_when_the_time_is_over() {
         let seconds = Duration::from_secs;
-        for (age, left, grace, least, most) in [
-            (seconds(0), seconds(300), seconds(300), seconds(1), EARLY_FIRST),
-            (seconds(200), seconds(100), seconds(300), seconds(5), EARLY_LONGEST),
-            (seconds(299), seconds(1), seconds(300), seconds(1), seconds(1)),
-            (seconds(8000), seconds(2000), seconds(10_000), seconds(50), seconds(100)),
+        for (age, grace, least, most) in [
+            (seconds(0), seconds(300), seconds(1), EARLY_FIRST),
+            (seconds(200), seconds(300), seconds(5), EARLY_LONGEST),
+            (seconds(299), seconds(300), seconds(1), seconds(1)),
+            (seconds(400), seconds(300), seconds(0), seconds(0)),
+            (seconds(8000), seconds(10_000), seconds(50), seconds(100)),
         ] {
-            let delay = until_looked_for(age, left, grace);
+            let delay = until_looked_for(age, grace);
             assert!(delay >= least && delay <= most, "{age:?}: {delay:?}");
         }
+    }
+
+    #[test]
+    fn the_longer_an_outage_and_the_more_doubtful_the_longer_a_job_waits() {
+        let seconds = Duration::from_secs;
+        let down = |lasting, tries| wait(Judgement { health: DependencyHealth::Down, lasting, tries });
+        assert_eq!(down(seconds(600), 0), seconds(10));
+        assert_eq!(down(seconds(7 * 24 * 3600), 0), LONGEST_WAIT);
+        assert!(down(seconds(0), 20) > Duration::ZERO);
+        assert!(down(seconds(600), 20) >= seconds(10));
     }
 }
