@@ -189,6 +189,46 @@ mod tests {
         assert_eq!(decide_after_paying(K::LeaseLost, 1, 5, 7), Decision::Abandon);
     }
 
+    macro_rules! named {
+        ($($kind:ident = $name:literal,)*) => {
+            const NAMED: [(K, &str); K::ALL.len()] = [$((K::$kind, $name),)*];
+        };
+    }
+
+    failure_kinds!(named);
+
+    /// The first table of docs/failures.md, by the words that each row begins with.
+    #[test]
+    fn the_documentation_says_the_same_of_each_kind() {
+        let page = include_str!("../../docs/failures.md");
+        let rows = page.lines().skip_while(|line| !line.starts_with("| kind | what becomes")).skip(2);
+        let mut seen = 0;
+        for row in rows.take_while(|line| line.starts_with('|')) {
+            let (kinds, becomes) = row.trim_matches('|').split_once('|').unwrap();
+            let names: Vec<&str> = kinds.split('`').skip(1).step_by(2).collect();
+            for (kind, _) in NAMED.into_iter().filter(|(_, name)| names.contains(name)) {
+                seen += 1;
+                let (first, last) = (decide(kind, 1, 5, 7), decide(kind, 5, 5, 7));
+                let agrees = match becomes.trim() {
+                    text if text.starts_with("tried again after a while, uncharged") => {
+                        matches!(
+                            (first, last),
+                            (Decision::Retry { charge: false, .. }, Decision::Retry { charge: false, .. })
+                        )
+                    }
+                    text if text.starts_with("tried again with exponential backoff") => {
+                        matches!((first, last), (Decision::Retry { charge: true, .. }, Decision::DeadLetter))
+                    }
+                    text if text.starts_with("a dead letter at once") => first == Decision::DeadLetter,
+                    text if text.starts_with("nothing") => first == Decision::Abandon,
+                    text => panic!("what is that: {text}"),
+                };
+                assert!(agrees, "{kind:?}: {row}");
+            }
+        }
+        assert_eq!(seen, K::ALL.len());
+    }
+
     proptest! {
         #[test]
         fn delays_stay_within_floor_and_window(kind in any_kind(), attempt: u32, max: u32, seed: u64) {

@@ -169,7 +169,11 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::failure::{Failure, FailureKind};
+    use crate::queue::Completion;
 
     #[test]
     fn failures_on_a_job_are_counted_for_this_component_however_often_it_was_claimed() {
@@ -199,6 +203,34 @@ mod tests {
         }
         for times in 1..=30 {
             assert_eq!(tally.health(&Job::for_test(1, 1)), ComponentHealth::FailsOnAll { times });
+        }
+    }
+
+    /// What is taken back when it is rolled back, and what it is judged by on probation.
+    #[test]
+    fn what_an_unproven_component_charges_is_remembered_and_what_a_dependency_did_is_no_fault_of_its() {
+        let failure = || Failure::new(FailureKind::Internal, "x", "");
+        let retry = |charge| JobOutcome::Retry { delay: Duration::ZERO, charge, failure: Some(failure()) };
+        let dead = || JobOutcome::DeadLetter { failure: failure(), notes: "" };
+        let (first, mut last) = (Job::for_test(1, 1), Job::for_test(2, 1));
+        last.attempt = last.max_attempts;
+        for (job, outcome, dependency_failed, is_remembered, is_fault) in [
+            (&first, JobOutcome::Complete(Completion::default()), false, false, false),
+            (&first, retry(false), false, false, true),
+            (&first, retry(true), false, true, true),
+            (&first, retry(true), true, true, false),
+            (&first, dead(), false, true, true),
+            (&first, dead(), true, true, true),
+            (&last, dead(), true, true, false),
+            (&last, dead(), false, true, true),
+        ] {
+            let tally = Tally::default();
+            tally.decided(job, &outcome, dependency_failed);
+            assert!(tally.take_doubtful().is_empty(), "trusted: {outcome:?}");
+            tally.distrust();
+            tally.decided(job, &outcome, dependency_failed);
+            assert_eq!(!tally.take_doubtful().is_empty(), is_remembered, "{outcome:?}");
+            assert_eq!(tally.counts().failures, if is_fault { 2 } else { 0 }, "{outcome:?} {dependency_failed}");
         }
     }
 }

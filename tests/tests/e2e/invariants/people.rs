@@ -50,7 +50,8 @@ async fn invariant_4_an_edit_in_the_last_moment_counts_too() {
     let world = World::new().await;
     world.insert("a.jpg").await;
     let (_pump, job) = claimed(&world).await;
-    // A settle that is held up between its snapshot and its work: the function waits for a lock of ours.
+    // A settle that is held up between its snapshot and its work: the function waits for a lock of ours. It must be called by
+    // the statement itself, so it is put into its text: whatever EXECUTE is given is computed before.
     world.execute("CREATE FUNCTION pause() RETURNS bigint LANGUAGE sql AS 'SELECT pg_advisory_xact_lock(7), 0; SELECT 0::bigint'").await;
     let settler = world.db.connect().await;
     let person = world.db.connect().await;
