@@ -232,7 +232,7 @@ HEAD = "//! Written by guest/training/train.py; not by hand.\n\n"
 def write(folder, learnt):
     """What the component ships with, and in tests/score that of the folds."""
     parser = os.path.join(folder, "guest/src/parser")
-    lines = "use super::Curves;\n\n"
+    lines = "use super::curves::Curves;\n\n"
     for kind, ((model, _), (c, _)) in learnt.items():
         numbers = ",\n    ".join(f"{x:.3f}" for x in model.weights)
         text = f"use super::features::COUNT;\n\npub(in crate::parser) const WEIGHTS: [f32; COUNT] = [\n    {numbers},\n];\n"
@@ -240,7 +240,7 @@ def write(folder, learnt):
         if model.trees:
             put(os.path.join(parser, kind, "trees.rs"), HEAD + trees(model))
         c = [f"{x:.2f}" for x in c]
-        lines += f"pub(super) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(c[:2])}], reading: [{', '.join(c[2:])}] }};\n"
+        lines += f"pub(in crate::parser) const {kind.upper()}: Curves = Curves {{ choice: [{', '.join(c[:2])}], reading: [{', '.join(c[2:])}] }};\n"
     put(os.path.join(parser, "calibration/weights.rs"), HEAD + lines)
     def fold(k):
         return {kind: {"weights": [round(x, 3) for x in models[k].weights],

@@ -7,6 +7,8 @@
 mod answers;
 pub mod candidates;
 pub mod chaos;
+#[cfg(test)]
+mod circles;
 mod cluster;
 mod front;
 pub mod oracle;
