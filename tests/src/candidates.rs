@@ -93,7 +93,7 @@ pub fn buries() -> Vec<u8> {
 
 /// The built-in component as if it were made for a contract to come.
 pub fn wrong_version() -> Vec<u8> {
-    replaced(EMBEDDED.to_vec(), b"@0.1.0", b"@0.2.0")
+    replaced(EMBEDDED.to_vec(), b"receipts/worker@0.2.0", b"receipts/worker@0.3.0")
 }
 
 /// Connects to a server.

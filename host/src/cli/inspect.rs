@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::output;
-use crate::sandbox::{self, CONTRACT, CONTRACT_VERSION, EMBEDDED, Inspection, Limits, Sandbox};
+use crate::sandbox::{self, CONTRACT, EMBEDDED, Inspection, Limits, SERVED_VERSIONS, Sandbox};
 
 /// Shows a component's digest, size, exports, imports and contract version, and whether this host would run it.
 ///
@@ -74,7 +74,7 @@ fn print(name: &str, report: &Report) -> anyhow::Result<()> {
     output::line(format!("exports     {}", list(&inspection.exports)))?;
     output::line(format!("imports     {}", list(&inspection.imports)))?;
     let verdict = match reason {
-        None => format!("yes (this host speaks {CONTRACT}@{CONTRACT_VERSION})"),
+        None => format!("yes (this host serves {CONTRACT} {})", SERVED_VERSIONS.join(" and ")),
         Some(reason) => format!("no: {}", output::plain(reason)),
     };
     output::line(format!("would run   {verdict}"))?;

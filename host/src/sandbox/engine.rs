@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::bindings::ReceiptWorker;
 use super::cache::CompileCache;
 use super::deadline::TICK;
+use super::former;
 use super::limits::Limits;
 use super::state::RunState;
 use super::wasi;
@@ -20,7 +21,7 @@ pub struct SandboxError(String);
 /// An engine with its limits, its linker, and its compile cache. One a process.
 pub struct Sandbox {
     pub(super) engine: Engine,
-    pub(super) linker: Linker<RunState>,
+    pub(super) linkers: Linkers,
     pub(super) limits: Limits,
     pub(super) cache: Option<CompileCache>,
 }
@@ -30,8 +31,8 @@ impl Sandbox {
     pub fn new(limits: Limits, concurrency: usize, cache: Option<&Path>) -> Result<Self, SandboxError> {
         let engine = pooling_or_not(&limits, concurrency).map_err(problem)?;
         tick(&engine)?;
-        let linker = linker(&engine).map_err(problem)?;
-        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
+        let linkers = Linkers::new(&engine).map_err(problem)?;
+        Ok(Self { engine, linkers, limits, cache: cache.and_then(CompileCache::open) })
     }
 
     /// Makes one that counts instructions in place of time, so that a limit is hit at the same place on every machine.
@@ -40,8 +41,8 @@ impl Sandbox {
         let mut config = config();
         config.consume_fuel(true);
         let engine = on_demand(config, &limits).map_err(problem)?;
-        let linker = linker(&engine).map_err(problem)?;
-        Ok(Self { engine, linker, limits, cache: cache.and_then(CompileCache::open) })
+        let linkers = Linkers::new(&engine).map_err(problem)?;
+        Ok(Self { engine, linkers, limits, cache: cache.and_then(CompileCache::open) })
     }
 }
 
@@ -49,11 +50,31 @@ fn problem(error: wasmtime::Error) -> SandboxError {
     SandboxError(format!("{error:#}"))
 }
 
-fn linker(engine: &Engine) -> wasmtime::Result<Linker<RunState>> {
-    let mut linker = Linker::new(engine);
-    wasi::add_to_linker(&mut linker)?;
-    ReceiptWorker::add_to_linker::<_, wasmtime::component::HasSelf<RunState>>(&mut linker, |state| state)?;
-    Ok(linker)
+/// What components are linked with.
+pub(super) struct Linkers {
+    /// The present contract, also under the name of 0.1.0: components of some days have its types and that name.
+    present: Linker<RunState>,
+    /// The same with the receipt of 0.1.0 where that name stands.
+    former: Linker<RunState>,
+}
+
+impl Linkers {
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let mut present = Linker::new(engine);
+        wasi::add_to_linker(&mut present)?;
+        ReceiptWorker::add_to_linker::<_, wasmtime::component::HasSelf<RunState>>(&mut present, |state| state)?;
+        former::add_0_1_with_reasons(&mut present)?;
+        let mut former = present.clone();
+        former::take_receipts_of_0_1(&mut former)?;
+        Ok(Self { present, former })
+    }
+
+    /// Links a component with the contract that it is made for.
+    pub(super) fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<RunState>> {
+        // The types tell; where neither fits, the present contract says what does not.
+        let present = self.present.instantiate_pre(component);
+        present.or_else(|error| self.former.instantiate_pre(component).map_err(|_| error))
+    }
 }
 
 /// What both kinds of engine have in common.

@@ -110,7 +110,7 @@ impl Meter {
             .sandbox
             .within_limits(&mut store, Duration::MAX, async |store| {
                 let instance = program.pre.instantiate_async(&mut *store).await?;
-                instance.snapceit_receipts_policy().call_decide(store, &failure, attempt, max_attempts, seed).await
+                program.exports.decide(store, instance, (&failure, attempt, max_attempts, seed)).await
             })
             .await;
         metered(&store, fuel, result)

@@ -3,16 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use wasmtime::component::Component;
-use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{Component, InstancePre};
 
-use super::bindings::ReceiptWorkerPre;
-use super::bindings::exports::snapceit::receipts::parser::ParseError;
-use super::bindings::exports::snapceit::receipts::policy::Decision;
-use super::bindings::exports::snapceit::receipts::worker::Summary;
-use super::bindings::snapceit::receipts::types as wit;
 use super::engine::Sandbox;
-use super::inspect::{Inspection, Refusal, contract_interface, inspect, read_component};
+use super::exports::Exports;
+use super::inspect::{Inspection, Refusal, inspect, read_component};
 use super::state::RunState;
 use super::tally::Tally;
 use super::wasmtime_error;
@@ -39,7 +34,8 @@ pub struct Program {
     pub inspection: Inspection,
     /// What became of its jobs.
     pub tally: Arc<Tally>,
-    pub(super) pre: ReceiptWorkerPre<RunState>,
+    pub(super) pre: InstancePre<RunState>,
+    pub(super) exports: Exports,
 }
 
 impl Program {
@@ -77,42 +73,13 @@ impl Sandbox {
                 component
             }
         };
-        let pre = self
-            .linker
-            .instantiate_pre(&component)
-            .and_then(ReceiptWorkerPre::new)
-            .and_then(|pre| check_signatures(&component).map(|()| pre))
+        let (pre, exports) = self
+            .linkers
+            .link(&component)
+            .and_then(|pre| Ok((pre, Exports::of(&component)?)))
             .map_err(|error| LoadError::Link { name: name.to_owned(), reason: reason(&error) })?;
-        Ok(Program { inspection, tally: Arc::default(), pre })
+        Ok(Program { inspection, tally: Arc::default(), pre, exports })
     }
-}
-
-/// Linking checks the imports' signatures; the exports' would else be checked by each run, when jobs are at stake.
-fn check_signatures(component: &Component) -> wasmtime::Result<()> {
-    let (engine, whole) = (component.engine(), component.component_type());
-    let types = whole.instance_type();
-    let mut functions = Vec::new();
-    for (name, export) in whole.exports(engine) {
-        let (Some((interface, _)), ComponentItem::ComponentInstance(instance)) = (contract_interface(name), export.ty)
-        else {
-            continue;
-        };
-        for (function, export) in instance.exports(engine) {
-            if let ComponentItem::ComponentFunc(found) = export.ty {
-                functions.push((format!("{interface}.{function}"), found));
-            }
-        }
-    }
-    for (name, found) in functions {
-        match name.as_str() {
-            "worker.run" => found.typecheck::<(u32,), (Result<Summary, wit::Failure>,)>(&types),
-            "parser.parse" => found.typecheck::<(&str,), (Result<wit::Receipt, ParseError>,)>(&types),
-            "policy.decide" => found.typecheck::<(&wit::Failure, u32, u32, u64), (Decision,)>(&types),
-            _ => Ok(()),
-        }
-        .map_err(|error| error.context(format!("its {name} has another signature than the contract's")))?;
-    }
-    Ok(())
 }
 
 /// The whole chain, and the flag where it is about a limit.

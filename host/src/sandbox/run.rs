@@ -9,7 +9,6 @@ use serde_json::json;
 use wasmtime::{Store, Trap};
 
 use super::aftermath::{after_failure, give_back};
-use super::bindings::ReceiptWorker;
 use super::bindings::exports::snapceit::receipts::parser::ParseError;
 use super::bindings::exports::snapceit::receipts::worker::Summary;
 use super::bindings::snapceit::receipts::types as wit;
@@ -120,7 +119,7 @@ impl Sandbox {
         let called = self
             .within_limits(store, timeout, async |store| {
                 let instance = program.pre.instantiate_async(&mut *store).await?;
-                instance.snapceit_receipts_worker().call_run(store, limit).await
+                program.exports.run(store, instance, limit).await
             })
             .await;
         let returned = called.map(|outcome| outcome.map_err(Failure::from));
@@ -145,8 +144,8 @@ impl Sandbox {
         timeout: Duration,
     ) -> Result<Result<wit::Receipt, ParseError>, RunError> {
         self.within_limits(store, timeout, async |store| {
-            let instance: ReceiptWorker = program.pre.instantiate_async(&mut *store).await?;
-            instance.snapceit_receipts_parser().call_parse(store, json).await
+            let instance = program.pre.instantiate_async(&mut *store).await?;
+            program.exports.parse(store, instance, json).await
         })
         .await
     }

@@ -20,12 +20,12 @@ pub(crate) fn component(name: &str) -> PathBuf {
     folder.join(format!("{name}.wasm"))
 }
 
-/// The built component with every occurrence of a name replaced by another one of the same length.
-pub(crate) fn renamed(from: &str, to: &str) -> Vec<u8> {
+/// A component with every occurrence of a name replaced by another one of the same length.
+pub(crate) fn renamed(component: impl Into<Vec<u8>>, from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
-    let (from, mut bytes) = (from.as_bytes(), host::sandbox::EMBEDDED.to_vec());
+    let (from, mut bytes) = (from.as_bytes(), component.into());
     let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
-    assert!(!places.is_empty(), "the built-in component does not hold that name");
+    assert!(!places.is_empty(), "the component does not hold that name");
     for place in places {
         bytes[place..place + to.len()].copy_from_slice(to.as_bytes());
     }

@@ -7,6 +7,7 @@
 mod attacks;
 mod cache;
 mod components;
+mod contract;
 mod invariant_7;
 mod invariant_8;
 mod invariant_8_replay;

@@ -36,10 +36,10 @@ async fn what_cannot_be_run_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let embedded = host::sandbox::EMBEDDED;
     let files: [(&str, Vec<u8>, &str); 9] = [
-        ("next.wasm", renamed("@0.1.0", "@0.2.0"), "@0.2.0"),
-        ("no-policy.wasm", renamed("receipts/policy@", "receipts/polizy@"), "snapceit:receipts/policy@0.1.0"),
-        ("more.wasm", renamed("receipts/textract@", "receipts/database@"), "receipts/database@0.1.0"),
-        ("verb.wasm", renamed("preferred-api", "preferred-ape"), "preferred-ape"),
+        ("next.wasm", renamed(embedded, "receipts/worker@0.2.0", "receipts/worker@0.3.0"), "@0.3.0"),
+        ("no-policy.wasm", renamed(embedded, "receipts/policy@", "receipts/polizy@"), "snapceit:receipts/policy@0.2.0"),
+        ("more.wasm", renamed(embedded, "receipts/textract@", "receipts/database@"), "receipts/database@0.2.0"),
+        ("verb.wasm", renamed(embedded, "preferred-api", "preferred-ape"), "preferred-ape"),
         ("module.wasm", b"\0asm\x01\0\0\0".to_vec(), "not a component"),
         ("half.wasm", embedded[..embedded.len() / 2].to_vec(), "cut off or damaged"),
         ("cut.wasm", embedded[..embedded.len() - 1].to_vec(), "cut off or damaged"),
@@ -106,7 +106,7 @@ fn the_refusal_comes_before_the_compiler() {
 async fn the_built_in_component_imports_the_least() {
     let inspected = host(&["inspect", "--json"]).await.unharmed();
     let report: serde_json::Value = serde_json::from_str(&inspected.stdout).unwrap();
-    assert_eq!((&report["runs"], &report["contract"]), (&true.into(), &"0.1.0".into()));
+    assert_eq!((&report["runs"], &report["contract"]), (&true.into(), &"0.2.0".into()));
     for import in report["imports"].as_array().unwrap() {
         let name = import.as_str().unwrap();
         let granted = ["snapceit:receipts/", "wasi:cli/", "wasi:io/"].iter().any(|prefix| name.starts_with(prefix));

@@ -6,7 +6,7 @@
 mod bindings {
     wit_bindgen::generate!({
         inline: "
-            package snapceit:receipts@0.1.0;
+            package snapceit:receipts@0.2.0;
             interface worker { run: func(limit: u64, note: string) -> u32; }
             interface parser { parse: func(response-json: string) -> string; }
             interface policy { decide: func(attempt: u32) -> u32; }

@@ -39,7 +39,7 @@ async fn good_ones_read_and_bad_ones_fail_each_in_its_way() {
 #[test]
 fn others_are_refused_by_their_outside() {
     let refusal = |component: &[u8]| inspect(component).1.unwrap_err();
-    assert_eq!(refusal(&candidates::wrong_version()), Refusal::ContractVersion { found: "0.2.0".to_owned() });
+    assert_eq!(refusal(&candidates::wrong_version()), Refusal::ContractVersion { found: "0.3.0".to_owned() });
     assert!(
         matches!(refusal(&candidates::wants_sockets()), Refusal::ForbiddenImport(name) if name.contains("sockets"))
     );

@@ -39,7 +39,6 @@ fn logistic(x: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::super::weights::{TOTAL, VENDOR};
-    use super::*;
 
     #[test]
     fn whatever_goes_in_a_percentage_comes_out_and_more_is_more() {

@@ -42,13 +42,13 @@ impl Core<'_> {
               {more}
               (func (export "cabi_realloc") (param $old i32) (param $was i32) (param $align i32) (param $size i32) (result i32)
                 {realloc})
-              (func (export "snapceit:receipts/worker@0.1.0#run") (param $limit i32) (result i32)
+              (func (export "snapceit:receipts/worker@0.2.0#run") (param $limit i32) (result i32)
                 (local $job i32) (local $image i32)
                 {run})
-              (func (export "cabi_post_snapceit:receipts/worker@0.1.0#run") (param i32)
+              (func (export "cabi_post_snapceit:receipts/worker@0.2.0#run") (param i32)
                 {post_return})
-              (func (export "snapceit:receipts/parser@0.1.0#parse") (param i32 i32) (result i32) (i32.const 1024))
-              (func (export "snapceit:receipts/policy@0.1.0#decide")
+              (func (export "snapceit:receipts/parser@0.2.0#parse") (param i32 i32) (result i32) (i32.const 1024))
+              (func (export "snapceit:receipts/policy@0.2.0#decide")
                 (param i32 i32 i32 i32 i32 i32 i32 i64) (result i32) (i32.const 1024)))"#
         )
     }
@@ -62,16 +62,16 @@ pub(super) fn with_core(module: &str) -> Vec<u8> {
 }
 
 const IMPORTS: &str = r#"
-    (import "snapceit:receipts/queue@0.1.0" "claim" (func $claim (param i32 i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[method]job.attempt" (func $attempt (param i32) (result i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[method]job.image" (func $image (param i32 i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[static]job.complete" (func $complete (param i32 i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[static]job.retry-after"
+    (import "snapceit:receipts/queue@0.2.0" "claim" (func $claim (param i32 i32)))
+    (import "snapceit:receipts/queue@0.2.0" "[method]job.attempt" (func $attempt (param i32) (result i32)))
+    (import "snapceit:receipts/queue@0.2.0" "[method]job.image" (func $image (param i32 i32)))
+    (import "snapceit:receipts/queue@0.2.0" "[static]job.complete" (func $complete (param i32 i32)))
+    (import "snapceit:receipts/queue@0.2.0" "[static]job.retry-after"
       (func $retry (param i32 i64 i32 i32 i32 i32 i32 i32 i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[static]job.dead-letter"
+    (import "snapceit:receipts/queue@0.2.0" "[static]job.dead-letter"
       (func $bury (param i32 i32 i32 i32 i32 i32 i32)))
-    (import "snapceit:receipts/queue@0.1.0" "[resource-drop]job" (func $drop-job (param i32)))
-    (import "snapceit:receipts/objects@0.1.0" "[resource-drop]image" (func $drop-image (param i32)))"#;
+    (import "snapceit:receipts/queue@0.2.0" "[resource-drop]job" (func $drop-job (param i32)))
+    (import "snapceit:receipts/objects@0.2.0" "[resource-drop]image" (func $drop-image (param i32)))"#;
 
 /// Memory for the host, never given back.
 const TAKE_THE_NEXT: &str = "

@@ -18,11 +18,12 @@ pub const TARGET: Target = Target {
     words: &[
         "\u{0}asm\u{d}\u{0}\u{1}\u{0}",
         "\u{0}asm\u{1}\u{0}\u{0}\u{0}",
-        "snapceit:receipts/queue@0.1.0",
-        "snapceit:receipts/worker@0.1.0",
-        "snapceit:receipts/parser@0.1.0",
-        "snapceit:receipts/policy@0.1.0",
-        "@0.2.0",
+        "snapceit:receipts/queue@0.2.0",
+        "snapceit:receipts/worker@0.2.0",
+        "snapceit:receipts/parser@0.2.0",
+        "snapceit:receipts/policy@0.2.0",
+        "@0.1.0",
+        "@0.3.0",
         "wasi:cli/environment@0.2.0",
         "wasi:sockets/tcp@0.2.0",
         "wasi:filesystem/types@0.2.0",
@@ -30,11 +31,15 @@ pub const TARGET: Target = Target {
 };
 
 /// What may be imported, said a second time: this is what the others are checked against.
-const GRANTED: [&str; 8] = [
+const GRANTED: [&str; 12] = [
     "snapceit:receipts/types@0.1.",
+    "snapceit:receipts/types@0.2.",
     "snapceit:receipts/objects@0.1.",
+    "snapceit:receipts/objects@0.2.",
     "snapceit:receipts/queue@0.1.",
+    "snapceit:receipts/queue@0.2.",
     "snapceit:receipts/textract@0.1.",
+    "snapceit:receipts/textract@0.2.",
     "wasi:cli/",
     "wasi:clocks/",
     "wasi:io/",

@@ -18,7 +18,7 @@ async fn bad_ones_are_refused_each_with_its_message() {
         (Vec::new(), "contract", "it is empty"),
         (b"#!/bin/sh\n".to_vec(), "contract", "it is no WebAssembly"),
         (candidates::core_module(), "contract", "it is a core WebAssembly module"),
-        (candidates::wrong_version(), "contract", "it is made for snapceit:receipts@0.2.0"),
+        (candidates::wrong_version(), "contract", "it is made for snapceit:receipts@0.3.0"),
         (candidates::wants_sockets(), "contract", "wasi:sockets"),
         (candidates::traps(), "gate", "unreachable"),
         (candidates::loops(), "gate", "instructions: more than"),

@@ -16,14 +16,14 @@ async fn inspect_shows_what_a_component_is() {
     assert_eq!(built_in["size"], json!(host::sandbox::EMBEDDED.len()));
     assert_eq!(
         (&built_in["contract"], &built_in["runs"], &built_in["reason"]),
-        (&json!("0.1.0"), &json!(true), &json!(null))
+        (&json!("0.2.0"), &json!(true), &json!(null))
     );
     let names = |field: &str| built_in[field].to_string();
     for export in ["worker", "parser", "policy"] {
-        assert!(names("exports").contains(&format!("snapceit:receipts/{export}@0.1.0")), "{}", names("exports"));
+        assert!(names("exports").contains(&format!("snapceit:receipts/{export}@0.2.0")), "{}", names("exports"));
     }
     for import in ["queue", "objects", "textract"] {
-        assert!(names("imports").contains(&format!("snapceit:receipts/{import}@0.1.0")), "{}", names("imports"));
+        assert!(names("imports").contains(&format!("snapceit:receipts/{import}@0.2.0")), "{}", names("imports"));
     }
     for forbidden in ["sockets", "filesystem/types@0.3", "http"] {
         assert!(!names("imports").contains(forbidden), "{}", names("imports"));
