@@ -1,8 +1,10 @@
 //! Amounts in a text, in the notations that receipts use: `1,234.50` `1.234,50` `1 234,50` `1'234.50` `RM6.35` `6.35-`
 //! `(6.35)` `12,50 €`. Dates, times, percentages, quantities with a unit and numbers inside words are none.
 
+mod notation;
 mod repair;
 
+pub(super) use self::notation::Notation;
 pub(super) use self::repair::Repaired;
 use super::marks::{self, Mark};
 use crate::receipt::Money;
@@ -20,19 +22,26 @@ pub(super) struct Amount {
     pub(super) end: usize,
     /// Whether it is the price of one, as in `2 x 4.50` or `@4.50`.
     pub(super) each: bool,
+    /// Whether it is written as the page writes its prices, though not with two decimals: `62 500`, `KWD 2.750`, `173/-`.
+    pub(super) firm: bool,
 }
 
 impl Amount {
-    /// Whether it has the two decimals of most prices.
+    /// Whether it is written as prices are: with two decimals in most countries.
     pub(super) fn has_cents(&self) -> bool {
-        self.money.scale == 2
+        self.money.scale == 2 || self.firm
     }
 }
 
-/// Finds the amounts of a text, from left to right.
+/// Finds the amounts of a text that says nothing of its page, from left to right.
 pub(super) fn scan(text: &str) -> Vec<Amount> {
-    let chars: Vec<(usize, char)> = text.char_indices().collect();
-    let scanner = Scanner { text, chars: &chars };
+    scan_as(text, Notation::default())
+}
+
+/// Finds the amounts of a text on a page that writes them so.
+pub(super) fn scan_as(text: &str, notation: Notation) -> Vec<Amount> {
+    let chars: Vec<(usize, char)> = text.char_indices().map(|(at, c)| (at, plain(c))).collect();
+    let scanner = Scanner { text, chars: &chars, notation };
     let mut found = Vec::new();
     let mut at = 0;
     while at < chars.len() {
@@ -49,9 +58,15 @@ pub(super) fn scan(text: &str) -> Vec<Amount> {
     found
 }
 
+/// A minus has several forms in print.
+fn plain(c: char) -> char {
+    if matches!(c, '\u{2212}' | '\u{2013}') { '-' } else { c }
+}
+
 struct Scanner<'a> {
     text: &'a str,
     chars: &'a [(usize, char)],
+    notation: Notation,
 }
 
 /// Digits with marks between them.
@@ -114,12 +129,16 @@ impl Scanner<'_> {
         let head = body.rsplit('_').next().unwrap_or_default();
         let first = !body.contains('_');
         let firm = matches!(space, '\u{a0}' | '\u{202f}');
+        let is_blank_page = space == ' ' && self.notation.blanks_group && self.char(at + 4) != '.';
         (space == ' ' || firm)
             && start < at
             && head.bytes().all(|b| b.is_ascii_digit())
             && (if first { head.len() <= 3 } else { head.len() == 3 })
             && self.digits_from(at + 1) == 3
-            && (firm || self.char(at + 4) == ',' && self.digits_from(at + 5) == 2 || self.is_group_space_next(at + 4))
+            && (firm
+                || is_blank_page
+                || self.char(at + 4) == ',' && self.digits_from(at + 5) == 2
+                || self.is_group_space_next(at + 4))
     }
 
     fn is_group_space_next(&self, at: usize) -> bool {
@@ -141,8 +160,22 @@ impl Scanner<'_> {
     }
 
     fn amount(&self, start: usize, number: &Number) -> Option<Amount> {
-        let (digits, scale) = interpret(&number.body)?;
         let (sign_at, mark, each, minus) = self.look_left(start)?;
+        let right = mark.or_else(|| self.mark_behind(number.end));
+        let dash = self.dash_behind(number.end);
+        let notation = if dash.is_some() { self.notation.with_whole_prices() } else { self.notation };
+        let read = notation::interpret(&number.body, notation, right)?;
+        let (digits, scale) = (read.digits, read.scale);
+        let firm = scale != 2 && (read.is_firm || dash.is_some() || self.is_whole_price(sign_at, start, number.end));
+        if mark.is_some_and(Mark::is_weak) && scale != 2 && !firm {
+            return None;
+        }
+        if let Some(end) = dash {
+            let units: i64 = digits.parse().ok()?;
+            let money = Money { units: if minus { -units } else { units }, scale, currency: None };
+            let (start, end) = (self.byte(sign_at), self.byte(end));
+            return Some(Amount { money, mark, start, end, each, firm });
+        }
         if self.is_percentage(number.end) && !(scale == 2 && (mark.is_some() || is_no_rate(&digits))) {
             return None;
         }
@@ -157,7 +190,30 @@ impl Scanner<'_> {
             start: self.byte(sign_at),
             end: self.byte(end),
             each,
+            firm,
         })
+    }
+
+    /// What stands for no cents behind a whole number, and where it ends: `173/-`, `2.480,--`, `50.-`.
+    fn dash_behind(&self, end: usize) -> Option<usize> {
+        let is_dash = matches!(self.char(end), '/' | ',' | '.') && self.char(end + 1) == '-';
+        let last = (end + 1..).find(|&at| !matches!(self.char(at), '-' | '='))?;
+        (is_dash && last <= end + 3 && !self.char(last).is_alphanumeric()).then_some(last)
+    }
+
+    /// Whether a whole number is all that the text says, on a page whose prices have no decimals.
+    fn is_whole_price(&self, sign_at: usize, start: usize, end: usize) -> bool {
+        let is_alone = self.chars.iter().enumerate().all(|(at, (_, c))| (sign_at..end).contains(&at) || *c == ' ');
+        self.notation.is_whole && (is_alone || sign_at < start) && end - start > 1
+    }
+
+    /// The mark behind the digits, if one is there and no other number follows it.
+    fn mark_behind(&self, end: usize) -> Option<Mark> {
+        let from = if self.char(end) == ' ' { end + 1 } else { end };
+        let to = (from..).find(|&i| !is_sign(self.char(i))).unwrap_or(from);
+        let token: String = self.chars.get(from..to)?.iter().map(|&(_, c)| c).collect();
+        let next = if self.char(to) == ' ' { self.char(to + 1) } else { self.char(to) };
+        marks::mark(&token.to_uppercase()).filter(|mark| !mark.is_weak() && !next.is_ascii_digit())
     }
 
     /// What stands before the digits: the amount's start, its currency, whether it is a unit price, whether negative.
@@ -179,7 +235,9 @@ impl Scanner<'_> {
         while sign_at > 0 && at - sign_at < 2 && matches!(self.before(sign_at, 1), ' ' | '.' | ':' | '_') {
             sign_at -= 1;
         }
-        let word_start = (0..sign_at).rev().take_while(|&i| is_sign(self.char(i))).last().unwrap_or(sign_at);
+        let is_sol = self.before(sign_at, 1) == '/' && self.before(sign_at, 2) == 'S';
+        let letters_end = if is_sol { sign_at - 1 } else { sign_at };
+        let word_start = (0..letters_end).rev().take_while(|&i| is_sign(self.char(i))).last().unwrap_or(sign_at);
         let token: String = self.chars.get(word_start..sign_at)?.iter().map(|&(_, c)| c).collect();
         let token = token.to_uppercase();
         if let Some(mark) = marks::mark(&token) {
@@ -212,11 +270,15 @@ impl Scanner<'_> {
         let word_end = (word_start..).find(|&i| !is_sign(self.char(i))).unwrap_or(word_start);
         let token: String = self.chars.get(word_start..word_end)?.iter().map(|&(_, c)| c).collect();
         let token = token.to_uppercase();
+        // `17.25CR`: to the customer's credit.
+        if token == "CR" && scale == 2 && !self.char(word_end).is_alphanumeric() {
+            return Some((word_end, None, true));
+        }
         // `5.00 RM 6.00`: the sign belongs to the amount that follows it.
         let of_next = self.char(word_end).is_ascii_digit()
             || (self.char(word_end) == ' ' && self.char(word_end + 1).is_ascii_digit());
         match marks::mark(&token) {
-            Some(mark) if !of_next => return Some((word_end, Some(mark), false)),
+            Some(mark) if !of_next && !mark.is_weak() => return Some((word_end, Some(mark), false)),
             _ => {}
         }
         if c.is_alphabetic() && (scale == 0 || token.chars().count() > 3 || UNITS.contains(&token.as_str()) || of_next)
@@ -251,41 +313,6 @@ fn is_no_rate(digits: &str) -> bool {
 /// Letters and signs that a currency may be written with.
 fn is_sign(c: char) -> bool {
     c.is_alphabetic() || c == '$' || ('\u{20a0}'..='\u{20cf}').contains(&c) || matches!(c, '£' | '฿' | '¥')
-}
-
-/// Reads digits and marks: which mark is the decimal one, and whether the others group thousands.
-fn interpret(body: &str) -> Option<(String, u8)> {
-    let digits: String = body.chars().filter(char::is_ascii_digit).collect();
-    if digits.len() > 12 {
-        return None;
-    }
-    let Some(last) = body.rfind(['.', ',', '\'', '_']) else {
-        // A long run of digits is a number of something else; a leading zero too.
-        let plausible = digits.len() <= 7 && (digits.len() == 1 || !digits.starts_with('0'));
-        return plausible.then_some((digits, 0));
-    };
-    let (head, tail) = (body.get(..last)?, body.get(last + 1..)?);
-    let mark = body.get(last..=last)?;
-    let decimals = match tail.len() {
-        1 | 2 if mark == "." || mark == "," => tail.len() as u8,
-        // 1,234 or 1'234 or 1.234.567; but 2.590 is as often a price a litre.
-        3 if mark != "." || head.contains('.') => 0,
-        _ => return None,
-    };
-    let whole = if decimals == 0 { body } else { head };
-    let marks: String = whole.chars().filter(|c| !c.is_ascii_digit()).collect();
-    let group = marks.chars().next();
-    if marks.chars().any(|c| Some(c) != group) || (decimals > 0 && group.is_some_and(|g| mark.starts_with(g))) {
-        return None;
-    }
-    let mut groups = whole.split(['.', ',', '\'', '_']);
-    let first = groups.next()?;
-    // Several zeros in front are a number of something else.
-    if first.len() > 3 && first.starts_with('0') {
-        return None;
-    }
-    let grouped = group.is_none() || (first.len() <= 3 && groups.all(|g| g.len() == 3));
-    (grouped && !first.is_empty()).then_some((digits, decimals))
 }
 
 #[cfg(test)]
@@ -373,7 +400,7 @@ mod tests {
         assert_eq!(read("1 200.00"), ["1", "200.00"]);
         assert_eq!(read("NO.17, 18 & 41"), ["17", "18", "41"]);
         assert_eq!(read("S@6% 35.00 2.10"), ["35.00", "2.10"]);
-        assert!(scan("P21.50/Unit").is_empty());
+        assert!(scan("P21.50/Unit").iter().all(|amount| amount.each));
         assert!(scan("$21.50/Unit")[0].each && scan("@4.50")[0].each && scan("2 X 4.50")[1].each);
     }
 

@@ -1,23 +1,10 @@
 //! Which currency a document is in: by the sign at the amount, else by what the whole document shows.
 
 use super::amounts;
-use super::marks::{LONGEST_MARK, Mark, mark};
+use super::marks::{LONGEST_MARK, MARKS, Mark, mark};
+use super::places;
 
-/// ISO 4217 codes in use, for codes that Textract itself names.
-const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF \
-CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR \
-ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU \
-MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD \
-SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF \
-XPF YER ZAR ZMW ZWG";
-
-const US_STATES: &str = "AL AK AZ AR CA CO CT DE FL GA HI ID IL IN IA KS KY LA ME MD MA MI MN MS MO MT NE NV NH NJ NM NY NC ND OH \
-OK OR PA RI SC SD TN TX UT VT VA WA WV WI WY DC PR";
-
-/// The code, if it is one of ISO 4217's.
-pub(super) fn known(code: &str) -> Option<&'static str> {
-    CODES.split(' ').find(|known| *known == code)
-}
+pub(super) use super::marks::known;
 
 /// What a whole document says about its currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,15 +26,17 @@ impl Context {
         context
     }
 
-    /// The currency of an amount with this mark. `$` alone is only a currency where something says which.
+    /// The currency of an amount with this mark. What the document shows elsewhere counts where nothing stands at the amount, or a
+    /// sign that may mean it; `$` alone is only a currency where something says which.
     pub(super) fn currency(&self, mark: Option<Mark>) -> Option<&'static str> {
-        self.code(mark).or(self.shown)
+        self.code(mark).or_else(|| self.shown.filter(|shown| mark.is_none_or(|mark| mark.may_be(shown))))
     }
 
     fn code(&self, mark: Option<Mark>) -> Option<&'static str> {
         match mark? {
             Mark::Code(code) => Some(code),
             Mark::Dollar => self.us.then_some("USD"),
+            Mark::Several(_) | Mark::Letter(_) => None,
         }
     }
 }
@@ -67,36 +56,22 @@ fn says_currency(text: &str, sign: &str, mark: Mark) -> bool {
     let at_price = || amounts::scan(text).iter().any(|amount| amount.has_cents() && amount.mark == Some(mark));
     let in_brackets = text.contains(&format!("({sign})"));
     let is_word = sign.bytes().all(|b| b.is_ascii_alphabetic());
-    let ends_label = is_word && !text.contains(|c: char| c.is_ascii_digit()) && text.ends_with(sign);
+    let ends_label = is_word
+        && MARKS.iter().any(|(known, _)| known.eq_ignore_ascii_case(sign))
+        && !text.contains(|c: char| c.is_ascii_digit())
+        && text.ends_with(sign);
     in_brackets || ends_label || text == sign || at_price()
 }
 
 fn names_us_place(text: &str) -> bool {
-    let is_state =
-        |word: &str| word.len() == 2 && US_STATES.as_bytes().chunks(3).any(|s| s.starts_with(word.as_bytes()));
-    let is_zip = |word: &str| {
-        let digits = word.split('-').next().unwrap_or_default();
-        digits.len() == 5 && digits.bytes().all(|b| b.is_ascii_digit())
-    };
-    let mut state = false;
-    for word in text.split_whitespace() {
-        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
-        if word == "USA" || (state && is_zip(word)) {
-            return true;
-        }
-        state = is_state(word);
-    }
-    // `CHICAGO, IL`: a town, a comma, and a state at the end.
-    let town = text.rsplit_once(',').is_some_and(|(town, state)| {
-        is_state(state.trim_matches(|c: char| c == ' ' || c == '.')) && town.ends_with(|c: char| c.is_alphabetic())
-    });
-    town || text.contains("United States")
+    text.contains("United States")
+        || text.split_whitespace().any(|word| word.trim_matches(|c: char| c.is_ascii_punctuation()) == "USA")
+        || places::town(text).is_some_and(|town| town.is_us)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::parser::marks::MARKS;
 
     fn context(texts: &[&str]) -> Context {
         Context::new(texts.iter().copied())
@@ -104,7 +79,6 @@ mod tests {
 
     #[test]
     fn codes_are_well_formed() {
-        assert!(CODES.split(' ').all(|code| code.len() == 3));
         for (_, code) in MARKS {
             assert_eq!(known(code), Some(code));
         }

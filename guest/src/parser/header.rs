@@ -3,6 +3,7 @@
 use super::amounts;
 use super::date_notation;
 use super::lists::{List, list};
+use super::places;
 use super::words::Words;
 
 /// What a line at the top is.
@@ -64,14 +65,15 @@ const OTHER_STARTS: List = list(
     WELCOME, THANK, THANKS, TQ, TERIMA KASIH, DANKE, VIELEN DANK, MERCI, GRACIAS, GRAZIE, OBRIGADO, BEDANKT, PLEASE, PLS, YOUR, GOODS, VISIT, FOR, TABLE, ORDER, CASHIER, COUNTER, SHIFT, \
     TERMINAL, SERVER, STAFF, WAITER, OPERATOR, PAX, GUEST, GUESTS, MEMBER, CUSTOMER, INVOICE, RECEIPT, BILL NO, REF, \
     REG, POS, TRANS, TRANSACTION, DATE, TIME, PAYMENT, TAKE AWAY, DINE IN, EAT IN, SHOPPING HOURS, OPENING HOURS, \
-    BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE",
+    BUSINESS HOURS, SALES PERSON, SALESPERSON, OWNED BY, OPERATED BY, PAGE, EXCHANGE, REDEEM, DUE, TERM ID, TAB NO, CARRY OUT, TO GO, TAKE OUT, TAKEOUT, PICK UP, DRIVE THRU, FOR HERE, APPROVED, \
+    DECLINED, APPROVAL, AUTH, TICKET, CLERK, REGISTER, HOST, EMPLOYEE, SERVED BY, ADDITION, SURVEY, COUPON, CHK, TBL, SEAT",
 );
 const STREET: List = list(
     "\
     JALAN, JLN, JL, LORONG, LRG, PERSIARAN, LEBUH, LEBUHRAYA, TAMAN, TMN, KAMPUNG, KAWASAN, BANDAR, SEKSYEN, \
     KOMPLEKS, PLAZA, STREET, STR, ROAD, RD, AVENUE, AVE, BOULEVARD, BLVD, LANE, LN, DRIVE, HIGHWAY, HWY, SQUARE, \
     PKWY, PARKWAY, ROUTE, SUITE, STE, FLOOR, FLR, GROUND, LEVEL, BLOCK, BLK, UNIT, STRASSE, PLATZ, RUE, CALLE, \
-    AVENIDA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, IMPASSE, ZONE",
+    AVENIDA, AVDA, CL, CTRA, PZA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, IMPASSE, ZONE",
 );
 /// How streets end in German and Dutch: `Hauptstrasse 12`, `Kerkstraat 8`.
 const STREET_ENDS: [&str; 9] = ["STRASSE", "STR", "STRAAT", "WEG", "GASSE", "PLATZ", "ALLEE", "LAAN", "PLEIN"];
@@ -118,6 +120,30 @@ pub(super) fn is_cut_off(text: &str) -> bool {
     text.ends_with(['&', '+', '-', ',']) || text.ends_with(" AND") || text.ends_with(" OF")
 }
 
+/// The number of a branch: `Store #2207`, `Cafe 1180`.
+pub(super) fn is_branch_number(text: &str, words: &Words) -> bool {
+    const BRANCHES: List = list(
+        "STORE, SHOP, CAFE, RESTAURANT, UNIT, BRANCH, OUTLET, LOCATION, LOC, STATION, TIENDA, SUCURSAL, FILIALE, MAGASIN",
+    );
+    let has_number = words.iter().last().is_some_and(|word| word.bytes().all(|b| b.is_ascii_digit()));
+    words.starts_with_any(&BRANCHES)
+        && has_number
+        && (words.len() <= 2 || words.len() <= 3 && text.contains(['#', '-']))
+}
+
+/// Whether it says only what is sold there: `THAI STREET KITCHEN`, `MEXICAN GRILL`.
+pub(super) fn is_descriptor(words: &Words) -> bool {
+    const KINDS: List = list(
+        "\
+        KOREAN, MEXICAN, ITALIAN, CHINESE, THAI, INDIAN, JAPANESE, VIETNAMESE, GREEK, FRENCH, SPANISH, TURKISH, LEBANESE, AMERICAN, \
+        ASIAN, MEDITERRANEAN, VEGETARIAN, VEGAN, SEAFOOD, FISH, STEAK, STEAKS, STEAKHOUSE, BURGER, BURGERS, STREET, GAS, FUEL, LIQUOR, \
+        WINE, WINES, SPIRITS, FAMILY, FINE, DINING, TAKEAWAY, BBQ, BARBECUE, NOODLE, NOODLES, TEA, CUISINE, NEIGHBORHOOD, LOUNGE, \
+        STEAKHOUSE, CANTINA, TAQUERIA, PIZZERIA, ESSEN, TRINKEN, CAFETERIA, AND, OF, THE, ORGANIC, FRESH",
+    );
+    let is_kind = |word: &str| KINDS.has(word) || BUSINESS.has(word);
+    words.len() >= 2 && !is_legal(words) && words.iter().all(is_kind)
+}
+
 /// How many of the words are not ones that any company may have.
 pub(super) fn own_words(words: &Words) -> usize {
     let generic =
@@ -144,6 +170,10 @@ pub(super) fn classify(text: &str, words: &Words) -> LineKind {
     }
     if is_tax_number(words, digits) {
         return LineKind::TaxNumber;
+    }
+    // NV is a state before it is a Dutch company.
+    if places::town(text).is_some_and(|town| town.is_us) {
+        return LineKind::Address;
     }
     let legal = is_legal(words);
     if !legal && is_registration(text, words, letters, digits) {
@@ -174,8 +204,8 @@ pub(super) fn classify(text: &str, words: &Words) -> LineKind {
 fn party_label(words: &str) -> Option<LineKind> {
     match words {
         "FROM" | "SELLER" | "VENDOR" | "SUPPLIER" | "MERCHANT" | "SOLD BY" | "ISSUED BY" => Some(LineKind::SellerLabel),
-        "TO" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO" | "DELIVER TO" | "CUSTOMER" | "ATTN"
-        | "ATTENTION" => Some(LineKind::BuyerLabel),
+        "TO" | "NAME" | "CUSTOMER NAME" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO"
+        | "DELIVER TO" | "CUSTOMER" | "ATTN" | "ATTENTION" => Some(LineKind::BuyerLabel),
         _ => None,
     }
 }
@@ -225,6 +255,7 @@ fn is_address(text: &str, words: &Words, digits: usize) -> bool {
         || commas >= 2
         || text.ends_with(',')
         || commas == 1 && is_state(text)
+        || places::ends_in_postcode(text)
 }
 
 /// `CHICAGO, IL`.

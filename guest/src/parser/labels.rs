@@ -45,7 +45,7 @@ const SUBTOTAL: List = list(
     "\
     SUBTOTAL, SUB TOTAL, SUBTTL, SUB TTL, ZWISCHENSUMME, SOUS TOTAL, TOTAL HT, TOTAL HORS, SUBTOTAAL, TUSSENTOTAAL, \
     SUBTOTALE, NETTO, NETTOBETRAG, EXCLUDING, EXCLUSIVE, EXCLUDE, EXCLUDED, EXCL, EXC, TOTAL BEFORE, BEFORE TAX, \
-    BEFORE GST, TOTAL NET OF, BASE IMPONIBLE, IMPONIBILE, SUB JUMLAH, TOTAL PARCIAL",
+    BEFORE GST, TOTAL NET OF, MEZISOUCET, VALISUMMA, DELSUMMA, MEDJUZBROJ, BASE IMPONIBLE, IMPONIBILE, SUB JUMLAH, TOTAL PARCIAL",
 );
 const COUNT: List = list(
     "\
@@ -54,7 +54,7 @@ const COUNT: List = list(
 );
 const REDUCTION: List = list(
     "\
-    DISCOUNT, DISC, SAVING, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP, \
+    DISCOUNT, DISC, SAVING, AJUSTE, TROPP, RABATE, SAVINGS, SAVED, SAVE, REBATE, VOUCHER, COUPON, DEPOSIT, LOYALTY, RABATT, REMISE, TIP, \
     GRATUITY, SUGGESTED, DISKAUN, DESCUENTO, SCONTO, DESCONTO, KORTING, ERSPARNIS",
 );
 /// Of an account, not of this sale.
@@ -93,20 +93,32 @@ const DUE: List = list(
     "\
     AMOUNT DUE, AMT DUE, BALANCE DUE, TOTAL DUE, TOTAL PAYABLE, AMOUNT PAYABLE, AMT PAYABLE, NET PAYABLE, AMOUNT TO \
     PAY, TO PAY, PAY AMOUNT, PAY THIS AMOUNT, TO BE PAID, A PAYER, ZU ZAHLEN, ZU BEZAHLEN, ZAHLBETRAG, RECHNUNGSBETRAG, RECHNUNGSSUMME, \
+    BAL DUE, PAYMENT DUE, YOU PAY, VALOR PAGADO, IMPORTO PAGATO, TOTAL PAGADO, TOTAL PAGATO, MONTANT PAYE, VALOR PAGO, \
+    K UHRADE, FIZETENDO, ZA PLACILO, ZA NAPLATU, IMPORTE A PAGAR, NETTO A PAYER, NET A PAYER, IMPORTO DOVUTO, \
     TE BETALEN, ATT BETALA, AT BETALE, DO ZAPLATY, A PAGAR, YOU OWE, PLEASE PAY, BILL AMOUNT, INVOICE TOTAL, \
     TOTAL OWING, DA PAGARE, PERLU DIBAYAR",
 );
 const TOTAL: List = list(
     "\
     TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, SUMMA, RAZEM, \
-    IMPORTE, TOTALS",
+    IMPORTE, TOTALS, TOT, UKUPNO, CELKEM, SPOLU, SKUPAJ, I ALT, IALT, YHTEENSA, SAMTALS, KOKKU, KOPA, VISO, OSSZESEN, VEGOSSZEG, \
+    SOMME, SUMMEN, TOPLAM, TONG CONG, TONG TIEN, FUEL SALE, COMPLESSIVO",
 );
+
+/// What sentences about something else than this sale speak of.
+const POLICY: List =
+    list("HOLD, POLICY, REFUND, REFUNDS, RETURNS, RETURNED, EXCHANGED, PREAUTHORIZATION, PENDING, WIN, SURVEY");
+/// Words of the longest label that is no sentence.
+const LONGEST_LABEL: usize = 5;
 
 /// Says what an amount with these words at it is; none where the words name an item or nothing.
 pub(super) fn classify(words: Words) -> Option<Label> {
     let words = words.pieced(&KNOWN, &PIECES).corrected(&KNOWN, &NOT_MISREAD);
     if words.is_empty() {
         return None;
+    }
+    if words.len() > LONGEST_LABEL && words.has_any(&POLICY) {
+        return Some(Label::Other);
     }
     let total = words.has_any(&TOTAL);
     let inclusive = words.has_any(&INCLUSIVE);
@@ -159,6 +171,9 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.has_any(&const { list("AMOUNT, AMT, BETRAG, MONTANT") }) && words.len() <= 5 {
         return Some(Label::Total(55));
     }
+    if words.len() == 1 && words.has_any(&const { list("NETO, VALOR, CASTKA, BELOB") }) {
+        return Some(Label::Total(55));
+    }
     if words.starts_with("BALANCE") && words.len() <= 2 {
         return Some(Label::Total(50));
     }
@@ -184,7 +199,12 @@ fn of_total(words: &Words, inclusive: bool) -> Label {
     if words.has_any(&const { list("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") }) && !inclusive {
         return Label::Tendered;
     }
-    let is_net = words.has_any(&const { list("NET TOTAL, NETT TOTAL, GRAND TOTAL") });
+    let is_net =
+        words.has_any(
+            &const {
+                list("NET TOTAL, NETT TOTAL, GRAND TOTAL, ITEMS TOTAL, GRAND TOT, TOTAL COMPRA, TOT COMPRA, FUEL TOTAL")
+            },
+        );
     if words.has_any(&COUNT) && !inclusive && !is_net || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") }) {
         return Label::Other;
     }

@@ -7,10 +7,90 @@ pub(super) enum Mark {
     Code(&'static str),
     /// `$`, which is twenty currencies.
     Dollar,
+    /// A sign that several currencies share: their codes, with a space between.
+    Several(&'static str),
+    /// A letter that is a sign only at an amount with decimals: the codes of its currencies.
+    Letter(&'static str),
 }
 
-/// Signs and codes that are printed at amounts. Codes that are also words or product names (TOP, ALL, RON 95) are left out.
-pub(super) const MARKS: [(&str, &str); 50] = [
+impl Mark {
+    /// The one currency that it says.
+    pub(super) fn code(self) -> Option<&'static str> {
+        match self {
+            Self::Code(code) => Some(code),
+            _ => None,
+        }
+    }
+
+    /// Whether it may be one of this currency.
+    pub(super) fn may_be(self, code: &str) -> bool {
+        match self {
+            Self::Code(own) => own == code,
+            Self::Dollar => DOLLARS.split(' ').any(|dollar| dollar == code),
+            Self::Several(codes) | Self::Letter(codes) => codes.split(' ').any(|own| own == code),
+        }
+    }
+
+    /// Whether it says nothing at a number without decimals.
+    pub(super) fn is_weak(self) -> bool {
+        matches!(self, Self::Letter(_))
+    }
+}
+
+/// Currencies that are written `$`.
+const DOLLARS: &str =
+    "USD AUD CAD SGD HKD NZD TWD MXN CLP COP ARS BRL UYU BND BBD BSD BZD FJD GYD JMD KYD LRD NAD TTD XCD";
+
+/// Signs that several currencies share.
+const SHARED: [(&str, &str); 6] = [
+    ("RS", "INR PKR LKR NPR MUR SCR"),
+    ("KR", "SEK NOK DKK ISK"),
+    ("¥", "JPY CNY"),
+    ("SH", "KES TZS UGX"),
+    ("BS", "VES BOB"),
+    ("LEI", "RON MDL"),
+];
+const LETTERS: [(&str, &str); 4] = [("R", "ZAR MYR"), ("P", "PHP BWP"), ("Q", "GTQ"), ("L", "HNL")];
+
+/// ISO 4217 codes in use.
+pub(super) const CODES: &str = "AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD BIF BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF \
+CHF CLP CNY COP CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD HKD HNL HTG HUF IDR \
+ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD MAD MDL MGA MKD MMK MNT MOP MRU \
+MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD \
+SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD TWD TZS UAH UGX USD UYU UZS VED VES VND VUV WST XAF XCD XOF \
+XPF YER ZAR ZMW ZWG";
+
+/// Codes that are also words or names of goods: they are one where they end a label.
+const WORDS: &str = "ALL AMD BAM BHD BND BOB COP CUP DOP ERN GEL LAK MAD MOP MUR PAB PEN RON SLE SOS STN TOP";
+
+/// The code, if it is one of ISO 4217's.
+pub(super) fn known(code: &str) -> Option<&'static str> {
+    CODES.split(' ').find(|known| *known == code)
+}
+
+/// Signs and codes that are printed at amounts and elsewhere. The other codes of ISO 4217 count at amounts and labels alone.
+pub(super) const MARKS: [(&str, &str); 71] = [
+    ("S/", "PEN"),
+    ("KSH", "KES"),
+    ("DHS", "AED"),
+    ("FT", "HUF"),
+    ("TL", "TRY"),
+    ("CDN$", "CAD"),
+    ("USD$", "USD"),
+    ("MX$", "MXN"),
+    ("RD$", "DOP"),
+    ("J$", "JMD"),
+    ("₦", "NGN"),
+    ("₲", "PYG"),
+    ("₡", "CRC"),
+    ("₴", "UAH"),
+    ("₽", "RUB"),
+    ("₸", "KZT"),
+    ("₭", "LAK"),
+    ("৳", "BDT"),
+    ("원", "KRW"),
+    ("元", "CNY"),
+    ("GH₵", "GHS"),
     ("RM", "MYR"),
     ("MYR", "MYR"),
     ("€", "EUR"),
@@ -64,7 +144,7 @@ pub(super) const MARKS: [(&str, &str); 50] = [
 ];
 
 /// Bytes of the longest one.
-pub(super) const LONGEST_MARK: usize = 4;
+pub(super) const LONGEST_MARK: usize = 5;
 
 /// What a sign or code at an amount says; the token in upper case, with nothing around it.
 pub(super) fn mark(token: &str) -> Option<Mark> {
@@ -74,14 +154,27 @@ pub(super) fn mark(token: &str) -> Option<Mark> {
     if token.len() > LONGEST_MARK {
         return None;
     }
-    let (_, code) = MARKS.iter().find(|(sign, _)| *sign == token)?;
-    Some(Mark::Code(code))
+    let of =
+        |signs: &'static [(&str, &'static str)]| signs.iter().find(|(sign, _)| *sign == token).map(|(_, code)| *code);
+    if let Some(code) = of(&MARKS) {
+        return Some(Mark::Code(code));
+    }
+    if let Some(codes) = of(&SHARED) {
+        return Some(Mark::Several(codes));
+    }
+    if let Some(codes) = of(&LETTERS) {
+        return Some(Mark::Letter(codes));
+    }
+    let is_word = || WORDS.split(' ').any(|word| word == token);
+    Some(Mark::Code(known(token).filter(|_| token.len() == 3 && !is_word())?))
 }
 
 /// The currency that the words of an amount name: `Summe EUR`, `TOTAL (RM)`.
 pub(super) fn named(words: &str) -> Option<Mark> {
-    let last = words.split_whitespace().next_back()?;
-    mark(&last.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$').to_uppercase())
+    let (before, last) = words.trim_end().rsplit_once(char::is_whitespace).unwrap_or(("", words));
+    let last = last.trim_matches(|c: char| c.is_ascii_punctuation() && c != '$').to_uppercase();
+    let code = || known(&last).filter(|_| before.to_uppercase().contains("TOT")).map(Mark::Code);
+    mark(&last).filter(|mark| !mark.is_weak()).or_else(code)
 }
 
 #[cfg(test)]
@@ -96,10 +189,21 @@ mod tests {
     }
 
     #[test]
+    fn every_code_is_a_sign_but_for_words() {
+        assert!(CODES.split(' ').all(|code| code.len() == 3));
+        for (token, found) in [("AED", Some(Mark::Code("AED"))), ("XYZ", None), ("TOP", None), ("RON", None)] {
+            assert_eq!(mark(token), found, "{token}");
+        }
+        assert!(mark("RS").is_some_and(|mark| mark.may_be("INR") && mark.code().is_none()));
+    }
+
+    #[test]
     fn a_label_names_the_currency_of_its_amount() {
         for (words, code) in [("Summe EUR", "EUR"), ("TOTAL (RM):", "MYR"), ("Total CHF", "CHF")] {
             assert_eq!(named(words), Some(Mark::Code(code)), "{words}");
         }
+        assert_eq!(named("Total RON"), Some(Mark::Code("RON")));
+        assert!(named("PEN").is_none() && named("Pho L").is_none());
         assert!(named("TOTAL").is_none() && named("").is_none() && named("RM TOTAL").is_none());
     }
 }

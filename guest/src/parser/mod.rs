@@ -20,6 +20,7 @@ mod marks;
 pub mod model;
 mod page;
 mod page_kind;
+mod places;
 mod rows;
 #[doc(hidden)]
 pub mod scorer;
@@ -65,7 +66,7 @@ pub fn read_with(document: &Document, model: &Model) -> Receipt {
         return receipt;
     }
     // The last page that has a total has the final one; who sold it stands on the first.
-    let mut bills = pages.iter().rev().filter(|page| page.kind() != PageKind::Statement);
+    let mut bills = pages.iter().rev().filter(|page| !matches!(page.kind(), PageKind::Statement | PageKind::Form));
     let total = || bills.find_map(|page| total::find(page.amounts(), &context, &model.total, quality));
     receipt.total = receipt.total.or_else(total);
     let first = pages.first().filter(|page| page.kind() == PageKind::Bill);
@@ -80,8 +81,24 @@ pub fn read_with(document: &Document, model: &Model) -> Receipt {
         receipt.subtotal = receipt.subtotal.or(subtotal);
         receipt.tax = receipt.tax.or(tax);
     }
+    let is_unpaid = pages.iter().any(|page| page_kind::is_unpaid(page.rows));
+    // A whole number without a currency may be anything.
+    let is_bare = receipt.total.as_ref().is_some_and(|total| is_bare(&total.value));
+    if let Some(total) = receipt.total.as_mut() {
+        let most = if is_bare { MOST_BARE } else { MOST_UNPAID };
+        total.confidence = if is_bare || is_unpaid { total.confidence.min(most) } else { total.confidence };
+    }
     receipt.confidence = confidence(&receipt);
     receipt.replaced(|line, place| deskewed.place(line, place))
+}
+
+/// How sure a total may be where the page says that nothing was paid.
+const MOST_UNPAID: f32 = 45.0;
+/// How sure a whole number may be that nothing says to be money.
+const MOST_BARE: f32 = 30.0;
+
+fn is_bare(money: &crate::receipt::Money) -> bool {
+    money.scale == 0 && money.currency.is_none()
 }
 
 /// What speaks for each amount and each name, for `guest/training`. No part of the contract.

@@ -12,8 +12,27 @@ pub(super) enum PageKind {
     Bill,
     /// It lists what went in and out of an account: it has sums, and none of them is to be paid.
     Statement,
+    /// A form about somebody's work, loan or taxes: its sums are nobody's to pay.
+    Form,
     /// A letter, a form. It has a first line too, but no vendor.
     Other,
+}
+
+/// So many kinds of a form's words make one.
+const FORM: usize = 3;
+
+/// Whether the page says that nothing was paid: the sale was voided, the card declined, or it is an offer.
+pub(super) fn is_unpaid(rows: &[Row]) -> bool {
+    const UNPAID: List = list(
+        "\
+        VOID, VOIDED, DECLINED, TRAINING, TRAINING MODE, QUOTATION, QUOTE, ESTIMATE, PRO FORMA, PROFORMA, NOT A RECEIPT, \
+        KOSTENVORANSCHLAG, ANGEBOT, DEVIS, PRESUPUESTO, PREVENTIVO, ORCAMENTO, STORNIERT, ANNULE, ANULADO",
+    );
+    rows.iter().flat_map(|row| &row.cells).any(|cell| {
+        let words = Words::new(&cell.text);
+        let has_number = cell.text.contains(|c: char| c.is_ascii_digit());
+        words.len() <= 3 && !has_number && words.has_any(&UNPAID) && !words.has("ITEM")
+    })
 }
 
 /// Says what a page is.
@@ -22,13 +41,28 @@ pub(super) fn classify(rows: &[Row]) -> PageKind {
         list("ACCOUNT STATEMENT, BANK STATEMENT, STATEMENT OF ACCOUNT"),
         list("BEGINNING BALANCE, OPENING BALANCE, ENDING BALANCE, CLOSING BALANCE"),
     ];
+    const FORMS: [List; 6] = [
+        list("EMPLOYER, EMPLOYERS"),
+        list("EMPLOYEE, EMPLOYEES, EMPLOYMENT"),
+        list("APPLICANT, BORROWER, LENDER"),
+        list("FORM, OMB, IRS"),
+        list("TRADE NAME, TAXPAYER, WAGES, GROSS EARNINGS"),
+        list("VERIFICATION, CERTIFICATION, AUTHORIZED SIGNATURE"),
+    ];
     let mut kind = PageKind::Other;
+    let mut asked = [false; FORMS.len()];
     // A bill may name one of them in its small print; together they are an account's.
     let mut said = [false; ACCOUNTS.len()];
     for cell in rows.iter().flat_map(|row| &row.cells) {
         let words = Words::new(&cell.text);
         for (said, phrases) in said.iter_mut().zip(&ACCOUNTS) {
             *said = *said || words.has_any(phrases);
+        }
+        for (asked, phrases) in asked.iter_mut().zip(&FORMS) {
+            *asked = *asked || words.has_any(phrases);
+        }
+        if asked.iter().filter(|asked| **asked).count() >= FORM {
+            return PageKind::Form;
         }
         if said.iter().all(|said| *said) {
             return PageKind::Statement;
@@ -66,6 +100,8 @@ mod tests {
     fn bills_are_told_from_statements_and_letters() {
         assert_eq!(of(&["CORNER CAFE", "TEA 4.00"]), PageKind::Bill);
         assert_eq!(of(&["ACCOUNT STATEMENT", "Beginning balance 1,200.00"]), PageKind::Statement);
+        let form = ["Employer", "Employee name", "Form 12", "Overtime 90.00"];
+        assert_eq!(of(&form), PageKind::Form);
         assert_eq!(of(&["Dear Ms Brown,", "thank you for your letter."]), PageKind::Other);
     }
 

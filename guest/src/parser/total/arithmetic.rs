@@ -282,7 +282,9 @@ fn sums(rules: &LabelRules, items: &[i128]) -> Vec<i128> {
         let services: Vec<i128> =
             rules.services.iter().copied().filter(|service| small(base, service)).take(1).chain([0]).collect();
         let taxes = rules.taxes.iter().copied().filter(|tax| small(base, tax)).take(4);
-        for tax in taxes.chain([0]) {
+        // Two taxes are printed one below the other where a state and a town, or a union and a state, take their part.
+        let all: i128 = taxes.clone().sum();
+        for tax in taxes.chain([0, all]) {
             for service in &services {
                 if tax + service > 0 {
                     sums.push(with_rounding(base + tax + service, rules.rounding));

@@ -83,8 +83,11 @@ impl<'f> Survey<'f> {
         let change = rules.change.map(i128::abs);
         let items =
             entries.iter().take_while(|entry| !is_sum(entry.label)).filter(|entry| entry.read.amount.has_cents());
-        let (ringgit, foreign): (Vec<Mark>, Vec<Mark>) =
-            entries.iter().filter_map(|entry| entry.read.amount.mark).partition(|mark| *mark == Mark::Code("MYR"));
+        let (ringgit, foreign): (Vec<Mark>, Vec<Mark>) = entries
+            .iter()
+            .filter_map(|entry| entry.read.amount.mark)
+            .filter(|mark| !matches!(mark, Mark::Several(_) | Mark::Letter(_)))
+            .partition(|mark| *mark == Mark::Code("MYR"));
         // A number of something else is no measure for the others.
         let priced = entries.iter().filter(|entry| entry.read.amount.has_cents()).map(|entry| entry.read.micros());
         let largest = priced.max().or_else(|| values.keys().next_back().copied());

@@ -19,10 +19,46 @@ pub(super) struct LabelRules {
     pub(super) services: Vec<i128>,
     pub(super) rounding: Option<i128>,
     pub(super) totals: Vec<i128>,
+    /// What follows a subtotal and all that is added below it, and is their sum.
+    running: Vec<i128>,
+    /// What a subtotal, taxes and service make, to the cent.
+    parts: Vec<i128>,
 }
 
 /// The largest of the smallest coins, 5 cents.
 pub(super) const COIN: i128 = 50_000;
+
+/// A whole unit: totals are rounded to it where coins are out of use.
+const WHOLE: i128 = 1_000_000;
+/// How many amounts may stand between a subtotal and its total.
+const MOST_PARTS: usize = 7;
+
+/// The values that follow a subtotal and at least one more amount, and are the sum of all that stands before them from there.
+fn running(entries: &[LabelledAmount]) -> Vec<i128> {
+    let mut found = Vec::new();
+    let is_start = |entry: &LabelledAmount| entry.label == Some(Label::Subtotal) && entry.read.amount.has_cents();
+    for (at, start) in entries.iter().enumerate().filter(|(_, entry)| is_start(entry) && !entry.in_tax_table) {
+        let mut sum = start.read.micros();
+        for (count, entry) in entries.iter().skip(at + 1).take(MOST_PARTS).enumerate() {
+            let value = entry.read.micros();
+            if count > 0 && value == sum && sum > start.read.micros() {
+                found.push(value);
+                break;
+            }
+            if matches!(entry.label, Some(Label::Tendered | Label::Card | Label::Change)) {
+                break;
+            }
+            sum += value;
+        }
+    }
+    found
+}
+
+/// Each subtotal with all of its taxes and service.
+fn parts(subtotals: &[i128], taxes: &[i128], services: &[i128]) -> Vec<i128> {
+    let added: i128 = taxes.iter().chain(services).take(MOST_PARTS).sum();
+    subtotals.iter().filter(|_| added > 0).map(|subtotal| subtotal + added).collect()
+}
 
 impl LabelRules {
     pub(super) fn new(entries: &[LabelledAmount]) -> Self {
@@ -44,6 +80,8 @@ impl LabelRules {
             subtotals: of(Label::Subtotal),
             taxes: of(Label::Tax),
             services: of(Label::Service),
+            running: running(entries),
+            parts: parts(&of(Label::Subtotal), &of(Label::Tax), &of(Label::Service)),
             rounding: roundings.into_iter().rev().find(|r| r.abs() <= LARGEST_ROUNDING),
             totals: entries
                 .iter()
@@ -56,8 +94,11 @@ impl LabelRules {
     /// How good a total it is by its words and by the sums that come out, 0 to some 130; none where nothing speaks for it.
     pub(super) fn judge(&self, entry: &LabelledAmount) -> Option<f32> {
         let value = entry.read.micros();
+        let is_running = self.running.contains(&value);
         let mut score = match entry.label {
             Some(Label::Total(strength)) => f32::from(strength),
+            // Only the sum says what it is.
+            None if is_running && !self.totals.contains(&value) => 82.0,
             // The rounded total often has no words of its own.
             None | Some(Label::Service)
                 if self.rounding.is_some_and(|r| r != 0 && self.totals.contains(&(value - r))) =>
@@ -68,7 +109,9 @@ impl LabelRules {
             Some(Label::Card | Label::Tendered) if self.change.unwrap_or(0) == 0 && self.is_near_total(value) => 84.0,
             _ => return None,
         };
-        if !entry.read.amount.has_cents() {
+        if !entry.read.amount.has_cents() && self.parts.iter().any(|sum| (sum - value).abs() < WHOLE) {
+            score += 12.0;
+        } else if !entry.read.amount.has_cents() {
             score -= if entry.read.amount.mark.is_some() { 8.0 } else { 30.0 };
         }
         if self.is_before_rounding(value) {
@@ -89,7 +132,7 @@ impl LabelRules {
         if self.is_paid(value) {
             score += 16.0;
         }
-        if self.is_sum(value) {
+        if self.is_sum(value) || is_running {
             score += 8.0;
         }
         score += 3.0 * self.totals.iter().filter(|&&t| t == value).count().min(3) as f32;

@@ -1,8 +1,9 @@
 //! The named amounts of a page.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::super::amounts::{self, Amount, Repaired};
+use super::super::amounts::{self, Amount, Notation, Repaired};
 use super::super::currency::Context;
 use super::super::header;
 use super::super::labels::{self, Label};
@@ -10,6 +11,7 @@ use super::super::lists::list;
 use super::super::marks;
 use super::super::rows::Row;
 use super::super::words::Words;
+use super::rates;
 use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
 
@@ -94,13 +96,15 @@ impl ReadAmount {
 #[derive(Default)]
 struct Segment {
     words: String,
+    /// Where the words of its last cell begin.
+    last_cell: usize,
     confidence: f32,
     amounts: Vec<ReadAmount>,
 }
 
-fn segments(row: &Row) -> Vec<Segment> {
-    let mut texts: Vec<Repaired> = row.cells.iter().map(|cell| Repaired::new(&cell.text)).collect();
-    let scan = |repaired: &Repaired| amounts::scan(&repaired.text);
+fn segments(row: &Row, notation: Notation) -> Vec<Segment> {
+    let mut texts: Vec<Repaired> = row.cells.iter().map(|cell| Repaired::new(&without_count(&cell.text))).collect();
+    let scan = |repaired: &Repaired| amounts::scan_as(&repaired.text, notation);
     let mut scanned: Vec<Vec<Amount>> = texts.iter().map(scan).collect();
     let priced = |a: &Amount| a.has_cents() || a.mark.is_some();
     let has_price = |scanned: &[Vec<Amount>]| scanned.iter().flatten().any(priced);
@@ -130,17 +134,40 @@ fn segments(row: &Row) -> Vec<Segment> {
     segments
 }
 
+fn is_total(label: Label) -> bool {
+    matches!(label, Label::Total(_))
+}
+
 /// Whether an amount of this name has cents, in a country that has them.
 fn is_sum(label: Label) -> bool {
     !matches!(label, Label::Other)
 }
 
 impl Segment {
+    /// Whether nothing but numbers stands there.
+    fn has_no_words(&self) -> bool {
+        !self.words.contains(char::is_alphabetic)
+    }
+
     fn new() -> Self {
         Self { confidence: 100.0, ..Self::default() }
     }
 
     fn label(&self) -> Option<Label> {
+        let label = self.label_of_all();
+        if matches!(label, Some(Label::Total(_))) || self.last_cell == 0 {
+            return label;
+        }
+        // What stands in the cell beside the amount names it; what stands before is a count, a number, a remark.
+        let (before, last) = self.words.split_at_checked(self.last_cell).unwrap_or_default();
+        let last = labels::classify(Words::new(last)).filter(|label| matches!(label, Label::Total(70..)));
+        let words = Words::new(before);
+        let is_remark =
+            before.contains(|c: char| c.is_ascii_digit() || c == ':') || words.len() > 2 || words.starts_with("NO");
+        last.filter(|_| is_remark).or(label)
+    }
+
+    fn label_of_all(&self) -> Option<Label> {
         labels::classify(Words::new(&self.words)).or_else(|| labels::classify(Words::new(&letters(&self.words)?)))
     }
 
@@ -184,6 +211,15 @@ fn letters(words: &str) -> Option<String> {
     (mended != words.trim_start()).then_some(mended)
 }
 
+/// `TOTAL (Qty 3.00)`: without the count in brackets.
+fn without_count(text: &str) -> Cow<'_, str> {
+    let Some((head, rest)) = text.split_once('(') else { return Cow::Borrowed(text) };
+    let Some((inner, tail)) = rest.split_once(')') else { return Cow::Borrowed(text) };
+    let is_count = inner.contains(|c: char| c.is_ascii_digit()) && labels::is_count(&Words::new(inner));
+    let is_label = || labels::classify(Words::new(head)).is_some();
+    if is_count && is_label() { Cow::Owned(format!("{head}{tail}")) } else { Cow::Borrowed(text) }
+}
+
 fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
     let letters = words.chars().filter(|c| c.is_alphanumeric()).count();
     if letters == 0 || marks::mark(&words.trim().to_uppercase()).is_some() {
@@ -191,13 +227,14 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
     }
     match segments.last_mut() {
         Some(segment) if segment.amounts.is_empty() => {
+            segment.last_cell = segment.words.len();
             segment.words.push(' ');
             segment.words.push_str(words);
             segment.confidence = segment.confidence.min(cell.confidence);
         }
         // A tax code behind a price (S, SR, ZRL) names nothing.
         _ if letters <= 3 && Words::new(words).len() == 1 && labels::classify(Words::new(words)).is_none() => {}
-        _ => segments.push(Segment { words: words.to_owned(), confidence: cell.confidence, amounts: Vec::new() }),
+        _ => segments.push(Segment { words: words.to_owned(), confidence: cell.confidence, ..Segment::default() }),
     }
 }
 
@@ -205,7 +242,8 @@ fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
 pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
     // The total stands at the end, and each amount is compared with each.
     let rows = rows.get(rows.len().saturating_sub(MOST)..).unwrap_or_default();
-    let split: Vec<Vec<Segment>> = rows.iter().map(segments).collect();
+    let notation = Notation::of(rows.iter().flat_map(|row| &row.cells).map(|cell| cell.text.as_str()));
+    let split: Vec<Vec<Segment>> = rows.iter().map(|row| segments(row, notation)).collect();
     let mut entries = Vec::new();
     let mut taxed = Vec::new();
     let mut in_tax_table = false;
@@ -216,10 +254,13 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         tax_table = tax_table.or(in_tax_table.then_some(index));
         let is_named = || in_tax_table || rows.get(index).is_some_and(names_tax);
         taxed.extend(base_and_tax(segments).map(|(base, tax)| TaxRow { base, tax, is_named: is_named() }));
-        for segment in segments {
+        for (at, segment) in segments.iter().enumerate() {
             let label = segment.label();
+            let before = || segments.get(at.checked_sub(1)?).filter(|before| before.has_no_words())?.amount().cloned();
             let read = match segment.amount() {
                 Some(read) => Some(read.clone()),
+                // `12.50 TOTAL`: some print the amount first.
+                None if label.is_some_and(is_total) && segments.len() == 2 && at == 1 => before(),
                 None if label.is_some() && segments.len() == 1 => beside(rows, &split, index),
                 None => None,
             };
@@ -244,7 +285,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         only: only_price(&split, &entries, tax_table),
         entries,
         taxed,
-        rates: rates(rows),
+        rates: rates::of(rows),
         prices,
         has_lost_total,
     }
@@ -317,39 +358,13 @@ fn beside(rows: &[Row], split: &[Vec<Segment>], index: usize) -> Option<ReadAmou
         if other_row.page != own.page {
             return None;
         }
-        let segment = split.get(other)?.first().filter(|s| s.words.is_empty())?;
+        let segment = split.get(other)?.first().filter(|s| s.has_no_words())?;
         match (own.bounds(), other_row.bounds()) {
             (Some(a), Some(b)) if (a.middle() - b.middle()).abs() > reach * a.height.max(b.height) => None,
             _ => segment.amount().cloned(),
         }
     };
     near(index + 1, 2.5).or_else(|| near(index.checked_sub(1)?, 0.9))
-}
-
-/// The rates of tax that the page names, without repetition.
-fn rates(rows: &[Row]) -> Vec<i128> {
-    let texts = rows.iter().flat_map(|row| &row.cells).map(|cell| cell.text.as_str());
-    let mut rates: Vec<i128> =
-        texts.flat_map(percentages).filter(|rate| (LEAST_RATE..=LARGEST_RATE).contains(rate)).collect();
-    rates.sort_unstable();
-    rates.dedup();
-    rates
-}
-
-/// Taxes on sales are between these, in hundredths of a percent.
-const LEAST_RATE: i128 = 100;
-const LARGEST_RATE: i128 = 2_700;
-
-/// `6%`, `6.00 %`, `7,7%`: in hundredths of a percent.
-fn percentages(text: &str) -> impl Iterator<Item = i128> + '_ {
-    text.match_indices('%').filter_map(|(at, _)| {
-        let before = text.get(..at)?.trim_end();
-        let number = before.rsplit(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | ',')).next()?;
-        let (whole, part) = number.split_once(['.', ',']).unwrap_or((number, ""));
-        let hundredths: i128 = format!("{part:0<2}").parse().ok().filter(|_| part.len() <= 2)?;
-        let whole: i128 = whole.parse().ok().filter(|_| whole.len() <= 2)?;
-        Some(whole * 100 + hundredths)
-    })
 }
 
 /// Whether a row is about taxes by its words: `SR 6%`, `GST`.
@@ -362,9 +377,10 @@ fn names_tax(row: &Row) -> bool {
 fn heads_tax_table(row: &Row) -> bool {
     let words = Words::new(&row.text());
     let tax = words.has_any(&const { list("GST, TAX, VAT, SST, MWST, TVA") });
+    // `TAX CODE: 4401 883` is a number of the company's.
+    let has_number = || row.cells.iter().any(|cell| cell.text.contains(|c: char| c.is_ascii_digit()));
     tax && (words.has_any(&const { list("SUMMARY, ANALYSIS, SUMMRY, BREAKDOWN") })
-        || words.has("TAX CODE")
-        || words.has("GST CODE"))
+        || words.has_any(&const { list("TAX CODE, GST CODE") }) && !has_number())
 }
 
 #[cfg(test)]
@@ -378,15 +394,5 @@ mod tests {
         {
             assert_eq!(letters(text).as_deref(), mended, "{text}");
         }
-    }
-
-    #[test]
-    fn percentages_are_read_whatever_stands_before_them() {
-        for (text, rates) in
-            [("GST @6%", vec![600]), ("\u{2013}19%", vec![1900]), ("\u{ff08}7,7 %", vec![770]), ("SR 6.00%", vec![600])]
-        {
-            assert_eq!(percentages(text).collect::<Vec<_>>(), rates, "{text}");
-        }
-        assert_eq!(percentages("% 123% 6.005%").count(), 0);
     }
 }

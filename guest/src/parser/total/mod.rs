@@ -5,6 +5,7 @@ mod features;
 mod label_rules;
 mod labelled_amounts;
 mod parts;
+mod rates;
 mod trees;
 mod weights;
 
@@ -160,6 +161,26 @@ mod tests {
         is(&["SUBTOTAL|12.19", "GST|0.69", "TOTAL|12.88", "CASH|50.00", "CHANGE|37.12"], "12.88");
         is(&["TOTAL QTY|3", "TOTAL|8.00", "TOTAL SAVINGS|1.00"], "8.00");
         is(&["TOTAL|37.10", "GST SUMMARY|AMT(RM)", "TOTAL|35.00|2.10"], "37.10");
+    }
+
+    #[test]
+    fn totals_of_other_countries() {
+        is(&["Pho|62 500", "Tra|18 000", "TOTAL|80 500"], "80500");
+        is(&["Nasi|31.000", "Total Item: 3", "Total|148.320"], "148320");
+        is(&["Dal|2,53,365.00", "Round Off|0.40", "Grand Total Rs.|2,53,365.40"], "253365.40");
+        is(&["Soup|R143.60", "TOTAL|R143.60"], "143.60");
+        is(&["Items: 2|TOTAL|5.75"], "5.75");
+        is(&["VAT No 881 2204|TOTAL|5.75"], "5.75");
+        is(&["Tea|9,000", "Rice|9,000", "TOTAL (Qty 3.00)|18,000"], "18000");
+        is(&["VALOR TOTAL R$|28,00", "DESCONTO R$|2,00", "VALOR A PAGAR R$|26,00"], "26.00");
+        is(&["TAX CODE 4401 88", "Tea|5.75", "TOTAL|5.75"], "5.75");
+        is(&["Pie|4.50", "Tea|2.00", "YOU PAY|6.50"], "6.50");
+        is(&["Pivo|45,00", "CELKEM|45,00"], "45.00");
+    }
+
+    #[test]
+    fn the_sum_below_a_subtotal_is_the_total() {
+        is(&["Pie|41.20", "Subtotal|41.20", "Tax|3.09", "|44.29"], "44.29");
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl<'a> Span<'a> {
         self.top.get(self.at..=self.last).unwrap_or_default()
     }
 
+    /// The lines directly above and below.
+    fn beside(&self) -> impl Iterator<Item = &HeaderLine<'a>> {
+        self.above().last().into_iter().chain(self.top.get(self.last + 1))
+    }
+
     fn letters(&self) -> usize {
         self.name.chars().filter(|c| c.is_alphabetic()).count()
     }
@@ -227,6 +232,16 @@ impl<'a> Span<'a> {
         if self.letters() < 4 {
             score -= 20.0;
         }
+        let lines = self.lines();
+        if lines.first().is_some_and(|line| header::is_branch_number(&line.text, &line.words)) {
+            score -= 45.0;
+        }
+        // What it sells goes below its name, or above it; alone it is one.
+        let has_name_beside =
+            self.beside().any(|line| !header::is_descriptor(&line.words) && line.kind == LineKind::Name);
+        if lines.len() == 1 && header::is_descriptor(&self.words) && has_name_beside {
+            score -= 40.0;
+        }
         if self.words.len() > 8 {
             score -= 20.0;
         }
@@ -254,7 +269,9 @@ impl<'a> Span<'a> {
         for pair in self.lines().windows(2) {
             let [first, next] = pair else { continue };
             let words = &next.words;
-            let begun = header::is_cut_off(&first.text) || header::begins_in_the_middle(&next.text, words);
+            let begun = is_torn(first, next)
+                || header::is_cut_off(&first.text)
+                || header::begins_in_the_middle(&next.text, words);
             score -= match () {
                 () if header::is_legal(&first.words) => 30.0,
                 () if begun || header::is_rest_of_name(words) => 0.0,
@@ -265,6 +282,17 @@ impl<'a> Span<'a> {
         }
         score
     }
+}
+
+/// Whether a name goes over two lines of large print, a word each: `WILLOW` / `CREEK`.
+fn is_torn(first: &HeaderLine, next: &HeaderLine) -> bool {
+    let (Some(a), Some(b)) = (first.line.bounds, next.line.bounds) else { return false };
+    let is_word = |line: &HeaderLine| {
+        line.words.len() == 1 && line.text.chars().all(|c| c.is_uppercase()) && !header::is_legal(&line.words)
+    };
+    let (low, high) = (a.height.min(b.height), a.height.max(b.height));
+    let is_near = b.top - a.top < 2.2 * high && (a.left + a.width / 2.0 - b.left - b.width / 2.0).abs() < 0.15;
+    is_word(first) && is_word(next) && low > 0.75 * high && is_near
 }
 
 /// Whether the next thing that is no name (a slogan, a branch) is an address.

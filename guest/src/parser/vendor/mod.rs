@@ -99,6 +99,15 @@ mod tests {
     }
 
     #[test]
+    fn descriptors_branches_and_towns_are_no_names() {
+        is(&["TAMARIND", "THAI STREET KITCHEN", "12 Main Street", "TOTAL 4.00"], "TAMARIND");
+        is(&["Store #2207", "Golden Ladle", "Sparks, NV 89431", "TOTAL 4.00"], "Golden Ladle");
+        is(&["WILLOW", "CREEK", "12 Main Street", "TOTAL 4.00"], "WILLOW CREEK");
+        is(&["Welcome to Shopwell", "12 Main Street", "TOTAL 4.00"], "Shopwell");
+        is(&["Thank you for visiting Shopwell", "12 Main Street", "TOTAL 4.00"], "Shopwell");
+    }
+
+    #[test]
     fn two_names_are_not_joined() {
         is(
             &["NOODLE PALACE - EAST WING", "GOLDEN DRAGON FOODS SDN BHD", "53100 SETAPAK", "TOTAL 4.00"],
