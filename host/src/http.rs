@@ -27,20 +27,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start<S, B>(listen: SocketAddr, service: S) -> io::Result<Self>
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<Box<dyn StdError + Send + Sync>>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<Box<dyn StdError + Send + Sync>>,
-    {
-        Self::start_bounded(listen, service, usize::MAX).await
-    }
-
-    /// One that serves so many connections at a time; others wait until it accepts them.
-    pub(crate) async fn start_bounded<S, B>(listen: SocketAddr, service: S, connections: usize) -> io::Result<Self>
+    /// `connections`: so many are served at a time; others wait until it accepts them.
+    pub(crate) async fn start<S, B>(listen: SocketAddr, service: S, connections: usize) -> io::Result<Self>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
         S::Future: Send,

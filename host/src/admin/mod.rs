@@ -108,7 +108,7 @@ impl Admin {
         let folder = folder.ok_or(AdminError::NoFolder)?;
         let secret = token::secret()?;
         let service = Handler(Arc::new(Service::new(secret.clone(), control, metrics)));
-        let listen = Server::start_bounded(address, service, CONNECTIONS).await;
+        let listen = Server::start(address, service, CONNECTIONS).await;
         let server = listen.map_err(|reason| AdminError::Listen { address, reason })?;
         let address = server.address();
         // Only once the address is ours: the file of a host that has it must not be replaced.

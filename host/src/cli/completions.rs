@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 use super::output;
@@ -19,9 +19,9 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(super) fn execute(self) -> anyhow::Result<ExitCode> {
+    pub(super) fn execute(self, program: &mut Command) -> anyhow::Result<ExitCode> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::Cli::command(), "host", &mut script);
+        clap_complete::generate(self.shell, program, "host", &mut script);
         output::bytes(&script)?;
         Ok(ExitCode::SUCCESS)
     }

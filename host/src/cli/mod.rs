@@ -40,7 +40,7 @@ pub use quantity::{duration, size};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use self::log::LogFormat;
 use self::output::Unwritten;
@@ -97,9 +97,9 @@ enum Verb {
 
 /// Parses the command line and runs the verb.
 pub fn main() -> ExitCode {
-    usage::forget_empty_variables();
+    usage::forget_empty_variables(&Cli::command());
     log::tell_of_panics();
-    let parsed = usage::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = usage::command(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let code = match parsed {
         // A panic in the verb's own task ends the process as any other does, but not before it is told.
         Ok(cli) => std::panic::catch_unwind(|| start(cli)).unwrap_or(ExitCode::from(101)),
@@ -147,7 +147,7 @@ fn explain(error: &clap::Error) -> ExitCode {
             Err(error) => failed(&error.into()),
         };
     }
-    stderr::print(usage::explain(error));
+    stderr::print(usage::explain(error, &Cli::command()));
     ExitCode::from(2)
 }
 
@@ -173,14 +173,14 @@ impl Verb {
             Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),
             Self::Doctor(verb) => verb.execute().await,
-            Self::Completions(verb) => verb.execute(),
+            Self::Completions(verb) => verb.execute(&mut Cli::command()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use clap::{Arg, Command};
+use clap::{Arg, Command, CommandFactory as _};
 
 use super::usage;
 
@@ -29,7 +29,7 @@ fn the_page_says_what_the_program_takes() {
 }
 
 fn page() -> String {
-    let mut program = usage::command();
+    let mut program = usage::command(super::Cli::command());
     program.build();
     let verbs = verbs(&program);
     let shared = shared(&verbs);

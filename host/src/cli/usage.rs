@@ -4,20 +4,20 @@
 use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue};
-use clap::{Arg, Command, CommandFactory};
+use clap::{Arg, Command};
 
-use super::{Cli, output};
+use super::output;
 
 /// Read by libraries, not by us.
 const OF_LIBRARIES: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
 const OF_THE_SDK: &str = "AWS_";
 
 /// The command line. Help names variables, never their values: some are secret.
-pub(super) fn command() -> Command {
+pub(super) fn command(program: Command) -> Command {
     fn quiet(command: Command) -> Command {
         command.mut_args(|arg| with_negatives(arg.hide_env_values(true))).mut_subcommands(quiet)
     }
-    quiet(Cli::command())
+    quiet(program)
 }
 
 /// `--every -5s` is a wrong value of --every, not an unknown flag -5.
@@ -31,9 +31,9 @@ fn with_negatives(arg: Arg) -> Arg {
 /// Removes the variables that are empty, so that for everybody who reads one they are not set: it is what compose files make of
 /// `${X:-}`.
 #[allow(unsafe_code)]
-pub(super) fn forget_empty_variables() {
+pub(super) fn forget_empty_variables(program: &Command) {
     let mut ours = Vec::new();
-    variables(&Cli::command(), &mut ours);
+    variables(program, &mut ours);
     let empty = std::env::vars_os().filter(|(_, value)| value.to_str().is_some_and(|value| value.trim().is_empty()));
     let names: Vec<OsString> = empty.map(|(name, _)| name).collect();
     for name in names.into_iter().filter(|name| {
@@ -46,11 +46,11 @@ pub(super) fn forget_empty_variables() {
 }
 
 /// What clap says of wrong usage, with the variable where a value came from one, and without connection strings.
-pub(super) fn explain(error: &clap::Error) -> String {
+pub(super) fn explain(error: &clap::Error, program: &Command) -> String {
     let colour = output::colour_stderr();
     let text = error.render();
     let mut text = if colour { text.ansi().to_string() } else { text.to_string() };
-    if let Some(variable) = variable_of(error) {
+    if let Some(variable) = variable_of(error, program) {
         let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
         text = format!("{first} (from the variable {variable})\n{rest}");
     }
@@ -66,7 +66,7 @@ pub(super) fn explain(error: &clap::Error) -> String {
 }
 
 /// The variable that a wrong value came from; none where it was typed.
-fn variable_of(error: &clap::Error) -> Option<String> {
+fn variable_of(error: &clap::Error, program: &Command) -> Option<String> {
     let (Some(ContextValue::String(arg)), Some(ContextValue::String(value))) =
         (error.get(ContextKind::InvalidArg), error.get(ContextKind::InvalidValue))
     else {
@@ -81,7 +81,7 @@ fn variable_of(error: &clap::Error) -> Option<String> {
         return None;
     }
     let mut found = None;
-    each(&Cli::command(), &mut |arg| {
+    each(program, &mut |arg| {
         if let (Some(long), Some(variable)) = (arg.get_long(), arg.get_env())
             && flag.strip_prefix("--") == Some(long)
             // A list is cut into its values before they are read.

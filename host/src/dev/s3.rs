@@ -73,7 +73,7 @@ impl LocalS3 {
             Store::open(&settings.root).map_err(|message| Error::Store { path: settings.root.clone(), message })?;
         let mut service = S3ServiceBuilder::new(store);
         service.set_auth(SimpleAuth::from_single(settings.access_key.as_str(), settings.secret_key.as_str()));
-        let server = Server::start(settings.listen, service.build())
+        let server = Server::start(settings.listen, service.build(), usize::MAX)
             .await
             .map_err(|source| Error::Listen { address: settings.listen, source })?;
         Ok(Self { server, settings })

@@ -6,61 +6,26 @@
 
 mod blocks;
 mod document;
+mod error;
 mod faults;
 mod reader;
 mod refusal;
 mod service;
+mod settings;
 mod turned;
 
 use std::collections::HashMap;
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use hyper::body::Bytes;
 
 pub use self::document::{MAX_INLINE_BYTES, MAX_S3_BYTES, sha256};
+pub use self::error::Error;
 pub use self::faults::{Fault, Faults};
 pub use self::reader::{Reader, Recordings};
 use self::service::Service;
+pub use self::settings::Settings;
 use crate::http::Server;
-
-/// How to start a [`LocalTextract`].
-#[derive(Clone)]
-pub struct Settings {
-    /// A loopback address; port 0 takes a free one.
-    pub listen: SocketAddr,
-    pub reader: Reader,
-    /// Reads the images that a request names by bucket and key. Without it such a request is refused.
-    pub s3: Option<aws_sdk_s3::Client>,
-    pub faults: Faults,
-}
-
-impl Settings {
-    /// A free port, no S3, no faults.
-    pub fn new(reader: Reader) -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reader, s3: None, faults: Faults::default() }
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("local Textract: cannot listen on {address}: {source}; choose another port")]
-    Listen { address: SocketAddr, source: io::Error },
-    #[error(
-        "local Textract: {} does not run ({message}); install Tesseract: \
-         `apt-get install tesseract-ocr` on Debian and Ubuntu, `brew install tesseract` on macOS",
-        path.display()
-    )]
-    NoTesseract { path: std::path::PathBuf, message: String },
-    #[error(
-        "local Textract: Tesseract has no English language data; install it: \
-         `apt-get install tesseract-ocr-eng` on Debian and Ubuntu, `brew install tesseract` on macOS"
-    )]
-    NoEnglish,
-    #[error("local Textract: cannot read the recorded answer {}: {source}", path.display())]
-    Recording { path: std::path::PathBuf, source: io::Error },
-}
 
 /// A running service.
 pub struct LocalTextract {
@@ -73,7 +38,7 @@ impl LocalTextract {
         settings.reader.check().await?;
         let listen = settings.listen;
         let service = Arc::new(Service::new(settings));
-        let server = Server::start(listen, service::Handler(Arc::clone(&service)))
+        let server = Server::start(listen, service::Handler(Arc::clone(&service)), usize::MAX)
             .await
             .map_err(|source| Error::Listen { address: listen, source })?;
         Ok(Self { server, service })

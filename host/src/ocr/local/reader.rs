@@ -12,9 +12,9 @@ use hyper::body::Bytes;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use super::Error;
 use super::blocks::{self, Block};
 use super::document::{Format, Image};
+use super::error::Error;
 use super::refusal::Refusal;
 use super::turned;
 

@@ -21,8 +21,9 @@ use tokio::sync::Semaphore;
 use super::blocks::Block;
 use super::document::{Document, Image};
 use super::faults::Fault;
+use super::reader::{self, Reader};
 use super::refusal::Refusal;
-use super::{Reader, Settings, reader};
+use super::settings::Settings;
 
 /// Enough for a 10 MiB image in Base64, so that a document that is too large is told so, and not that its request is.
 const MAX_REQUEST_BYTES: usize = 16 * 1024 * 1024;

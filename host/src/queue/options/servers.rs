@@ -7,7 +7,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
 use super::super::{QueueError, complaint};
-use super::{Given, Variables};
+use super::given::{Given, Variables};
 
 const PORT: u16 = 5432;
 /// Where servers of this machine have their socket: Debian's folder, and Postgres's own.

@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use super::masks::{Masks, has_digits};
 use super::numbers::{Number, announces_phone};
 use super::strings::{Char, Level, characters, path, walk};
-use super::{Masks, has_digits};
 
 /// A string, and where it is.
 struct Text {
