@@ -4,8 +4,6 @@ use super::amounts;
 use super::marks::{LONGEST_MARK, MARKS, Mark, mark};
 use super::places;
 
-pub(super) use super::marks::known;
-
 /// What a whole document says about its currency.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Context {
@@ -72,6 +70,7 @@ fn names_us_place(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parser::marks::known;
 
     fn context(texts: &[&str]) -> Context {
         Context::new(texts.iter().copied())

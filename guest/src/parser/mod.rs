@@ -34,7 +34,7 @@ use self::deskew::Deskewed;
 use self::model::Model;
 use self::page::Page;
 use self::page_kind::PageKind;
-use crate::receipt::Receipt;
+use crate::receipt::{Money, Receipt};
 use crate::textract::{self, Document, ReadError};
 
 /// Reads a DetectDocumentText, AnalyzeDocument or AnalyzeExpense response.
@@ -81,12 +81,13 @@ pub fn read_with(document: &Document, model: &Model) -> Receipt {
         receipt.subtotal = receipt.subtotal.or(subtotal);
         receipt.tax = receipt.tax.or(tax);
     }
-    let is_unpaid = pages.iter().any(|page| page_kind::is_unpaid(page.rows));
-    // A whole number without a currency may be anything.
-    let is_bare = receipt.total.as_ref().is_some_and(|total| is_bare(&total.value));
-    if let Some(total) = receipt.total.as_mut() {
-        let most = if is_bare { MOST_BARE } else { MOST_UNPAID };
-        total.confidence = if is_bare || is_unpaid { total.confidence.min(most) } else { total.confidence };
+    if let Some(total) = &mut receipt.total {
+        if pages.iter().any(|page| page_kind::is_unpaid(page.rows)) {
+            total.confidence = total.confidence.min(MOST_UNPAID);
+        }
+        if is_bare(&total.value) {
+            total.confidence = total.confidence.min(MOST_BARE);
+        }
     }
     receipt.confidence = confidence(&receipt);
     receipt.replaced(|line, place| deskewed.place(line, place))
@@ -97,7 +98,8 @@ const MOST_UNPAID: f32 = 45.0;
 /// How sure a whole number may be that nothing says to be money.
 const MOST_BARE: f32 = 30.0;
 
-fn is_bare(money: &crate::receipt::Money) -> bool {
+/// A whole number without a currency may be anything.
+fn is_bare(money: &Money) -> bool {
     money.scale == 0 && money.currency.is_none()
 }
 

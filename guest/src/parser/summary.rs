@@ -1,10 +1,11 @@
 //! AnalyzeExpense's own summary fields.
 
 use super::amounts::{self, Amount};
-use super::currency::{self, Context};
+use super::currency::Context;
 use super::date_notation;
 use super::labels::{self, Label};
 use super::lists::{List, list};
+use super::marks;
 use super::words::Words;
 use crate::receipt::{Field, Money, Receipt, Why};
 use crate::textract::SummaryField;
@@ -38,7 +39,7 @@ fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
         surest(named.filter_map(|field| Some((amount(&field.text)?, field))))
     })?;
     let code = field.currency.as_str();
-    let currency = currency::known(code).or_else(|| context.currency(amount.mark));
+    let currency = marks::known(code).or_else(|| context.currency(amount.mark));
     Some(field_of(Money { currency, ..amount.money }, field))
 }
 

@@ -25,6 +25,10 @@ pub(super) struct Interpreted {
     pub(super) is_firm: bool,
 }
 
+/// Currencies whose smallest unit is a thousandth.
+const THREE_DECIMALS: [&str; 7] = ["KWD", "BHD", "OMR", "JOD", "TND", "IQD", "LYD"];
+/// Currencies that are written without decimals.
+const NO_DECIMALS: [&str; 11] = ["IDR", "VND", "CLP", "KRW", "JPY", "COP", "PYG", "UGX", "ISK", "HUF", "CRC"];
 /// So many numbers are a habit.
 const HABIT: usize = 2;
 
@@ -59,19 +63,12 @@ impl Notation {
             has_point_cents: point_cents > 0,
         }
     }
-}
 
-impl Notation {
     /// The same where a dash stands for the decimals.
     pub(super) fn with_whole_prices(self) -> Self {
         Self { points_group: true, ..self }
     }
 }
-
-/// Currencies whose smallest unit is a thousandth.
-const THREE_DECIMALS: [&str; 7] = ["KWD", "BHD", "OMR", "JOD", "TND", "IQD", "LYD"];
-/// Currencies that are written without decimals.
-const NO_DECIMALS: [&str; 11] = ["IDR", "VND", "CLP", "KRW", "JPY", "COP", "PYG", "UGX", "ISK", "HUF", "CRC"];
 
 /// The last mark of a number, and how many digits follow it; none where what stands before is no number.
 fn shape(number: &str) -> Option<(char, usize)> {
