@@ -400,6 +400,9 @@ mod tests {
         assert_eq!(read("1 200.00"), ["1", "200.00"]);
         assert_eq!(read("NO.17, 18 & 41"), ["17", "18", "41"]);
         assert_eq!(read("S@6% 35.00 2.10"), ["35.00", "2.10"]);
+        assert_eq!(read("17.25CR"), ["-17.25"]);
+        assert_eq!(read("17.25 CR"), ["-17.25"]);
+        assert_eq!(read("\u{2212}4.50 and \u{2013}4.50"), ["-4.50", "-4.50"]);
         assert!(scan("P21.50/Unit").iter().all(|amount| amount.each));
         assert!(scan("$21.50/Unit")[0].each && scan("@4.50")[0].each && scan("2 X 4.50")[1].each);
     }

@@ -84,7 +84,7 @@ mod tests {
     use crate::parser::rows;
     use crate::textract::Line;
 
-    fn of(texts: &[&str]) -> PageKind {
+    fn lines(texts: &[&str]) -> Vec<Line> {
         let line = |(at, text): (usize, &&str)| Line {
             number: at as u32,
             text: (*text).to_owned(),
@@ -92,8 +92,23 @@ mod tests {
             page: 1,
             bounds: None,
         };
-        let lines: Vec<Line> = texts.iter().enumerate().map(line).collect();
-        classify(&rows::group(&lines))
+        texts.iter().enumerate().map(line).collect()
+    }
+
+    fn of(texts: &[&str]) -> PageKind {
+        classify(&rows::group(&lines(texts)))
+    }
+
+    #[test]
+    fn a_page_says_that_nothing_was_paid() {
+        for text in
+            ["VOID", "*** VOID ***", "CARD DECLINED", "TRAINING MODE", "QUOTATION", "ESTIMATE", "PRO FORMA", "DEVIS"]
+        {
+            assert!(is_unpaid(&rows::group(&lines(&[text, "TOTAL 4.00"]))), "{text}");
+        }
+        for text in ["ITEM VOID", "VOID 4.00", "Declined goods are taken back"] {
+            assert!(!is_unpaid(&rows::group(&lines(&[text, "TOTAL 4.00"]))), "{text}");
+        }
     }
 
     #[test]

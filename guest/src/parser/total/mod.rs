@@ -176,6 +176,8 @@ mod tests {
         is(&["TAX CODE 4401 88", "Tea|5.75", "TOTAL|5.75"], "5.75");
         is(&["Pie|4.50", "Tea|2.00", "YOU PAY|6.50"], "6.50");
         is(&["Pivo|45,00", "CELKEM|45,00"], "45.00");
+        is(&["TOTAL|14,630", "AJUSTE|-30", "VALOR PAGADO|14,600"], "14600");
+        is(&["GALLONS|FUEL TOTAL", "8.114|$27.26"], "27.26");
     }
 
     #[test]
