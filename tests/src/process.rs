@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::{PATIENCE, eventually};
+use crate::{PATIENCE, cache_dir, eventually};
 
 /// A command line with an environment of its own: nothing of the machine's AWS or database settings gets in.
 pub struct HostCommand {
@@ -38,7 +38,7 @@ pub struct Running {
 }
 
 impl HostCommand {
-    /// `host` with nothing in its environment but PATH.
+    /// `host` with nothing in its environment but PATH, and the tests' compile cache.
     pub fn bare() -> Self {
         Self::of(binary())
     }
@@ -50,7 +50,7 @@ impl HostCommand {
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
-        command.env("AWS_EC2_METADATA_DISABLED", "true");
+        command.env("AWS_EC2_METADATA_DISABLED", "true").env("WORKER_CACHE_DIR", cache_dir());
         Self { command }
     }
 

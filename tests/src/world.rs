@@ -54,7 +54,7 @@ impl World {
             Some(db) => db,
             None => TestDatabase::migrated().await,
         };
-        let dir = TempDir::new().unwrap();
+        let dir = TempDir::new_in(crate::cluster::scratch()).unwrap();
         let mut s3_settings = s3::Settings::new(dir.path().join("s3"));
         s3_settings.buckets = vec![SOURCE.to_owned(), ARTIFACTS.to_owned()];
         let s3 = LocalS3::start(s3_settings).await.unwrap();
@@ -93,7 +93,6 @@ impl World {
             .env("AWS_ENDPOINT_URL_TEXTRACT", self.textract.endpoint())
             // A photo that is not there is nowhere, for all tests but those of what comes late.
             .env("WORKER_PHOTO_GRACE", "0")
-            .env("WORKER_CACHE_DIR", cache_dir())
     }
 
     /// `host run …`
@@ -199,11 +198,12 @@ impl World {
     }
 }
 
-/// Compiled components, shared by all hosts that this process starts.
+/// Compiled components, kept from one run of the tests to the next: to compile one takes seconds where the compiler itself is
+/// not optimised.
 pub fn cache_dir() -> PathBuf {
     static DIR: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     DIR.get_or_init(|| {
-        let dir = crate::cluster::scratch().join("compiled");
+        let dir = crate::process::profile_folder().join("tests-compiled");
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).unwrap();
         dir
     })
