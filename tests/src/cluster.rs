@@ -42,8 +42,8 @@ while [ -e "$1/postgres/cluster/postmaster.pid" ]; do sleep 0.2; done
 rm -rf "$1"
 "#;
 
-/// This process's folder; gone with it.
-pub(crate) fn scratch() -> &'static Path {
+/// This process's folder, in memory where there is room; gone with the process.
+pub fn scratch() -> &'static Path {
     static SCRATCH: OnceLock<(PathBuf, Child)> = OnceLock::new();
     let (folder, _) = SCRATCH.get_or_init(|| {
         let folder = tempfile::Builder::new().prefix("receipt-worker-tests-").tempdir_in(fast_folder()).unwrap().keep();

@@ -19,7 +19,7 @@ mod world;
 use std::time::{Duration, Instant};
 
 pub use answers::{answer, photo_bytes};
-pub use cluster::TestDatabase;
+pub use cluster::{TestDatabase, scratch};
 pub use front::{Front, Refusal};
 pub use process::{Finished, HostCommand, Running};
 pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings, cache_dir};

@@ -95,7 +95,7 @@ impl Server {
 
 /// A folder that other users may pass through: where root runs the tests, another user runs the servers.
 pub fn folder() -> TempDir {
-    let dir = tempfile::Builder::new().prefix("receipt-worker-server-").tempdir().unwrap();
+    let dir = tempfile::Builder::new().prefix("server-").tempdir_in(tests::scratch()).unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     dir
 }

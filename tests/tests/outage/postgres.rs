@@ -26,7 +26,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = TempDir::new_in(tests::scratch()).unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let settings = Settings { fsync: false, ..Settings::new(folder.path().join("postgres")) };
         let running = LocalPostgres::start(settings.clone()).await.unwrap();
