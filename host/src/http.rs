@@ -60,7 +60,7 @@ impl Server {
     pub(crate) async fn stop(self) {
         self.stop.send_replace(true);
         if let Err(error) = self.accepting.await {
-            tracing::warn!(%error, "a local server ended badly");
+            tracing::warn!(name: "http.server_failed", %error, "a local server ended badly");
         }
     }
 }
@@ -85,7 +85,7 @@ where
                 }
                 // Out of file descriptors, say: it passes when a connection closes.
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    tracing::warn!(name: "http.accept_failed", %error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             },
@@ -117,6 +117,6 @@ where
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection to a local server broke");
+        tracing::debug!(name: "http.connection_failed", %error, "a connection to a local server broke");
     }
 }

@@ -167,7 +167,12 @@ where
 async fn drain(pump: &Pump, running: &mut JoinSet<RunEnd>, report: &mut Runs, timeout: Duration) {
     pump.stop_claiming();
     if !running.is_empty() {
-        tracing::info!(running = running.len(), ?timeout, "draining: a second signal stops at once");
+        tracing::info!(
+            name: "worker.draining",
+            running = running.len(),
+            ?timeout,
+            "draining: a second signal stops at once"
+        );
     }
     let deadline = Instant::now() + timeout;
     let all = async {
@@ -178,7 +183,11 @@ async fn drain(pump: &Pump, running: &mut JoinSet<RunEnd>, report: &mut Runs, ti
     report.drained = tokio::select! {
         () = all => true,
         () = tokio::time::sleep_until(deadline) => {
-            tracing::warn!(?timeout, "runs did not end in time; their jobs go back to the queue");
+            tracing::warn!(
+                name: "worker.drain_timed_out",
+                ?timeout,
+                "runs did not end in time; their jobs go back to the queue"
+            );
             false
         }
     };
@@ -186,7 +195,10 @@ async fn drain(pump: &Pump, running: &mut JoinSet<RunEnd>, report: &mut Runs, ti
     pump.release_held();
     let rest = deadline.saturating_duration_since(Instant::now()).max(Duration::from_secs(5));
     if !pump.finish(rest).await {
-        tracing::warn!("not everything could be settled; the leases run out by themselves");
+        tracing::warn!(
+            name: "worker.settle_timed_out",
+            "not everything could be settled; the leases run out by themselves"
+        );
         report.drained = false;
     }
 }
@@ -198,7 +210,11 @@ impl Runs {
             Ok(RunEnd { result: Ok(_), .. }) => {}
             Ok(_) => self.failed += 1,
             Err(error) => {
-                tracing::error!(%error, "a run ended abnormally; its jobs go back to the queue");
+                tracing::error!(
+                    name: "worker.run_failed",
+                    %error,
+                    "a run ended abnormally; its jobs go back to the queue"
+                );
                 self.failed += 1;
             }
         }

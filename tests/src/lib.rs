@@ -10,7 +10,10 @@ pub mod chaos;
 #[cfg(test)]
 mod circles;
 mod cluster;
+#[cfg(test)]
+mod events;
 mod front;
+mod log;
 pub mod oracle;
 mod process;
 pub mod wire;
@@ -21,6 +24,7 @@ use std::time::{Duration, Instant};
 pub use answers::{answer, photo_bytes};
 pub use cluster::{TestDatabase, scratch};
 pub use front::{Front, Refusal};
+pub use log::{events, has_event, has_event_with};
 pub use process::{Finished, HostCommand, Running};
 pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings, cache_dir};
 

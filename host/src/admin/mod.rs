@@ -88,7 +88,10 @@ impl Admin {
             None => match Self::bind(DEFAULT_ADDRESS, settings.folder.clone(), control, metrics).await {
                 Ok(admin) => Ok(Some(admin)),
                 Err(error) => {
-                    tracing::warn!("working without host swap, host shadow and metrics: {error}");
+                    tracing::warn!(
+                        name: "admin.unavailable",
+                        "working without host swap, host shadow and metrics: {error}"
+                    );
                     Ok(None)
                 }
             },
@@ -113,7 +116,7 @@ impl Admin {
         let address = server.address();
         // Only once the address is ours: the file of a host that has it must not be replaced.
         let token = Token::leave(&folder, address, &secret)?;
-        tracing::info!(%address, "admin endpoint");
+        tracing::info!(name: "admin.listening", %address, "admin endpoint");
         Ok(Self { server, address, token })
     }
 

@@ -22,7 +22,7 @@ pub(super) async fn move_aside(target: &Target, letters: &[DeadLetter], all: boo
             Ok(image) => image,
             // It is not read again, whatever is stored.
             Err(failure) if is_about_the_photo(&failure) => {
-                tracing::warn!(receipt, "nothing is moved aside: {failure}");
+                tracing::warn!(name: "artifact.not_moved_aside", receipt, "nothing is moved aside: {failure}");
                 continue;
             }
             Err(failure) => return Err(failure.into()),
@@ -30,7 +30,13 @@ pub(super) async fn move_aside(target: &Target, letters: &[DeadLetter], all: boo
         for api in [OcrApi::Detect, OcrApi::Expense] {
             let key = Artifacts::key(receipt, &image.digest, api.as_str());
             if let Some(aside) = artifacts.move_aside(&key).await? {
-                tracing::info!(receipt, key, aside, "the stored answer is moved aside; another one will be paid for");
+                tracing::info!(
+                    name: "artifact.moved_aside",
+                    receipt,
+                    key,
+                    aside,
+                    "the stored answer is moved aside; another one will be paid for"
+                );
             }
         }
     }

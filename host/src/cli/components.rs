@@ -99,7 +99,7 @@ impl Allow {
             _ => anyhow::bail!("more than one component's digest begins with {}; write more of it", self.digest),
         };
         if components::distrusted(&client, digest).await?.is_none() {
-            tracing::info!(digest, "it is not distrusted; nothing to do");
+            tracing::info!(name: "component.already_allowed", digest, "it is not distrusted; nothing to do");
             return Ok(ExitCode::SUCCESS);
         }
         let entry = LedgerEntry {
@@ -112,7 +112,7 @@ impl Allow {
         };
         components::record(&client, &entry).await?;
         output::line(digest)?;
-        tracing::info!(digest, "may run again");
+        tracing::info!(name: "component.allowed", digest, "may run again");
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -134,7 +134,7 @@ impl WhichArgs {
                 false => output::line(receipt)?,
             }
         }
-        tracing::info!(count = done.len(), "{words}");
+        tracing::info!(name: "dlq.finished", done = word, count = done.len(), "{words}");
         let hidden = dead_letters::hidden(client, &self.which()).await?;
         anyhow::ensure!(
             hidden == 0,

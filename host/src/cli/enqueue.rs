@@ -108,7 +108,12 @@ async fn wait(client: &impl Connection, ids: &[String], timeout: Duration) -> an
         if rows.iter().all(ReceiptRow::is_final) || Instant::now() >= deadline {
             let open = rows.iter().filter(|row| !row.is_final()).count();
             if open > 0 {
-                tracing::warn!(open, ?timeout, "not all results came in time; is a worker running? see `host status`");
+                tracing::warn!(
+                    name: "enqueue.timed_out",
+                    open,
+                    ?timeout,
+                    "not all results came in time; is a worker running? see `host status`"
+                );
             }
             return Ok(rows);
         }

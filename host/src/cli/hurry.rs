@@ -52,7 +52,7 @@ impl Hurry {
                 false => output::line(plain(&job.receipt_id))?,
             }
         }
-        tracing::info!(count = hurried.len(), "due now");
+        tracing::info!(name: "hurry.finished", count = hurried.len(), "due now");
         let is_missing = |id: &&String| !hurried.iter().any(|job| job.receipt_id == **id);
         let missing: Vec<&str> = receipts.iter().filter(is_missing).map(String::as_str).collect();
         anyhow::ensure!(missing.is_empty(), "not put off: {}", missing.join(", "));

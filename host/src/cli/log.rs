@@ -6,9 +6,12 @@ use std::panic::PanicHookInfo;
 
 use clap::ValueEnum;
 use tracing::field::Field;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::fmt::format;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, format};
+use tracing_subscriber::registry::LookupSpan;
 
 use super::output;
 use crate::telemetry::stderr::{self, Stderr};
@@ -40,13 +43,78 @@ pub(super) fn start(log: &str, format: LogFormat) -> Result<(), String> {
     }
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Stderr).log_internal_errors(false);
     match format {
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Json => log.json().event_format(Json(format::json().flatten_event(true))).init(),
         LogFormat::Text => {
             let fields = format::debug_fn(field).delimited(" ");
-            log.fmt_fields(fields).with_target(false).with_ansi(output::colour_stderr()).init();
+            log.fmt_fields(fields).with_ansi(output::colour_stderr()).event_format(Text).init();
         }
     }
     Ok(())
+}
+
+/// The name of an event of ours (docs/events.md). One of a library's has none but the place where it stands.
+fn event_name(metadata: &Metadata<'static>) -> Option<&'static str> {
+    Some(metadata.name()).filter(|name| !name.contains(' '))
+}
+
+/// A line for people: when, how bad, what (by its name, or by the library that says it), and the words.
+struct Text;
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: format::Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let (metadata, coloured) = (event.metadata(), writer.has_ansi_escapes());
+        let (dim, colour, plain) =
+            if coloured { ("\x1b[2m", colour(*metadata.level()), "\x1b[0m") } else { ("", "", "") };
+        write!(writer, "{dim}")?;
+        SystemTime.format_time(&mut writer)?;
+        write!(writer, "{plain} {colour}{:>5}{plain} ", metadata.level().as_str())?;
+        write!(writer, "{dim}{}:{plain} ", event_name(metadata).unwrap_or(metadata.target()))?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+fn colour(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "\x1b[31m",
+        Level::WARN => "\x1b[33m",
+        Level::INFO => "\x1b[32m",
+        Level::DEBUG => "\x1b[34m",
+        Level::TRACE => "\x1b[35m",
+    }
+}
+
+/// A line of JSON, with the name of the event in front.
+struct Json(format::Format<format::Json>);
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: format::Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = String::new();
+        self.0.format_event(context, format::Writer::new(&mut line), event)?;
+        match (event_name(event.metadata()), line.strip_prefix('{')) {
+            // A name needs no escapes.
+            (Some(name), Some(rest)) => write!(writer, "{{\"event\":\"{name}\",{rest}"),
+            _ => writer.write_str(&line),
+        }
+    }
 }
 
 /// A field for people. What has more than one word stands in quotes, whichever way it was recorded, so that where it ends can be
@@ -72,7 +140,7 @@ fn told(info: &PanicHookInfo<'_>) {
     let message = info.payload_as_str().unwrap_or("no message");
     let at = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     if tracing::enabled!(tracing::Level::ERROR) {
-        tracing::error!(at, "panicked: {message}");
+        tracing::error!(name: "host.panicked", at, "panicked: {message}");
     } else {
         stderr::say(format_args!("error: panicked at {at}: {message}"));
     }

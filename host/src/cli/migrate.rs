@@ -37,25 +37,33 @@ pub(crate) struct Migrate {
 impl Migrate {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let database = self.direct.or(&self.database, &self.database.parse()?)?;
-        let mut client = database.connect_telling(|notice| tracing::warn!("{notice}")).await?;
+        let mut client = database.connect_telling(|notice| tracing::warn!(name: "migrate.notice", "{notice}")).await?;
         let new_table = if self.new_table { NewTable::Anyway } else { NewTable::of(database.names_schema()) };
         check_place(&client, new_table).await?;
         let applied = migrate(&mut client).await?;
         for name in &applied {
-            tracing::info!(migration = name, "applied");
+            tracing::info!(name: "migrate.applied", migration = name, "applied");
         }
         let mended = mend(&mut client).await?;
         for what in &mended {
-            tracing::info!(what, "mended");
+            tracing::info!(name: "migrate.mended", what, "mended");
         }
         if !mended.is_empty() {
-            tracing::info!("`host reconcile` queues what was not queued meanwhile, and host run does within the hour");
+            tracing::info!(
+                name: "migrate.reconcile_next",
+                "`host reconcile` queues what was not queued meanwhile, and host run does within the hour"
+            );
         }
         if applied.is_empty() && mended.is_empty() {
-            tracing::info!(database = database.at(), "nothing to do: the schema is up to date");
+            tracing::info!(
+                name: "migrate.up_to_date",
+                database = database.at(),
+                "nothing to do: the schema is up to date"
+            );
         }
         if let Some(default) = status_default(&client).await? {
             tracing::warn!(
+                name: "migrate.default_not_queued",
                 default,
                 "a receipt that is inserted without a status is not queued; let the app write 'pending', or: ALTER TABLE \
                  receipts ALTER COLUMN status SET DEFAULT 'pending'"
@@ -67,7 +75,10 @@ impl Migrate {
         // Nobody waits for the first receipt to hear of it, and to pay for it.
         match of_any(&mut client).await? {
             Rehearsed::Passed => {}
-            Rehearsed::Unclear(why) => tracing::debug!("a result was not tried: {why}"),
+            Rehearsed::Unclear(why) => tracing::debug!(
+                name: "migrate.rehearsal_unclear",
+                "a result was not tried: {why}"
+            ),
             Rehearsed::NeverDead(error) => anyhow::bail!(
                 "the schema is up to date, but no receipt that fails could be given up: {error}; mend it before `host run`"
             ),

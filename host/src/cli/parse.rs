@@ -110,7 +110,7 @@ impl Parse {
             let line = match reading.await? {
                 Ok(receipt) => Line::new(&file, receipt, self.why),
                 Err(error) => {
-                    tracing::error!(file = %file, "{error}");
+                    tracing::error!(name: "parse.failed", file = %file, "{error}");
                     failed += 1;
                     Line { file: &file, error: Some(error), ..Line::default() }
                 }

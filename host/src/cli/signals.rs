@@ -55,7 +55,10 @@ pub(super) fn stop() -> anyhow::Result<watch::Receiver<Stop>> {
         }
         signalled().await;
         // Nobody else is told: whoever ended for it would be quicker, with another exit code.
-        tracing::warn!("stopping at once; what was being worked comes back when its lease ends");
+        tracing::warn!(
+            name: "host.stopped_at_once",
+            "stopping at once; what was being worked comes back when its lease ends"
+        );
         stderr::flush(LAST_WORD);
         std::process::exit(143);
     });

@@ -59,7 +59,7 @@ impl Status {
         loop {
             let rows = match status(&client).await {
                 Err(error) if self.watch && error.may_pass() => {
-                    tracing::warn!("{error}; watching on when it is there again");
+                    tracing::warn!(name: "status.unreachable", "{error}; watching on when it is there again");
                     client = self.connect_again(&database).await?;
                     continue;
                 }
@@ -70,17 +70,23 @@ impl Status {
                 // Who may read the view may not be allowed to reconcile.
                 stranded = reconcile::glance(&client, GLANCE)
                     .await
-                    .inspect_err(|error| tracing::debug!(%error, "cannot tell how many receipts are in no queue"))
+                    .inspect_err(|error| {
+                        tracing::debug!(
+                            name: "status.stranded_unknown",
+                            %error,
+                            "cannot tell how many receipts are in no queue"
+                        )
+                    })
                     .ok()
                     .filter(|found| found.notice().is_some());
             }
             // Who may read the view may not be allowed to read the ledger.
             let running = components::running(&client).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "cannot tell which workers are paused");
+                tracing::debug!(name: "status.paused_unknown", %error, "cannot tell which workers are paused");
                 Vec::new()
             });
             let parked = parked(&client).await.unwrap_or_else(|error| {
-                tracing::debug!(%error, "cannot tell how many are parked");
+                tracing::debug!(name: "status.parked_unknown", %error, "cannot tell how many are parked");
                 0
             });
             let paused: Vec<Running> = running.into_iter().filter(|worker| worker.paused.is_some()).collect();
@@ -101,7 +107,11 @@ impl Status {
         loop {
             tokio::time::sleep(self.interval).await;
             match database.connect_checked().await {
-                Err(error) if error.may_pass() => tracing::debug!(%error, "not there yet"),
+                Err(error) if error.may_pass() => tracing::debug!(
+                    name: "status.still_unreachable",
+                    %error,
+                    "not there yet"
+                ),
                 connected => return Ok(connected?),
             }
         }

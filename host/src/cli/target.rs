@@ -38,7 +38,11 @@ impl TargetArgs {
         if !self.database.is_given()
             && let Some(dev) = self.running_dev()
         {
-            tracing::info!(folder = %dev.folder.display(), "no DATABASE_URL: talking to the running `host dev`");
+            tracing::info!(
+                name: "dev.found",
+                folder = %dev.folder.display(),
+                "no DATABASE_URL: talking to the running `host dev`"
+            );
             return Ok(Target {
                 database: self.database.schema().within(dev.database()?)?,
                 aws: dev.aws(),

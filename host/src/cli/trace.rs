@@ -169,7 +169,7 @@ impl Grep {
             let (trace, story) = match read(&file) {
                 Ok(read) => read,
                 Err(error) => {
-                    tracing::error!("{error:#}");
+                    tracing::error!(name: "trace.unreadable", "{error:#}");
                     unread += 1;
                     continue;
                 }
@@ -180,7 +180,7 @@ impl Grep {
                     match job.text_mentions(&trace, &self.pattern) {
                         Ok(mentions) => found_in.extend(mentions.then_some("text")),
                         Err(error) => {
-                            tracing::error!("{}", chain(&error));
+                            tracing::error!(name: "trace.unreadable", "{}", chain(&error));
                             unread += 1;
                         }
                     }
@@ -237,6 +237,7 @@ impl Export {
             match exported.expectation {
                 Some(path) => output::line(path.display().to_string())?,
                 None => tracing::warn!(
+                    name: "trace.nothing_to_expect",
                     receipt = plain(&job.receipt_id),
                     "there is no reading to expect ({}); host replay --bless writes what is read",
                     job.outcome()

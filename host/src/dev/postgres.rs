@@ -146,11 +146,15 @@ impl LocalPostgres {
         self.lifeline = None;
         if let Ok(ended) = tokio::time::timeout(STOP, self.keeper.wait()).await {
             if let Err(error) = ended {
-                tracing::warn!(%error, "cannot wait for the local Postgres");
+                tracing::warn!(name: "dev.postgres_wait_failed", %error, "cannot wait for the local Postgres");
             }
             return;
         }
-        tracing::warn!("the local Postgres does not stop within {} s; it is ended at once", STOP.as_secs());
+        tracing::warn!(
+            name: "dev.postgres_killed",
+            "the local Postgres does not stop within {} s; it is ended at once",
+            STOP.as_secs()
+        );
         leftover::end_at_once(&self.paths.cluster);
         let _ = tokio::time::timeout(STOP, self.keeper.wait()).await;
     }

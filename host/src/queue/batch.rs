@@ -72,16 +72,29 @@ impl Batch {
         if self.hand.is_empty() {
             return;
         }
-        tracing::warn!(jobs = self.hand.len(), "not everything could be settled in time; it goes back, uncharged");
+        tracing::warn!(
+            name: "settle.given_back",
+            jobs = self.hand.len(),
+            "not everything could be settled in time; it goes back, uncharged"
+        );
         if let Err(error) = self.write_unless(LAST_WRITE, std::future::pending()).await {
-            tracing::warn!(%error, "jobs could not be given back; their leases run out");
+            tracing::warn!(
+                name: "settle.give_back_failed",
+                %error,
+                "jobs could not be given back; their leases run out"
+            );
         }
     }
 
     /// The database does not take the only one in hand, and will not.
     pub(super) fn refuse(&mut self, error: &QueueError) {
         let Some(settlement) = self.hand.pop() else { return };
-        tracing::error!(job = settlement.entry.lease.job, %error, "the database does not take this outcome");
+        tracing::error!(
+            name: "settle.refused",
+            job = settlement.entry.lease.job,
+            %error,
+            "the database does not take this outcome"
+        );
         if matches!(settlement.entry.outcome, JobOutcome::Complete(_)) {
             self.shared.refusals.refused(settlement.entry.lease.job, error);
         }
@@ -155,7 +168,7 @@ impl Batch {
                     settlement.entry.lease.job,
                     "row-level security hides the receipt from this role, or lets it change nothing of it (host doctor)",
                 );
-                tracing::error!(job, "the outcome cannot be written: {message}");
+                tracing::error!(name: "settle.hidden", job, "the outcome cannot be written: {message}");
                 if matches!(settlement.entry.outcome, JobOutcome::Complete(_)) {
                     self.shared.refusals.refused_for(job, message.to_owned(), message);
                 }
@@ -172,6 +185,7 @@ impl Batch {
         // An exhausted job that another host dead-lettered first was never ours to lose.
         if !committed && (settlement.reply.is_some() || receipt.is_some()) {
             tracing::warn!(
+                name: "lease.lost",
                 receipt,
                 job = entry.lease.job,
                 token = entry.lease.token,

@@ -63,7 +63,7 @@ pub(super) async fn run(
             () = claims.shared.finishing.notified() => {
                 // The last chance to give back what nobody here knows of.
                 if let Err(error) = claims.recover_lost_claim().await {
-                    tracing::warn!(%error, "a claim stays unanswered; its leases run out");
+                    tracing::warn!(name: "claim.unanswered", %error, "a claim stays unanswered; its leases run out");
                 }
                 return;
             }
@@ -271,6 +271,7 @@ impl ClaimLoop {
         }
         if !jobs.is_empty() {
             tracing::info!(
+                name: "claim.recovered",
                 jobs = jobs.len(),
                 "a claim whose reply was lost had been committed; its jobs are worked now"
             );

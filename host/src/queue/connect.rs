@@ -242,7 +242,11 @@ pub(super) async fn connect_hearing(
                 Some(Ok(AsyncMessage::Notice(notice))) => hears(Heard::Notice(&notice)),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
-                    tracing::debug!(error = %describe(&error), "database connection ended");
+                    tracing::debug!(
+                        name: "database.connection_ended",
+                        error = %describe(&error),
+                        "database connection ended"
+                    );
                     return error.code().cloned();
                 }
                 None => return None,

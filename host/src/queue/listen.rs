@@ -34,12 +34,16 @@ pub async fn listen(database: Database, direct: Database, wake: Arc<Notify>) {
         match Listener::start(&database, &direct, Arc::clone(&wake)).await {
             Ok(listener) => {
                 outage.over();
-                tracing::debug!(channel = CHANNEL, "listening");
+                tracing::debug!(name: "listen.started", channel = CHANNEL, "listening");
                 wake.notify_one();
                 if listener.end().await == Some(SqlState::IDLE_SESSION_TIMEOUT) {
-                    tracing::debug!("the server ended the idle listening connection; reconnecting");
+                    tracing::debug!(
+                        name: "listen.idle_ended",
+                        "the server ended the idle listening connection; reconnecting"
+                    );
                 } else {
                     tracing::warn!(
+                        name: "listen.lost",
                         channel = CHANNEL,
                         "lost the listening connection; reconnecting, the interval goes on"
                     );
@@ -47,7 +51,7 @@ pub async fn listen(database: Database, direct: Database, wake: Arc<Notify>) {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
             Err(error @ QueueError::Pooled { .. }) => {
-                tracing::warn!(%error, "polling alone, at the interval");
+                tracing::warn!(name: "listen.unavailable", %error, "polling alone, at the interval");
                 return;
             }
             Err(error) => tokio::time::sleep(outage.failed(&error)).await,

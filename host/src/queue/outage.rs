@@ -29,12 +29,25 @@ impl Outage {
         let text = error.to_string();
         match &self.told {
             Some((_, told)) if *told == text => {
-                tracing::debug!(%error, retry_in = ?pause, "still cannot {}", self.what)
+                tracing::debug!(
+                    name: "queue.still_unreachable",
+                    what = self.what,
+                    %error,
+                    retry_in = ?pause,
+                    "still cannot {}",
+                    self.what
+                )
             }
             told => {
                 let since = told.as_ref().map_or_else(Instant::now, |(since, _)| *since);
                 let longest = self.longest_pause;
-                tracing::warn!(%error, "cannot {}; trying again, at least every {longest:?}", self.what);
+                tracing::warn!(
+                    name: "queue.unreachable",
+                    what = self.what,
+                    %error,
+                    "cannot {}; trying again, at least every {longest:?}",
+                    self.what
+                );
                 self.told = Some((since, text));
             }
         }
@@ -45,7 +58,8 @@ impl Outage {
     pub(super) fn over(&mut self) {
         self.pause = FIRST_PAUSE;
         if let Some((since, _)) = self.told.take() {
-            tracing::info!(after = ?since.elapsed(), "can {} again", self.what);
+            let what = self.what;
+            tracing::info!(name: "queue.reachable", what, after = ?since.elapsed(), "can {what} again");
         }
     }
 }

@@ -36,7 +36,10 @@ impl Prepared {
     pub async fn connect(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
         // Row-level security shows this role fewer rows and no error: better told now than when a result cannot be written.
         for missing in missing_rights(&database.connect_checked().await?).await? {
-            tracing::warn!("this database role cannot do all of its work (host doctor): {missing}");
+            tracing::warn!(
+                name: "database.rights_missing",
+                "this database role cannot do all of its work (host doctor): {missing}"
+            );
         }
         let worker = random_id();
         let database = database.of_worker(&worker);

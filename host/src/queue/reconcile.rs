@@ -160,7 +160,11 @@ pub async fn run(database: Database, worker: String, every: Duration) {
             Err(error) => {
                 let why = explained(&error);
                 if told.as_ref() != Some(&why) {
-                    tracing::warn!(every = ?every, "receipts and queue cannot be reconciled: {why}");
+                    tracing::warn!(
+                        name: "reconcile.failed",
+                        ?every,
+                        "receipts and queue cannot be reconciled: {why}"
+                    );
                     told = Some(why);
                 }
                 every.max(AFTER_A_FAILURE)
@@ -175,7 +179,8 @@ pub async fn run_for(database: &Database, worker: &str, every: Duration, timeout
     // A database that cannot be reached is for others to tell.
     let Ok(client) = database.connect_checked().await else { return };
     if let Err(error) = pass(&client, worker, every, Some(Instant::now() + timeout)).await {
-        tracing::warn!("receipts and queue cannot be reconciled: {}", explained(&error));
+        let why = explained(&error);
+        tracing::warn!(name: "reconcile.failed", ?every, "receipts and queue cannot be reconciled: {why}");
     }
 }
 
@@ -193,14 +198,21 @@ async fn pass(
             Step::Ended(Reconciled { looked, queued, failed, dead, problem, .. }) => {
                 let problem = problem.unwrap_or_default();
                 match (queued, failed) {
-                    (0, 0) => tracing::debug!(looked, dead, "receipts and queue were reconciled"),
+                    (0, 0) => tracing::debug!(
+                        name: "reconcile.finished",
+                        looked,
+                        dead,
+                        "receipts and queue were reconciled"
+                    ),
                     (_, 0) => tracing::warn!(
+                        name: "reconcile.queued",
                         looked,
                         queued,
                         dead,
                         "receipts were pending and in no queue; they are queued now"
                     ),
                     _ => tracing::warn!(
+                        name: "reconcile.stuck",
                         looked,
                         queued,
                         failed,

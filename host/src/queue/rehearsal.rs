@@ -129,7 +129,11 @@ async fn once(client: &mut impl Connection, whose: Whose, outcome: JobOutcome) -
     let rehearsed = within(&transaction, whose, outcome).await;
     // Whatever it was, nothing of it stays.
     if let Err(error) = transaction.rollback().await {
-        tracing::debug!(%error, "a rehearsal's connection is gone, and with it what it did");
+        tracing::debug!(
+            name: "rehearsal.connection_lost",
+            %error,
+            "a rehearsal's connection is gone, and with it what it did"
+        );
     }
     match rehearsed {
         Ok(Some(SettleVerdict::Committed)) => Rehearsed::Passed,

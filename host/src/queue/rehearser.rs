@@ -41,6 +41,7 @@ impl Rehearser {
             Rehearsed::NeverDead(error) => {
                 // The others are none the worse for it.
                 tracing::error!(
+                    name: "rehearsal.dead_letter_refused",
                     %error,
                     "a receipt that fails could not be given up, and would be tried again for ever (host doctor)"
                 );
@@ -48,7 +49,11 @@ impl Rehearser {
                 Ok(())
             }
             Rehearsed::Unclear(why) => {
-                tracing::debug!(job = lease.job, "it is not clear whether a result would be taken: {why}");
+                tracing::debug!(
+                    name: "rehearsal.unclear",
+                    job = lease.job,
+                    "it is not clear whether a result would be taken: {why}"
+                );
                 *held = Some(client);
                 Ok(())
             }

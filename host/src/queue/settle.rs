@@ -151,11 +151,16 @@ impl Writer {
         for row in &rows {
             if row.try_get("edited").unwrap_or(false) {
                 let job: i64 = row.try_get("job_id").unwrap_or_default();
-                tracing::info!(job, "a person edited the receipt meanwhile; their values stay");
+                tracing::info!(
+                    name: "receipt.edited_meanwhile",
+                    job,
+                    "a person edited the receipt meanwhile; their values stay"
+                );
             }
             if row.try_get("reworded").unwrap_or(false) {
                 REWORDED.call_once(|| {
                     tracing::info!(
+                        name: "receipt.reworded",
                         "a trigger of the app's, or a column's type, gives a receipt's status, vendor or currency other words \
                          than the worker wrote; they stay (said once)"
                     );

@@ -188,7 +188,12 @@ impl Settler {
                     self.most = (hand.len() / 2).max(1);
                 }
                 let (suspects, others): (Vec<_>, Vec<_>) = hand.into_iter().partition(Settlement::needs_receipt);
-                tracing::debug!(%error, count = suspects.len(), "nothing comes of it together; each is tried alone");
+                tracing::debug!(
+                    name: "settle.one_by_one",
+                    %error,
+                    count = suspects.len(),
+                    "nothing comes of it together; each is tried alone"
+                );
                 suspects.into_iter().for_each(|settlement| drop(self.suspects.send(settlement)));
                 if !others.is_empty() {
                     self.parts.push(others);

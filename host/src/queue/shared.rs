@@ -237,7 +237,13 @@ impl State {
     /// Books a lease that somebody else has now, and says so.
     pub(super) fn lose(&mut self, lease: Lease, why: &str) {
         let Some(held) = self.held.remove(&lease) else { return };
-        tracing::warn!(receipt = held.receipt, job = lease.job, token = lease.token, "lease lost: {why}");
+        tracing::warn!(
+            name: "lease.lost",
+            receipt = held.receipt,
+            job = lease.job,
+            token = lease.token,
+            "lease lost: {why}"
+        );
         held.lost.store(true, Ordering::Relaxed);
         self.ready.retain(|job| job.lease != lease);
         self.count(None, Settled::Lost);

@@ -145,7 +145,7 @@ impl Side {
                 ("queue.SettleFailed", format!("the receipt could not be written, alone, while others were: {error}"))
             }
         };
-        tracing::warn!(job, ?delay, "put off: {message}");
+        tracing::warn!(name: "settle.put_off", job, ?delay, "put off: {message}");
         settlement.put_off(delay, Failure::new(FailureKind::Unavailable, code, message))
     }
 }

@@ -17,6 +17,7 @@ pub(super) fn give_back(live: Live) {
     for job in open.into_values().chain(assigned).filter(|job| !job.is_lost()) {
         tally.left_undone(dependency_failed.contains(&job.lease.job));
         tracing::warn!(
+            name: "job.left_unsettled",
             job = job.lease.job,
             receipt = job.receipt_id,
             "the component left the job unsettled; it goes back"
@@ -44,17 +45,29 @@ pub(super) async fn after_failure(live: Live, component: &str, error: &RunError)
         if open.is_empty() {
             // Nobody is to blame but the component.
             let when = if claimed == 0 { "before it took a job" } else { "with no job in its hands" };
-            tracing::error!(%component, %error, "the component failed {when}");
+            tracing::error!(name: "component.failed_without_job", %component, %error, "the component failed {when}");
             assigned.iter().for_each(|job| services.pump.release(job));
         } else {
-            tracing::warn!(%component, %error, "the component failed between jobs; each is worked alone now");
+            tracing::warn!(
+                name: "component.failed_between_jobs",
+                %component,
+                %error,
+                "the component failed between jobs; each is worked alone now"
+            );
             services.pump.put_back(open.into_values().chain(assigned).map(Job::alone).collect());
         }
         return;
     };
     services.pump.put_back(open.into_values().chain(assigned).collect());
     let failure = error.failure();
-    tracing::error!(%component, receipt = job.receipt_id, attempt = job.attempt, %error, "the component failed on a job");
+    tracing::error!(
+        name: "component.failed_on_job",
+        %component,
+        receipt = job.receipt_id,
+        attempt = job.attempt,
+        %error,
+        "the component failed on a job"
+    );
     let outcome = failed_attempt::crashed(&tally, &job, failure);
     // Lost or unreachable: the pump has logged it, and the lease will end.
     let _ = services.pump.settle(&job, outcome, Some(component.to_owned())).await;

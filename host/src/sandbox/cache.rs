@@ -34,7 +34,11 @@ impl CompileCache {
         match prepare_cache_folder(folder) {
             Ok(()) => Some(Self { folder: BoundedFolder::new(folder.to_owned(), SUFFIX, BOUNDS) }),
             Err(problem) => {
-                tracing::warn!(folder = %folder.display(), "not caching compiled components: {problem}");
+                tracing::warn!(
+                    name: "compile_cache.off",
+                    folder = %folder.display(),
+                    "not caching compiled components: {problem}"
+                );
                 None
             }
         }
@@ -58,7 +62,12 @@ impl CompileCache {
                 Some(component)
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "compiling anew: the cached file cannot be used");
+                tracing::warn!(
+                    name: "compile_cache.unusable",
+                    file = %path.display(),
+                    %error,
+                    "compiling anew: the cached file cannot be used"
+                );
                 None
             }
         }
@@ -73,11 +82,11 @@ impl CompileCache {
         });
         let folder = self.folder.path().display();
         if let Err(error) = stored {
-            tracing::warn!(%folder, %error, "cannot cache the compiled component");
+            tracing::warn!(name: "compile_cache.not_stored", %folder, %error, "cannot cache the compiled component");
             return;
         }
         if let Err(error) = self.folder.tidy() {
-            tracing::warn!(%folder, %error, "cannot delete old compiled components");
+            tracing::warn!(name: "compile_cache.not_tidied", %folder, %error, "cannot delete old compiled components");
         }
     }
 }

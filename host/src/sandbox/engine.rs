@@ -113,11 +113,16 @@ fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engin
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     match Engine::new(&pooling) {
         Ok(engine) => {
-            tracing::debug!(slots, "instances from a pooling allocator");
+            tracing::debug!(name: "sandbox.pooled", slots, "instances from a pooling allocator");
             Ok(engine)
         }
         Err(error) => {
-            tracing::warn!(slots, error = %format!("{error:#}"), "no pooling allocator; instances are made on demand");
+            tracing::warn!(
+                name: "sandbox.not_pooled",
+                slots,
+                error = %format!("{error:#}"),
+                "no pooling allocator; instances are made on demand"
+            );
             // Address space was short for the pool.
             on_demand(timed, limits)
         }

@@ -87,7 +87,11 @@ impl Log {
         }
         if state.left == 0 {
             self.emit(&mut state);
-            tracing::warn!(component = %self.component, "the component's further output is dropped (--max-log-bytes)");
+            tracing::warn!(
+                name: "component.output_dropped",
+                component = %self.component,
+                "the component's further output is dropped (--max-log-bytes)"
+            );
         }
     }
 
@@ -102,7 +106,7 @@ impl Log {
                     _ => text.extend(character.escape_debug()),
                 }
             }
-            tracing::info!(target: "component", component = %self.component, "{text}");
+            tracing::info!(name: "component.output", target: "component", component = %self.component, "{text}");
         }
     }
 }

@@ -192,6 +192,7 @@ fn log(which: BreakerName, report: &Report, state: BreakerState, since: Instant)
                 }
             };
             tracing::error!(
+                name: "breaker.opened",
                 breaker = which.as_str(),
                 failures = report.failures,
                 ?pause,
@@ -199,11 +200,15 @@ fn log(which: BreakerName, report: &Report, state: BreakerState, since: Instant)
             );
         }
         BreakerState::HalfOpen => {
-            tracing::info!(breaker = which.as_str(), "{subject}: one receipt is tried, to see whether it still does");
+            tracing::info!(
+                name: "breaker.half_opened",
+                breaker = which.as_str(),
+                "{subject}: one receipt is tried, to see whether it still does"
+            );
         }
         BreakerState::Closed => {
             let open_for = since.elapsed();
-            tracing::info!(breaker = which.as_str(), ?open_for, "working again, at full speed");
+            tracing::info!(name: "breaker.closed", breaker = which.as_str(), ?open_for, "working again, at full speed");
         }
     }
 }

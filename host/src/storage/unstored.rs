@@ -39,6 +39,7 @@ impl Unstored {
         while answers.iter().map(|answer| answer.body.len()).sum::<usize>() > MOST_BYTES {
             let Some(lost) = answers.pop_front() else { return };
             tracing::error!(
+                name: "artifact.lost",
                 key = lost.key,
                 "an OCR answer that was paid for cannot be stored, and there are too many to keep"
             );

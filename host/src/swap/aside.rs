@@ -33,7 +33,7 @@ fn give_way() {
         use rustix::process::{getpriority_process, setpriority_process};
         let nice = getpriority_process(None).map_or(NICE, |nice| nice.max(NICE));
         if let Err(error) = setpriority_process(None, nice) {
-            tracing::debug!(%error, "compiling at the usual priority");
+            tracing::debug!(name: "swap.usual_priority", %error, "compiling at the usual priority");
         }
     }
 }

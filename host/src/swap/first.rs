@@ -38,6 +38,7 @@ impl History {
                 Ok(history) => return history,
                 Err(error) if tries == LEDGER_TRIES || error.is_permanent() => {
                     tracing::error!(
+                        name: "ledger.history_unknown",
                         component = digest,
                         %error,
                         "it cannot be told whether this component was rolled back; it is taken for trusted"
@@ -75,13 +76,14 @@ pub(super) fn load(
     if let Some(why) = history.rolled_back {
         let Some(mut proven) = proven else { return Err(StartError::RolledBack { name, digest, why }) };
         proven.name = format!("the component that was confirmed last ({name} is refused)");
-        tracing::error!("{name} is refused: {why}; starting with {}", proven.name);
+        tracing::error!(name: "swap.start_refused", "{name} is refused: {why}; starting with {}", proven.name);
         return Ok(deploy(sandbox, proven)?);
     }
     match proven {
         Some(mut proven) if proven.bytes != candidate.bytes && history.unproven => {
             proven.name = format!("the component that was confirmed last ({name} has yet to prove itself)");
             tracing::warn!(
+                name: "swap.start_unproven",
                 "{name} was put to work before and did not end its probation; starting with {}",
                 proven.name
             );

@@ -96,11 +96,18 @@ impl Ledger {
         match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(distrust)) => distrust.map_or(Known::Trusted, |distrust| Known::Distrusted(in_words(&distrust))),
             Ok(Err(error)) => {
-                tracing::warn!(%error, "cannot look up whether the component was rolled back before");
+                tracing::warn!(
+                    name: "ledger.lookup_failed",
+                    %error,
+                    "cannot look up whether the component was rolled back before"
+                );
                 Known::Nothing
             }
             Err(_) => {
-                tracing::warn!("the database does not say in time whether the component was rolled back before");
+                tracing::warn!(
+                    name: "ledger.lookup_timed_out",
+                    "the database does not say in time whether the component was rolled back before"
+                );
                 Known::Nothing
             }
         }
@@ -117,7 +124,10 @@ pub(super) fn in_words(distrust: &Distrust) -> String {
 /// Waits until everything is written, but not for ever.
 pub(super) async fn finish(writer: JoinHandle<()>) {
     if tokio::time::timeout(FAREWELL, writer).await.is_err() {
-        tracing::warn!("the last changes of the component are not in the ledger: the database does not answer");
+        tracing::warn!(
+            name: "ledger.incomplete",
+            "the last changes of the component are not in the ledger: the database does not answer"
+        );
     }
 }
 
@@ -134,10 +144,15 @@ async fn write(database: Database, mut tasks: mpsc::UnboundedReceiver<Task>) {
         };
         while let Err(error) = perform(&database, &task).await {
             if error.is_permanent() {
-                tracing::error!(%error, "this change of a component is not in the ledger");
+                tracing::error!(name: "ledger.entry_lost", %error, "this change of a component is not in the ledger");
                 break;
             }
-            tracing::warn!(%error, retry_in = ?pause, "cannot write to the ledger of components");
+            tracing::warn!(
+                name: "ledger.unreachable",
+                %error,
+                retry_in = ?pause,
+                "cannot write to the ledger of components"
+            );
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
@@ -149,7 +164,11 @@ async fn perform(database: &Database, task: &Task) -> Result<(), QueueError> {
         Task::Record(entry) => components::record(&database.connect().await?, entry).await,
         Task::Undo(decisions) => {
             let jobs = take_back(&mut database.connect().await?, decisions).await?;
-            tracing::info!(jobs, "put back, uncharged, what a component gave up that did not prove itself");
+            tracing::info!(
+                name: "swap.jobs_put_back",
+                jobs,
+                "put back, uncharged, what a component gave up that did not prove itself"
+            );
             Ok(())
         }
         Task::Mark(_) | Task::Close => Ok(()),

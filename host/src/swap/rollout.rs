@@ -37,7 +37,13 @@ pub(super) async fn offer(swapper: &Arc<Swapper>, candidate: Candidate) -> Verdi
         Ok(Passed::Unchanged) => (SwapOutcome::Unchanged, None, "it is what works already".to_owned()),
         Ok(Passed::Switched(swapped)) => (SwapOutcome::Switched, Some(swapped.previous), swapped.probation),
         Err(reason) => {
-            tracing::error!(component = short(&digest), %name, "{stage}: refused: {reason}; the old one goes on");
+            tracing::error!(
+                name: "swap.refused",
+                component = short(&digest),
+                %name,
+                %stage,
+                "{stage}: refused: {reason}; the old one goes on"
+            );
             swapper.parts.metrics.swap_stage(stage.as_str(), "refused");
             let (current, reason_with_stage) = (swapper.current(), format!("{stage}: {reason}"));
             swapper.ledger.record(Change::Refused, &digest, Some(current.digest()), &reason_with_stage, &name);
@@ -116,6 +122,7 @@ impl Rollout<'_> {
                 return Ok(Passed::Switched(swapped));
             }
             tracing::info!(
+                name: "swap.compared_again",
                 component = short(self.digest),
                 "the one that it was compared with was rolled back; once more"
             );
@@ -166,7 +173,7 @@ impl Rollout<'_> {
         });
         let report = examined.await.flatten().ok_or("the comparison panicked")?.map_err(|error| error.to_string())?;
         for skipped in &report.skipped {
-            tracing::warn!("the gate could not use a recording: {skipped}");
+            tracing::warn!(name: "swap.recording_skipped", "the gate could not use a recording: {skipped}");
         }
         let (verdict, refused) = (report.verdict.clone(), report.refused.clone());
         self.gate = Some(report);
@@ -181,6 +188,13 @@ impl Rollout<'_> {
 
     fn passed(&self, detail: &str) {
         self.swapper.parts.metrics.swap_stage(self.stage.as_str(), "ok");
-        tracing::info!(component = short(self.digest), name = self.name, "{}: {detail}", self.stage);
+        tracing::info!(
+            name: "swap.stage_passed",
+            component = short(self.digest),
+            name = self.name,
+            stage = %self.stage,
+            "{}: {detail}",
+            self.stage
+        );
     }
 }

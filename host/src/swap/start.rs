@@ -175,10 +175,13 @@ async fn watch(swapper: Arc<Swapper>, mut source: Option<Source>, recheck: Arc<N
             }
             () = recheck.notified() => match &mut source {
                 Some(source) => {
-                    tracing::info!("SIGHUP: looking at the component again");
+                    tracing::info!(name: "swap.recheck", "SIGHUP: looking at the component again");
                     source.recheck();
                 }
-                None => tracing::info!("SIGHUP: the component is built in, there is nothing to look at"),
+                None => tracing::info!(
+                    name: "swap.nothing_to_recheck",
+                    "SIGHUP: the component is built in, there is nothing to look at"
+                ),
             }
         }
     }

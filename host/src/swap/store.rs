@@ -25,7 +25,11 @@ impl ComponentStore {
         let folder = BoundedFolder::new(cache.join(FOLDER), SUFFIX, BOUNDS).with_companions(SIGNATURE_SUFFIX);
         let store = Self { folder };
         if let Err(error) = store.adopt(&cache.with_file_name(FOLDER)) {
-            tracing::debug!(%error, "cannot take over the components that an earlier version kept");
+            tracing::debug!(
+                name: "swap.store_not_taken_over",
+                %error,
+                "cannot take over the components that an earlier version kept"
+            );
         }
         store
     }
@@ -33,7 +37,12 @@ impl ComponentStore {
     /// Keeps a component. A failure costs nothing but this.
     pub fn store(&self, digest: &str, bytes: &[u8], signature: Option<&str>) {
         if let Err(error) = self.try_store(digest, bytes, signature) {
-            tracing::warn!(folder = %self.folder.path().display(), %error, "cannot keep the component for another start");
+            tracing::warn!(
+                name: "swap.not_stored",
+                folder = %self.folder.path().display(),
+                %error,
+                "cannot keep the component for another start"
+            );
         }
     }
 

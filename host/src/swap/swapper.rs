@@ -200,7 +200,13 @@ impl Swapper {
         compared.program.tally.changed.notify_one();
         begin_anew(next, compared);
         let previous = compared.digest().to_owned();
-        tracing::info!(component = next.short(), previous = short(&previous), name, "switch: new runs begin on it");
+        tracing::info!(
+            name: "swap.switched",
+            component = next.short(),
+            previous = short(&previous),
+            name,
+            "switch: new runs begin on it"
+        );
         self.parts.metrics.swap_stage(Stage::Switch.as_str(), "ok");
         self.ledger.record(Change::Switched, next.digest(), Some(&previous), "", name);
         let probation = match switched {
@@ -260,7 +266,7 @@ impl Swapper {
         if let Some(store) = &self.parts.store {
             store.store(new.digest(), &new.bytes, new.signature.as_deref());
         }
-        tracing::info!(component = new.short(), name = new.name, "probation: confirmed: {why}");
+        tracing::info!(name: "swap.confirmed", component = new.short(), name = new.name, "probation: confirmed: {why}");
         self.parts.metrics.swap_stage("probation", "ok");
         self.publish(deployment);
         self.ledger.record(Change::Confirmed, new.digest(), None, why, &new.name);
@@ -270,6 +276,7 @@ impl Swapper {
         let to = deployment.current();
         begin_anew(to, bad);
         tracing::error!(
+            name: "swap.rolled_back",
             component = bad.short(),
             name = bad.name,
             back_to = to.short(),

@@ -164,7 +164,7 @@ impl Metrics {
         self.log_lines_dropped.inner().fetch_max(stderr::dropped(), Ordering::Relaxed);
         let mut encoded = String::new();
         if let Err(error) = text::encode(&mut encoded, &self.registry) {
-            tracing::warn!(%error, "cannot write the metrics");
+            tracing::warn!(name: "metrics.failed", %error, "cannot write the metrics");
         }
         encoded
     }

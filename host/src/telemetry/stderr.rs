@@ -61,7 +61,7 @@ static STDERR: LazyLock<Option<Queued>> = LazyLock::new(|| {
 
 /// Says what is missing, once all that waited is written. It goes the same way as everything else.
 fn told(dropped: u64) {
-    tracing::warn!(dropped, "lines of this log could not be written, and are lost");
+    tracing::warn!(name: "log.dropped", dropped, "lines of this log could not be written, and are lost");
 }
 
 /// A queue, and the thread that writes what is in it.

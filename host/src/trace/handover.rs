@@ -123,7 +123,12 @@ impl Shared {
         if warned.is_none_or(|at| at.elapsed() >= MINUTE) {
             *warned = Some(Instant::now());
             let folder = self.settings.folder.display();
-            tracing::warn!(dropped, %folder, "runs end faster than they can be recorded; some are not");
+            tracing::warn!(
+                name: "trace.dropped",
+                dropped,
+                %folder,
+                "runs end faster than they can be recorded; some are not"
+            );
         }
     }
 }

@@ -77,7 +77,11 @@ impl Drop for Recorder {
         self.shared.stop();
         let done = self.done.get_mut().unwrap_or_else(PoisonError::into_inner);
         if done.recv_timeout(LAST_WAIT) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!(folder = %self.shared.settings.folder.display(), "the last traces were not written in time");
+            tracing::warn!(
+                name: "trace.unwritten",
+                folder = %self.shared.settings.folder.display(),
+                "the last traces were not written in time"
+            );
         }
     }
 }

@@ -69,7 +69,11 @@ impl Writer {
             Ok(()) => {
                 self.shared.written.fetch_add(1, Ordering::Relaxed);
                 if self.shared.set_off(None) {
-                    tracing::info!(folder = %self.shared.settings.folder.display(), "recording again");
+                    tracing::info!(
+                        name: "trace.resumed",
+                        folder = %self.shared.settings.folder.display(),
+                        "recording again"
+                    );
                 }
             }
             Err(error) => {
@@ -85,7 +89,12 @@ impl Writer {
             self.warned = Some(Instant::now());
             let (folder, dropped) = (&self.shared.settings.folder, self.shared.dropped.load(Ordering::Relaxed));
             let reason = chain(error);
-            tracing::warn!(folder = %folder.display(), dropped, "recording is off until this is mended: {reason}");
+            tracing::warn!(
+                name: "trace.stopped",
+                folder = %folder.display(),
+                dropped,
+                "recording is off until this is mended: {reason}"
+            );
         }
     }
 }

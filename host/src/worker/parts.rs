@@ -126,6 +126,7 @@ impl Parts {
             observer,
         });
         tracing::info!(
+            name: "worker.started",
             component,
             database = database.at(),
             source = buckets.source,
@@ -189,6 +190,7 @@ impl Parts {
         }
         let counts = pump.counts();
         tracing::info!(
+            name: "worker.stopped",
             processed = counts.processed,
             retried = counts.retried,
             dead = counts.dead,
@@ -238,7 +240,14 @@ async fn no_swap_while_draining(swapper: Arc<Swapper>, mut stop: watch::Receiver
 async fn store_what_is_left(artifacts: &Artifacts) {
     match tokio::time::timeout(STORING, artifacts.flush()).await {
         Ok(0) => {}
-        Ok(answers) => tracing::error!(answers, "OCR answers that were paid for could not be stored and are lost"),
-        Err(_) => tracing::error!("OCR answers that were paid for could not be stored in time and are lost"),
+        Ok(answers) => tracing::error!(
+            name: "artifact.lost_at_stop",
+            answers,
+            "OCR answers that were paid for could not be stored and are lost"
+        ),
+        Err(_) => tracing::error!(
+            name: "artifact.storing_timed_out",
+            "OCR answers that were paid for could not be stored in time and are lost"
+        ),
     }
 }

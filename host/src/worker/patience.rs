@@ -24,7 +24,7 @@ pub(super) async fn patiently<T>(
         match result {
             Ok(done) => return Ok(Some(done)),
             Err(error) if waits && error.may_pass() => {
-                tracing::warn!(again_in = ?pause, "cannot start yet: {}", chain(&error));
+                tracing::warn!(name: "worker.start_waits", again_in = ?pause, "cannot start yet: {}", chain(&error));
                 if unless_stopped(stop, tokio::time::sleep(pause)).await.is_none() {
                     return Ok(None);
                 }

@@ -49,7 +49,11 @@ async fn check_bucket(aws: &Aws, bucket: &str, variable: &'static str) -> Result
         Some(404) => Err(WorkerError::NoBucket { variable, bucket }),
         Some(301) => Err(WorkerError::OtherRegion { variable, bucket, region: aws.region.clone() }),
         Some(403) => {
-            tracing::warn!(bucket, "no permission to look at the bucket (s3:ListBucket); going on");
+            tracing::warn!(
+                name: "storage.list_denied",
+                bucket,
+                "no permission to look at the bucket (s3:ListBucket); going on"
+            );
             Ok(())
         }
         _ => {

@@ -9,12 +9,10 @@ use super::Clock;
 use super::figures::Zombies;
 use super::plan::{HostFault, Timeline};
 use super::stage::Stage;
-use crate::Running;
+use crate::{Running, events, has_event};
 
-/// What a lost lease says in the log.
-const LOST: &str = "lease lost";
-/// What a host says when it has begun to work.
-const WORKING: &str = "INFO working ";
+const LOST: &str = "lease.lost";
+const STARTED: &str = "worker.started";
 /// Longer than a drain takes.
 const DRAINS: Duration = Duration::from_secs(60);
 
@@ -120,7 +118,7 @@ impl Record {
     async fn ended_by_itself(&mut self, mut process: Process<'_>) {
         let status = process.running.ended();
         let remains = process.kill().await;
-        if remains.log.contains(WORKING) {
+        if has_event(&remains.log, STARTED) {
             self.problem(&remains, &format!("ended by itself ({status:?})"));
         } else {
             self.failed_starts += 1;
@@ -139,7 +137,7 @@ impl Record {
         let status = process.running.ended();
         let remains = process.kill().await;
         // One that has just been started, and does not listen to signals yet, has nothing to drain.
-        let began = remains.log.contains(WORKING);
+        let began = has_event(&remains.log, STARTED);
         if began && !status.is_some_and(|status| status.success()) {
             self.problem(&remains, &format!("did not drain ({status:?})"));
         }
@@ -150,9 +148,9 @@ impl Record {
         let Remains { log, woke_at, .. } = remains;
         self.zombies.woke += woke_at.len() as u64;
         let ends = woke_at.iter().skip(1).copied().chain([log.len()]);
-        let said_so = woke_at.iter().zip(ends).filter(|&(&from, to)| log[from..to].contains(LOST));
+        let said_so = woke_at.iter().zip(ends).filter(|&(&from, to)| has_event(&log[from..to], LOST));
         self.zombies.said_so += said_so.count() as u64;
-        self.zombies.leases_lost += log.lines().filter(|line| line.contains(LOST)).count() as u64;
+        self.zombies.leases_lost += events(log, LOST).len() as u64;
         if log.contains("panicked") {
             self.problem(remains, "panicked");
         }

@@ -81,7 +81,12 @@ impl Reparse {
         let (sandbox, program) = self.sandbox.load(jobs)?;
         let reparser = Reparser::connect(&target.database, program.digest()).await?;
         let aws = aws::load(&target.aws).await?;
-        tracing::info!(component = program.digest(), artifacts = bucket, "reading stored OCR responses");
+        tracing::info!(
+            name: "reparse.started",
+            component = program.digest(),
+            artifacts = bucket,
+            "reading stored OCR responses"
+        );
         let pass = Pass {
             which: self.which(&reparser).await?,
             reader: Arc::new(Reader { sandbox, program, artifacts: Artifacts::new(aws.s3, bucket) }),
@@ -92,7 +97,7 @@ impl Reparse {
         };
         let left_out = pass.reparser.left_out(&self.receipt).await?;
         for (receipt, why) in &left_out {
-            tracing::warn!(receipt, "not read again: {why}");
+            tracing::warn!(name: "reparse.left_out", receipt, "not read again: {why}");
         }
         if self.yes {
             return pass.run(Mode::Write { show: true }).await.map(|tally| tally.report("written"));

@@ -55,9 +55,18 @@ impl Tally {
 
     pub(super) fn report(&self, what: &str) -> ExitCode {
         let Self { same, changed, lost, gained, edited, failed, interrupted } = self;
-        tracing::info!(same, changed, lost, gained, edited_meanwhile = edited, failed, "{what}");
+        tracing::info!(
+            name: "reparse.finished",
+            same,
+            changed,
+            lost,
+            gained,
+            edited_meanwhile = edited,
+            failed,
+            "{what}"
+        );
         if *interrupted {
-            tracing::warn!("stopped before the end; the same command goes on from here");
+            tracing::warn!(name: "reparse.interrupted", "stopped before the end; the same command goes on from here");
         }
         if *failed == 0 && !interrupted { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -140,7 +149,13 @@ impl Pass {
                 }
                 Written::Edited => {
                     tally.edited += 1;
-                    output::aside(bar, || tracing::info!(receipt, "it changed meanwhile; left alone"));
+                    output::aside(bar, || {
+                        tracing::info!(
+                            name: "reparse.edited_meanwhile",
+                            receipt,
+                            "it changed meanwhile; left alone"
+                        )
+                    });
                 }
                 Written::Locked => {
                     self.failure(receipt, "somebody has it locked; run this again", bar, tally)?;
@@ -154,7 +169,7 @@ impl Pass {
     fn failure(&self, receipt: &str, error: &str, bar: &ProgressBar, tally: &mut Tally) -> anyhow::Result<()> {
         tally.failed += 1;
         output::aside(bar, || {
-            tracing::error!(receipt, "{error}");
+            tracing::error!(name: "reparse.failed", receipt, "{error}");
             if self.json { output::json(&Line::Failure { receipt, error }) } else { Ok(()) }
         })
     }

@@ -54,7 +54,7 @@ pub(super) async fn replay(paths: &[PathBuf], args: &SandboxArgs, step: bool, js
         let seconds = started.elapsed().as_secs_f64();
         let digest = machine.as_ref().map_or("no component", |(_, _, program)| program.digest());
         output::line(format!("{same} runs as recorded, {other} not ({digest})"))?;
-        tracing::info!(runs = paths.len(), seconds, instructions = work, "replayed");
+        tracing::info!(name: "replay.finished", runs = paths.len(), seconds, instructions = work, "replayed");
     }
     Ok(other == 0)
 }

@@ -21,7 +21,7 @@ pub(super) async fn stop(cluster: &Path) -> Result<(), Error> {
         return Ok(());
     };
     let number = pid.as_raw_nonzero().get();
-    tracing::info!(pid = number, "stopping a Postgres that an earlier run left behind");
+    tracing::info!(name: "dev.postgres_leftover", pid = number, "stopping a Postgres that an earlier run left behind");
     let deadline = Instant::now() + STOP;
     let _ = kill_process(pid, Signal::INT);
     while server(cluster) == Some(pid) {

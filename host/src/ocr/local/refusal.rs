@@ -16,7 +16,7 @@ impl Refusal {
     }
 
     pub(super) fn internal(message: &str) -> Self {
-        tracing::warn!(message, "the local Textract failed");
+        tracing::warn!(name: "ocr.local_failed", message, "the local Textract failed");
         Self { status: StatusCode::INTERNAL_SERVER_ERROR, ..Self::new("InternalServerError", message) }
     }
 

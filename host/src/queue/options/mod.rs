@@ -61,7 +61,11 @@ impl Options {
         let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
         let new: Vec<&str> = self.ignored.iter().copied().filter(|name| said.insert(name)).collect();
         if !new.is_empty() {
-            tracing::info!(options = new.join(" "), "options of the connection string that mean nothing here");
+            tracing::info!(
+                name: "database.options_ignored",
+                options = new.join(" "),
+                "options of the connection string that mean nothing here"
+            );
         }
     }
 }

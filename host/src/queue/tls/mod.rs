@@ -223,7 +223,12 @@ fn roots(settings: &TlsSettings) -> Result<RootCertStore, QueueError> {
         return Err(problem("there is no CA certificate in it; it must be PEM".to_owned()));
     }
     if ignored > 0 {
-        tracing::warn!(file = %path.display(), ignored, "some certificates of sslrootcert cannot be read");
+        tracing::warn!(
+            name: "database.certificates_unreadable",
+            file = %path.display(),
+            ignored,
+            "some certificates of sslrootcert cannot be read"
+        );
     }
     Ok(store)
 }

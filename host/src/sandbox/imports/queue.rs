@@ -166,6 +166,7 @@ impl HostJob for RunState {
             if !job.is_lost() {
                 live.tally.left_undone(live.dependency_failed.contains(&job.lease.job));
                 tracing::warn!(
+                    name: "job.left_unsettled",
                     job = job.lease.job,
                     receipt = job.receipt_id,
                     "the component dropped the job unsettled; it goes back"
@@ -330,19 +331,53 @@ fn log(job: &Job, outcome: &JobOutcome) {
     match outcome {
         JobOutcome::Complete(read) => {
             let (vendor, total) = (read.vendor.as_deref(), read.total.as_deref());
-            tracing::info!(receipt, attempt, vendor, total, confidence = read.confidence, "read");
+            tracing::info!(name: "receipt.read", receipt, attempt, vendor, total, confidence = read.confidence, "read");
         }
         // Said once: it is looked for often, and there is nothing to be done about it.
         JobOutcome::Retry { delay, failure: Some(failure), .. } if failure.code == NOT_THERE_YET => match job.claims {
-            0..=2 => tracing::info!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
-            _ => tracing::debug!(receipt, attempt, ?delay, code = failure.code, "{}", failure.message),
+            0..=2 => tracing::info!(
+                name: "receipt.photo_awaited",
+                receipt,
+                attempt,
+                ?delay,
+                code = failure.code,
+                "{}",
+                failure.message
+            ),
+            _ => tracing::debug!(
+                name: "receipt.photo_awaited",
+                receipt,
+                attempt,
+                ?delay,
+                code = failure.code,
+                "{}",
+                failure.message
+            ),
         },
         JobOutcome::Retry { delay, charge, failure: Some(failure) } => {
-            tracing::warn!(receipt, attempt, ?delay, charge, kind = %failure.kind, code = failure.code, "{}", failure.message);
+            tracing::warn!(
+                name: "receipt.retried",
+                receipt,
+                attempt,
+                ?delay,
+                charge,
+                kind = %failure.kind,
+                code = failure.code,
+                "{}",
+                failure.message
+            );
         }
         JobOutcome::Retry { .. } => {}
         JobOutcome::DeadLetter { failure, notes } => {
-            tracing::error!(receipt, attempt, kind = %failure.kind, code = failure.code, "{}; {notes}: dead letter", failure.message);
+            tracing::error!(
+                name: "receipt.dead_lettered",
+                receipt,
+                attempt,
+                kind = %failure.kind,
+                code = failure.code,
+                "{}; {notes}: dead letter",
+                failure.message
+            );
         }
     }
 }

@@ -127,7 +127,11 @@ impl FileSource {
 
     fn complain(&mut self, problem: String) {
         if self.problem.as_ref() != Some(&problem) {
-            tracing::warn!(file = %self.files.component.display(), "the component's file is not read: {problem}");
+            tracing::warn!(
+                name: "swap.file_unreadable",
+                file = %self.files.component.display(),
+                "the component's file is not read: {problem}"
+            );
             self.problem = Some(problem);
         }
     }

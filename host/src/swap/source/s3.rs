@@ -58,7 +58,11 @@ impl S3Source {
             match self.look().await {
                 Ok(candidate) => {
                     if self.problem.take().is_some() {
-                        tracing::info!(component = %self.component, "the component's object can be read again");
+                        tracing::info!(
+                            name: "swap.object_readable",
+                            component = %self.component,
+                            "the component's object can be read again"
+                        );
                     }
                     if let Some(candidate) = candidate {
                         return candidate;
@@ -67,6 +71,7 @@ impl S3Source {
                 Err(failure) => {
                     if self.problem.as_ref() != Some(&failure.code) {
                         tracing::warn!(
+                            name: "swap.object_unreadable",
                             code = failure.code,
                             "the component's object is not read, and waited for: {}",
                             failure.message
