@@ -7,8 +7,8 @@ use serde::Serialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::connect::SESSION_NAME;
 use super::pooler::is_pooled;
+use super::server::SESSION_NAME;
 use super::text::{Asked, Text};
 use super::{Connection, QueueError};
 

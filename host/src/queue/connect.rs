@@ -1,30 +1,24 @@
-//! Connections: parsing DATABASE_URL, TLS, and errors that name the server but never the password.
+//! Connections to the database, and what the server says on them unasked.
 
-use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, Severity, SqlState};
-use tokio_postgres::{AsyncMessage, Config, Notification};
+use tokio_postgres::{AsyncMessage, Notification};
 
-use super::options::{Options, Variables};
-use super::tls::{self, MakeTls, TlsSettings};
+use super::server::Server;
+use super::tls::{MakeTls, TlsSettings};
 use super::{Client, Connection, QueueError, Schema, describe, migrate};
-
-/// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
-pub(super) const SESSION_NAME: &str = "receipt-worker";
 
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where the queue is. Parsed and checked, not yet connected.
+/// Where the queue is.
 #[derive(Clone)]
 pub struct Database {
-    config: Config,
-    /// The operator gave the sessions a name of their own.
-    named: bool,
-    tls: TlsSettings,
-    connector: MakeTls,
+    server: Arc<Server>,
+    /// Whose sessions they are.
+    worker: Option<String>,
     statement_timeout: Duration,
     schema: Schema,
     /// Named by the flag or in the connection string.
@@ -45,38 +39,13 @@ impl Database {
 
     /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
     pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
-        // As libpq's, an empty one is none.
-        Self::read(url, root_certificate, &|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
-    }
-
-    fn read(url: &str, root_certificate: Option<&str>, variables: Variables<'_>) -> Result<Self, QueueError> {
-        let options = Options::read(url.trim(), variables)?;
-        options.say_ignored();
-        let Options { mut config, tls, schema, .. } = options;
-        let sockets = config.get_hosts().iter().filter(|host| !matches!(host, Host::Tcp(_))).count();
-        // As libpq: over a socket there is no TLS, whatever is asked for.
-        let settings = match sockets {
-            0 => TlsSettings::read(&tls, root_certificate)?,
-            sockets if sockets == config.get_hosts().len() => TlsSettings::NONE,
-            _ => TlsSettings::read(&tls, root_certificate)?.beside_a_socket()?,
-        };
-        let settings = settings.with_binding(config.get_channel_binding() == ChannelBinding::Require)?;
-        // Of several hosts the primary is the one that is meant, and after a failover it may be another than before.
-        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.ssl_mode(settings.mode).ssl_negotiation(settings.negotiation);
-        let named = config.get_application_name().is_some();
-        if !named {
-            config.application_name(SESSION_NAME);
-        }
-        let connector = tls::connector(&settings)?;
+        let server = Server::parse(url, root_certificate)?;
         Ok(Self {
-            config,
-            named,
-            tls: settings,
-            connector,
+            worker: None,
             statement_timeout: STATEMENT_TIMEOUT,
-            schema_given: schema.is_some(),
-            schema: schema.unwrap_or(Schema::PUBLIC),
+            schema_given: server.schema().is_some(),
+            schema: server.schema().cloned().unwrap_or(Schema::PUBLIC),
+            server: Arc::new(server),
         })
     }
 
@@ -104,101 +73,33 @@ impl Database {
     }
 
     pub(super) fn connector(&self) -> MakeTls {
-        self.connector.clone()
+        self.server.connector()
     }
 
     /// What the connection string asks of TLS.
     pub fn tls(&self) -> &TlsSettings {
-        &self.tls
+        self.server.tls()
     }
 
     /// The same database, with sessions that show which worker's they are; a name that the operator chose stays.
-    pub fn of_worker(mut self, worker: &str) -> Self {
-        if !self.named {
-            // Postgres cuts off what is longer than 63 bytes; a worker's id is 16.
-            self.config.application_name(format!("{SESSION_NAME} {worker}"));
-        }
-        self
+    pub fn of_worker(self, worker: &str) -> Self {
+        Self { worker: Some(worker.to_owned()), ..self }
     }
 
     /// Whether the server is on this machine.
     pub fn is_local(&self) -> bool {
-        let local =
-            |name: &str| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-        self.config.get_hostaddrs().iter().all(IpAddr::is_loopback)
-            && self.config.get_hosts().iter().all(|host| match host {
-                Host::Tcp(name) => local(name),
-                #[cfg(unix)]
-                Host::Unix(_) => true,
-            })
+        self.server.is_local()
     }
 
     /// Whether it is reached by a socket of this machine, where there is no TLS and no need of it.
     pub fn is_by_socket(&self) -> bool {
-        self.config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)))
+        self.server.is_by_socket()
     }
 
     /// Hosts, ports and database for messages; no user, no password.
     pub fn at(&self) -> String {
-        let mut hosts: Vec<String> = self.config.get_hosts().iter().map(name).collect();
-        if hosts.is_empty() {
-            hosts = self.config.get_hostaddrs().iter().map(ToString::to_string).collect();
-        }
-        let ports = self.config.get_ports();
-        let port = |place: usize| ports.get(place).or(ports.first()).copied().unwrap_or(5432);
-        let places = hosts.iter().enumerate().map(|(place, host)| format!("{host}:{}", port(place)));
-        format!("{}/{}", places.collect::<Vec<_>>().join(","), self.config.get_dbname().unwrap_or(""))
+        self.server.at()
     }
-
-    /// What went wrong in connecting, and what to do.
-    fn refusal(&self, error: &tokio_postgres::Error) -> QueueError {
-        if refused_to_write(error) {
-            return QueueError::ReadOnly { at: self.at() };
-        }
-        let explained = tls::explain(error, &self.tls);
-        let passing = match error.code() {
-            None => explained.is_none() && is_io(error),
-            // Connection exceptions, resources (too many connections), the operator's interventions (starting, stopping).
-            Some(code) => ["08", "53", "57"].iter().any(|class| code.code().starts_with(class)),
-        };
-        let mut reason = explained.unwrap_or_else(|| describe(error));
-        // "no pg_hba.conf entry for host …, no encryption" (in older versions: "SSL off").
-        let plain = reason.contains("no encryption") || reason.contains("SSL off");
-        if plain && error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) {
-            reason.push_str("; the server takes this role over TLS only, it seems: use sslmode=require or verify-full");
-        }
-        if reason.contains("requires a valid client certificate") {
-            reason.push_str("; name the role's with sslcert and sslkey");
-        }
-        QueueError::Connect { at: self.at(), reason, passing }
-    }
-}
-
-fn name(host: &Host) -> String {
-    match host {
-        Host::Tcp(name) => name.clone(),
-        #[cfg(unix)]
-        Host::Unix(path) => path.display().to_string(),
-    }
-}
-
-/// Whether the network, a name or the server's silence is the reason.
-fn is_io(error: &tokio_postgres::Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        if error.is::<std::io::Error>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    error.is_closed()
-}
-
-/// The driver asked the server whether it takes writes, and says so as an I/O error that no system call made.
-fn refused_to_write(error: &tokio_postgres::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source
-        .is_some_and(|source| source.kind() == std::io::ErrorKind::PermissionDenied && source.raw_os_error().is_none())
 }
 
 /// What the server says unasked.
@@ -226,14 +127,7 @@ pub(super) async fn connect_hearing(
     database: &Database,
     hears: impl Fn(Heard<'_>) + Send + 'static,
 ) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
-    let attempt = database.config.connect(database.connector.clone());
-    let hosts = u32::try_from(database.config.get_hosts().len().max(1)).unwrap_or(1);
-    let each = database.config.get_connect_timeout().copied().unwrap_or_default();
-    let timeout = each.saturating_mul(hosts + 1);
-    let (client, mut connection) = tokio::time::timeout(timeout, attempt)
-        .await
-        .map_err(|_| QueueError::Timeout { at: database.at(), seconds: timeout.as_secs() })?
-        .map_err(|error| database.refusal(&error))?;
+    let (client, mut connection) = database.server.connect(database.worker.as_deref()).await?;
     let client = Client::new(client, database.schema.clone(), connection.parameter("server_encoding"));
     let driver = tokio::spawn(async move {
         loop {
@@ -347,16 +241,6 @@ mod tests {
         assert!(said("host=h dbname=app sslmode=disable channel_binding=require").contains("sslmode=require"));
         assert!(said("host=/run/x,h dbname=app sslmode=require").contains("socket"));
         assert_eq!(Database::parse("host=/run/x,h dbname=app").unwrap().tls().mode, SslMode::Prefer);
-    }
-
-    #[test]
-    fn a_quoted_value_may_have_blanks_in_it() {
-        let database = Database::parse(r"host=h dbname='my app' password='it\'s mine' schema='My app'").unwrap();
-        assert_eq!(
-            (database.at().as_str(), database.config.get_password()),
-            ("h:5432/my app", Some(&b"it's mine"[..]))
-        );
-        assert_eq!((database.schema().name(), database.names_schema()), ("My app", true));
     }
 
     #[test]

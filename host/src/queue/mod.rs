@@ -35,6 +35,7 @@ mod rehearser;
 pub mod reparse;
 pub mod role;
 mod schema;
+mod server;
 mod session;
 mod settle;
 mod settlement;

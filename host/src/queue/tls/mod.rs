@@ -19,7 +19,7 @@ use tokio_postgres::config::{SslMode, SslNegotiation};
 
 pub use self::client::ClientCertificate;
 pub(super) use self::explain::explain;
-pub use self::stream::MakeTls;
+pub use self::stream::{MakeTls, Stream};
 use self::verify::{AnyName, EncryptOnly};
 use super::QueueError;
 
