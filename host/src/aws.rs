@@ -1,5 +1,8 @@
 //! What S3 and Textract share: configuration as the SDK knows it, and the classification of what goes wrong.
 
+pub mod call;
+pub mod rds;
+
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -67,23 +70,8 @@ pub async fn load(overrides: &AwsOverrides) -> Result<Aws, AwsError> {
 /// The same with another patience: a call is given up when the service is silent for `read_timeout`, and when it takes
 /// twice as long with all that the SDK tries again.
 pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Result<Aws, AwsError> {
-    check_endpoints(overrides)?;
-    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let timeouts = TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT.min(read_timeout))
-        .read_timeout(read_timeout)
-        .operation_timeout(read_timeout.saturating_mul(2))
-        .build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
-    if let Some(region) = &overrides.region {
-        loader = loader.region(Region::new(region.clone()));
-    }
-    if let Some((id, secret)) = &overrides.credentials {
-        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "host"));
-    }
-    let config = loader.load().await;
-    let region =
-        config.region().map(ToString::to_string).filter(|region| !region.is_empty()).ok_or(AwsError::NoRegion)?;
+    let config = configured(overrides, read_timeout).await?;
+    let region = region_of(&config).ok_or(AwsError::NoRegion)?;
     check_credentials(&config).await?;
     let of_env = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let s3_endpoint =
@@ -107,6 +95,29 @@ pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Resu
     })
 }
 
+/// What the SDK finds in the environment, and in the overrides before that.
+pub(crate) async fn configured(overrides: &AwsOverrides, read_timeout: Duration) -> Result<SdkConfig, AwsError> {
+    check_endpoints(overrides)?;
+    let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT.min(read_timeout))
+        .read_timeout(read_timeout)
+        .operation_timeout(read_timeout.saturating_mul(2))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).timeout_config(timeouts);
+    if let Some(region) = &overrides.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some((id, secret)) = &overrides.credentials {
+        loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "host"));
+    }
+    Ok(loader.load().await)
+}
+
+fn region_of(config: &SdkConfig) -> Option<String> {
+    config.region().map(ToString::to_string).filter(|region| !region.is_empty())
+}
+
 /// An address that is none would be quoted in messages, with whatever is in it.
 fn check_endpoints(overrides: &AwsOverrides) -> Result<(), AwsError> {
     let is_address = |address: &str| {
@@ -120,6 +131,8 @@ fn check_endpoints(overrides: &AwsOverrides) -> Result<(), AwsError> {
     for (name, given) in [
         ("AWS_ENDPOINT_URL_S3", &overrides.s3_endpoint),
         ("AWS_ENDPOINT_URL_TEXTRACT", &overrides.textract_endpoint),
+        ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &None),
+        ("AWS_ENDPOINT_URL_SSM", &None),
         ("AWS_ENDPOINT_URL", &None),
     ] {
         let address = given.clone().or_else(|| std::env::var(name).ok()).filter(|address| !address.is_empty());

@@ -19,6 +19,7 @@ pub mod reading;
 pub mod replay;
 pub mod sandbox;
 pub mod schedule;
+pub mod secret;
 pub mod storage;
 pub mod swap;
 pub mod telemetry;

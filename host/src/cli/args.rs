@@ -6,15 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::Args;
 use clap::builder::{FalseyValueParser, OsStringValueParser, TypedValueParser as _};
+use clap::{Args, ValueEnum};
 
 use super::folders::user_cache;
 use super::quantity::{duration, size};
 use crate::admin::{AdminAddress, AdminClient, AdminSettings, DEFAULT_ADDRESS};
 use crate::aws::AwsOverrides;
-use crate::queue::{Database, Schema};
+use crate::aws::call::Caller;
+use crate::queue::{Database, Origin, Schema};
 use crate::sandbox::{Limits, Program, Sandbox};
+use crate::secret::{self, ConnectionSecret};
 use crate::swap::source::ComponentLocation;
 
 /// Where the queue is.
@@ -23,11 +25,25 @@ pub(super) struct DatabaseArgs {
     /// Postgres: `postgres://user:password@host:5432/database?sslmode=require`.
     #[arg(long, env = "DATABASE_URL", hide_env_values = true, value_name = "URL")]
     database_url: Option<String>,
+    /// The secret that holds it: name or ARN of Secrets Manager, ssm:NAME or file:PATH; #KEY behind it takes one value of its JSON.
+    /// It is read anew when the database refuses the password. DATABASE_URL may then be a template with {username} and {password}.
+    #[arg(long, env = "DATABASE_URL_SECRET", value_name = "SECRET")]
+    database_url_secret: Option<String>,
+    /// How to log in: with the password, or with a token that is made for each connection by the IAM role.
+    #[arg(long, env = "DATABASE_AUTH", default_value = "password")]
+    database_auth: DatabaseAuth,
     /// CA file (PEM) to check the server's certificate against, or `system`, where the URL has no sslrootcert.
     #[arg(long, env = "PGSSLROOTCERT", value_name = "FILE")]
     database_root_cert: Option<String>,
     #[command(flatten)]
     schema: SchemaArgs,
+}
+
+/// How to log in.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum DatabaseAuth {
+    Password,
+    RdsIam,
 }
 
 /// Where in the database.
@@ -56,19 +72,38 @@ impl SchemaArgs {
 }
 
 impl DatabaseArgs {
-    pub(super) fn parse(&self) -> anyhow::Result<Database> {
-        let url = given(&self.database_url).ok_or_else(|| {
-            anyhow::anyhow!("no database: set DATABASE_URL or --database-url (postgres://user:password@host:5432/db)")
-        })?;
-        self.of(url)
+    pub(super) async fn parse(&self, aws: &AwsOverrides) -> anyhow::Result<Database> {
+        match (given(&self.database_url), given(&self.database_url_secret)) {
+            (None, None) => anyhow::bail!(
+                "no database: set DATABASE_URL or --database-url (postgres://user:password@host:5432/db), or name the secret \
+                 that holds it with DATABASE_URL_SECRET"
+            ),
+            (url, None) => self.open(Origin::Given(url.unwrap_or_default()), aws).await,
+            (template, Some(secret)) => self.of_secret("DATABASE_URL_SECRET", secret, template, aws).await,
+        }
     }
 
     pub(super) fn is_given(&self) -> bool {
-        given(&self.database_url).is_some()
+        given(&self.database_url).is_some() || given(&self.database_url_secret).is_some()
     }
 
-    fn of(&self, url: &str) -> anyhow::Result<Database> {
-        self.schema.within(Database::parse_with(url, self.database_root_cert.as_deref())?)
+    async fn of_secret(
+        &self,
+        variable: &'static str,
+        secret: &str,
+        template: Option<&str>,
+        aws: &AwsOverrides,
+    ) -> anyhow::Result<Database> {
+        let secret = ConnectionSecret::new(secret, template, aws.clone()).context(variable)?;
+        self.open(Origin::Secret(Box::new(secret)), aws).await.context(variable)
+    }
+
+    async fn open(&self, origin: Origin<'_>, aws: &AwsOverrides) -> anyhow::Result<Database> {
+        let tokens = match self.database_auth {
+            DatabaseAuth::Password => None,
+            DatabaseAuth::RdsIam => Some(Caller::load(aws).await?),
+        };
+        self.schema.within(Database::open(origin, self.database_root_cert.as_deref(), tokens).await?)
     }
 
     /// The flags about the schema, where another one names the database.
@@ -83,12 +118,27 @@ pub(super) struct DirectArgs {
     /// The same database past the pooler (PgBouncer, Supavisor), for LISTEN and migrations; --database-url if not given.
     #[arg(long, env = "DATABASE_DIRECT_URL", hide_env_values = true, value_name = "URL")]
     direct_url: Option<String>,
+    /// The secret that holds the direct URL, as --database-url-secret. A direct URL with {places} in it and no secret of its own
+    /// takes what is in that one.
+    #[arg(long, env = "DATABASE_DIRECT_URL_SECRET", value_name = "SECRET")]
+    direct_url_secret: Option<String>,
 }
 
 impl DirectArgs {
-    pub(super) fn or(&self, args: &DatabaseArgs, database: &Database) -> anyhow::Result<Database> {
-        let Some(url) = given(&self.direct_url) else { return Ok(database.clone()) };
-        let direct = args.of(url).context("DATABASE_DIRECT_URL")?;
+    pub(super) async fn or(
+        &self,
+        args: &DatabaseArgs,
+        database: &Database,
+        aws: &AwsOverrides,
+    ) -> anyhow::Result<Database> {
+        let direct = match (given(&self.direct_url), given(&self.direct_url_secret), given(&args.database_url_secret)) {
+            (None, None, _) => return Ok(database.clone()),
+            (template, Some(secret), _) => args.of_secret("DATABASE_DIRECT_URL_SECRET", secret, template, aws).await?,
+            (Some(url), None, Some(secret)) if secret::is_template(url) => {
+                args.of_secret("DATABASE_DIRECT_URL", secret, Some(url), aws).await?
+            }
+            (Some(url), None, _) => args.open(Origin::Given(url), aws).await.context("DATABASE_DIRECT_URL")?,
+        };
         if !direct.names_schema() {
             return Ok(direct.with_schema(database.schema().clone()));
         }
@@ -114,8 +164,13 @@ pub(super) struct ListenArgs {
 
 impl ListenArgs {
     /// Where to listen; none to poll alone.
-    pub(super) fn direct(&self, args: &DatabaseArgs, database: &Database) -> anyhow::Result<Option<Database>> {
-        if self.no_listen { Ok(None) } else { self.direct.or(args, database).map(Some) }
+    pub(super) async fn direct(
+        &self,
+        args: &DatabaseArgs,
+        database: &Database,
+        aws: &AwsOverrides,
+    ) -> anyhow::Result<Option<Database>> {
+        if self.no_listen { Ok(None) } else { self.direct.or(args, database, aws).await.map(Some) }
     }
 }
 

@@ -71,7 +71,7 @@ impl Components {
         if let Some(Action::Allow(allow)) = self.action {
             return allow.execute().await;
         }
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let running = components::running(&client).await?;
         let history = components::history(&client, self.limit).await?;
         if self.json {
@@ -88,7 +88,7 @@ impl Components {
 
 impl Allow {
     async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let known = components::known(&client, &self.digest).await?;
         let digest = match known.as_slice() {
             [digest] => digest,

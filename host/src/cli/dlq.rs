@@ -152,7 +152,7 @@ impl Dlq {
             Self::List(verb) => verb.execute().await,
             Self::Show(verb) => verb.execute().await,
             Self::Retry(verb) => {
-                let target = verb.target.resolve()?;
+                let target = verb.target.resolve().await?;
                 let mut client = target.database.connect_checked().await?;
                 if verb.ocr_again {
                     let letters = dead_letters::list(&client, &verb.which.which(), i64::MAX).await?;
@@ -168,7 +168,7 @@ impl Dlq {
 
 impl List {
     async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let letters = dead_letters::list(&client, &DeadLetterSelection::All, self.limit).await?;
         if self.json {
             letters.iter().try_for_each(output::json)?;
@@ -191,7 +191,7 @@ impl List {
 
 impl Show {
     async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let letters =
             dead_letters::list(&client, &DeadLetterSelection::Receipts(vec![self.receipt.clone()]), 1).await?;
         let Some(letter) = letters.first() else {
@@ -237,7 +237,7 @@ impl Discard {
         if !self.yes && !output::confirmed("Discard for good?")? {
             anyhow::bail!("nothing was discarded (--yes does not ask)");
         }
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let done = dead_letters::discard(&client, &self.which.which()).await?;
         self.which.report(&client, Verb("discarded", "discarded"), &self.told, &done).await
     }

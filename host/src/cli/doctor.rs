@@ -10,6 +10,7 @@ use tokio_postgres::config::SslMode;
 use super::args::{ListenArgs, SandboxArgs};
 use super::output::{self, plain};
 use super::target::{Target, TargetArgs};
+use super::unread::unread_keys;
 use crate::aws::{self, Aws};
 use crate::failure::{Failure, FailureKind};
 use crate::ocr::kind_of_code;
@@ -56,7 +57,7 @@ struct Check {
 type Outcome = Result<String, String>;
 
 /// Checks that are shown only where there is something to be said, and fail nothing.
-const WARNINGS: [&str; 2] = ["exposure", "reconcile"];
+const WARNINGS: [&str; 3] = ["exposure", "reconcile", "unread"];
 
 /// How long receipts are looked at for some that are in no queue.
 const GLANCE: Duration = Duration::from_secs(2);
@@ -82,10 +83,13 @@ impl Doctor {
         };
         let component = self.sandbox.load(1).map(|(_, program)| program.digest().to_owned());
         report("component", component.map_err(|error| error.to_string()))?;
-        let target = match self.target.resolve() {
+        if let Some(notice) = unread_keys() {
+            report("unread", Ok(notice))?;
+        }
+        let target = match self.target.resolve().await {
             Ok(target) => target,
             Err(error) => {
-                report("database", Err(error.to_string()))?;
+                report("database", Err(format!("{error:#}")))?;
                 return Ok(ExitCode::FAILURE);
             }
         };
@@ -106,7 +110,7 @@ impl Doctor {
 
 impl Doctor {
     async fn listen(&self, target: &Target) -> Outcome {
-        let direct = target.direct(&self.target, &self.listen).map_err(|error| format!("{error:#}"))?;
+        let direct = target.direct(&self.target, &self.listen).await.map_err(|error| format!("{error:#}"))?;
         let Some(direct) = direct else { return Ok("not asked for: the queue is polled".to_owned()) };
         check_listen(&target.database, &direct).await.map_err(|error| error.to_string())?;
         let arrive = format!("notifications arrive at {}", direct.at());

@@ -49,7 +49,7 @@ impl Enqueue {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         // Every file is looked at before the first one is sent.
         let photos = self.files.iter().map(|file| Photo::read(file)).collect::<anyhow::Result<Vec<_>>>()?;
-        let target = self.target.resolve()?;
+        let target = self.target.resolve().await?;
         let client = target.database.connect_checked().await?;
         let aws = aws::load(&target.aws).await?;
         let bucket = target.source_bucket()?;

@@ -44,7 +44,7 @@ impl Hurry {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let WhichArgs { receipts, all } = self.which;
         let which = if all { DeadLetterSelection::All } else { DeadLetterSelection::Receipts(receipts.clone()) };
-        let mut client = self.target.resolve()?.database.connect_checked().await?;
+        let mut client = self.target.resolve().await?.database.connect_checked().await?;
         let hurried = hurry(&mut client, &which).await?;
         for job in &hurried {
             match self.json {

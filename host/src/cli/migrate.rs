@@ -7,6 +7,7 @@ use clap::builder::FalseyValueParser;
 
 use super::args::{DatabaseArgs, DirectArgs};
 use super::output;
+use crate::aws::AwsOverrides;
 use crate::queue::migrate::{mend, migrate};
 use crate::queue::place::{NewTable, check_place, status_default};
 use crate::queue::rehearsal::{Rehearsed, of_any};
@@ -36,7 +37,8 @@ pub(crate) struct Migrate {
 
 impl Migrate {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let database = self.direct.or(&self.database, &self.database.parse()?)?;
+        let aws = AwsOverrides::default();
+        let database = self.direct.or(&self.database, &self.database.parse(&aws).await?, &aws).await?;
         let mut client = database.connect_telling(|notice| tracing::warn!(name: "migrate.notice", "{notice}")).await?;
         let new_table = if self.new_table { NewTable::Anyway } else { NewTable::of(database.names_schema()) };
         check_place(&client, new_table).await?;

@@ -32,6 +32,7 @@ mod status;
 mod swap;
 mod target;
 mod trace;
+mod unread;
 mod usage;
 mod worker;
 

@@ -57,7 +57,7 @@ struct Pruned {
 
 impl Prune {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let database = self.target.resolve()?.database;
+        let database = self.target.resolve().await?.database;
         let pruner = Pruner::connect(&database, self.batch, self.pause).await?;
         let keep = pruner.ago(self.keep).await?;
         let dlq = match self.dlq {

@@ -35,7 +35,7 @@ pub(crate) struct Reconcile {
 
 impl Reconcile {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let client = self.target.resolve()?.database.connect_checked().await?;
+        let client = self.target.resolve().await?.database.connect_checked().await?;
         let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{spinner} {pos} receipts")?);
         let found = walk(&client, !self.dry_run, |found| bar.set_position(found.looked)).await?;
         bar.finish_and_clear();

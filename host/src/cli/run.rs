@@ -8,10 +8,15 @@ use serde::Serialize;
 
 use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
 use super::quantity::duration;
+use super::unread::unread_keys;
 use super::worker::{Place, WorkerArgs};
 use super::{output, signals};
-use crate::queue::Counts;
-use crate::worker::{AwsSettings, Buckets, Worker};
+use crate::failure::chain;
+use crate::queue::{Counts, Database, QueueError};
+use crate::worker::{AwsSettings, Buckets, Worker, unless_stopped};
+
+/// Between two looks at a secret that cannot be had.
+const PAUSE: Duration = Duration::from_secs(3);
 
 /// Works the queue.
 ///
@@ -58,7 +63,13 @@ impl Run {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let started = Instant::now();
         let orders = signals::orders()?;
-        let settings = self.worker.settings(self.place()?)?;
+        if let Some(notice) = unread_keys() {
+            tracing::warn!(name: "secret.key_unread", "{notice}");
+        }
+        let Some(place) = unless_stopped(&orders.stop, self.place()).await.transpose()? else {
+            return Ok(ExitCode::SUCCESS);
+        };
+        let settings = self.worker.settings(place)?;
         let Some(worker) = Worker::prepare(settings, &orders).await? else { return Ok(ExitCode::SUCCESS) };
         let report = worker.run(orders).await?;
         if let Some(why) = report.runs.gave_up {
@@ -76,14 +87,29 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn place(&self) -> anyhow::Result<Place> {
-        let database = self.database.parse()?;
-        Ok(Place {
-            once: self.once,
-            listen: self.listen.direct(&self.database, &database)?,
-            database,
-            buckets: Buckets { source: self.buckets.source()?, artifact: self.buckets.artifact()? },
-            aws: AwsSettings { overrides: self.aws.overrides(), timeout: self.aws_timeout },
-        })
+    async fn place(&self) -> anyhow::Result<Place> {
+        let buckets = Buckets { source: self.buckets.source()?, artifact: self.buckets.artifact()? };
+        let (database, listen) = self.databases().await?;
+        let aws = AwsSettings { overrides: self.aws.overrides(), timeout: self.aws_timeout };
+        Ok(Place { once: self.once, listen, database, buckets, aws })
+    }
+
+    /// Waits for a secret that cannot be had at this moment, as for everything that is not there at a start.
+    async fn databases(&self) -> anyhow::Result<(Database, Option<Database>)> {
+        let aws = self.aws.overrides();
+        loop {
+            let found = async {
+                let database = self.database.parse(&aws).await?;
+                let listen = self.listen.direct(&self.database, &database, &aws).await?;
+                anyhow::Ok((database, listen))
+            };
+            match found.await {
+                Err(error) if !self.once && error.downcast_ref().is_some_and(QueueError::may_pass) => {
+                    tracing::warn!(name: "secret.awaited", again_in = ?PAUSE, "cannot start yet: {}", chain(error.as_ref()));
+                    tokio::time::sleep(PAUSE).await;
+                }
+                found => return found,
+            }
+        }
     }
 }

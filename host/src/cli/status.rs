@@ -52,7 +52,7 @@ const GLANCE_AGAIN: Duration = Duration::from_secs(60);
 
 impl Status {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let database = self.target.resolve()?.database;
+        let database = self.target.resolve().await?.database;
         let mut client = database.connect_checked().await?;
         let mut looked: Option<Instant> = None;
         let mut stranded = None;

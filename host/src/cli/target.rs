@@ -33,7 +33,7 @@ pub(super) struct Target {
 }
 
 impl TargetArgs {
-    pub(super) fn resolve(&self) -> anyhow::Result<Target> {
+    pub(super) async fn resolve(&self) -> anyhow::Result<Target> {
         let buckets = self.buckets.clone();
         if !self.database.is_given()
             && let Some(dev) = self.running_dev()
@@ -50,7 +50,8 @@ impl TargetArgs {
                 dev: Some(dev),
             });
         }
-        Ok(Target { database: self.database.parse()?, aws: self.aws.overrides(), buckets, dev: None })
+        let aws = self.aws.overrides();
+        Ok(Target { database: self.database.parse(&aws).await?, aws, buckets, dev: None })
     }
 
     fn running_dev(&self) -> Option<DevState> {
@@ -61,8 +62,8 @@ impl TargetArgs {
 
 impl Target {
     /// Where a worker would listen; none if it would poll alone.
-    pub(super) fn direct(&self, args: &TargetArgs, listen: &ListenArgs) -> anyhow::Result<Option<Database>> {
-        listen.direct(&args.database, &self.database)
+    pub(super) async fn direct(&self, args: &TargetArgs, listen: &ListenArgs) -> anyhow::Result<Option<Database>> {
+        listen.direct(&args.database, &self.database, &self.aws).await
     }
 
     pub(super) fn source_bucket(&self) -> anyhow::Result<String> {

@@ -7,16 +7,18 @@ use tokio::task::JoinHandle;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::{AsyncMessage, Notification};
 
+use super::login::{Login, Origin};
 use super::server::Server;
 use super::tls::{MakeTls, TlsSettings};
 use super::{Client, Connection, QueueError, Schema, describe, migrate};
+use crate::aws::call::Caller;
 
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where the queue is.
 #[derive(Clone)]
 pub struct Database {
-    server: Arc<Server>,
+    login: Arc<Login>,
     /// Whose sessions they are.
     worker: Option<String>,
     statement_timeout: Duration,
@@ -39,14 +41,28 @@ impl Database {
 
     /// Parses a connection string; `root_certificate` is the CA file (or `system`) where the string names none.
     pub fn parse_with(url: &str, root_certificate: Option<&str>) -> Result<Self, QueueError> {
-        let server = Server::parse(url, root_certificate)?;
-        Ok(Self {
+        Server::parse(url, root_certificate).map(|server| Self::by(Login::of(server)))
+    }
+
+    /// As [`Self::parse_with`], of a connection string that may be kept elsewhere. With `tokens` each connection has a password of
+    /// its own (rds-iam).
+    pub async fn open(
+        origin: Origin<'_>,
+        root_certificate: Option<&str>,
+        tokens: Option<Caller>,
+    ) -> Result<Self, QueueError> {
+        Login::open(origin, root_certificate, tokens).await.map(Self::by)
+    }
+
+    fn by(login: Login) -> Self {
+        let schema = login.server(|server| server.schema().cloned());
+        Self {
+            login: Arc::new(login),
             worker: None,
             statement_timeout: STATEMENT_TIMEOUT,
-            schema_given: server.schema().is_some(),
-            schema: server.schema().cloned().unwrap_or(Schema::PUBLIC),
-            server: Arc::new(server),
-        })
+            schema_given: schema.is_some(),
+            schema: schema.unwrap_or(Schema::PUBLIC),
+        }
     }
 
     /// The same database; each statement of the pump's may take so long.
@@ -73,12 +89,12 @@ impl Database {
     }
 
     pub(super) fn connector(&self) -> MakeTls {
-        self.server.connector()
+        self.login.server(Server::connector)
     }
 
     /// What the connection string asks of TLS.
-    pub fn tls(&self) -> &TlsSettings {
-        self.server.tls()
+    pub fn tls(&self) -> TlsSettings {
+        self.login.server(|server| server.tls().clone())
     }
 
     /// The same database, with sessions that show which worker's they are; a name that the operator chose stays.
@@ -88,17 +104,17 @@ impl Database {
 
     /// Whether the server is on this machine.
     pub fn is_local(&self) -> bool {
-        self.server.is_local()
+        self.login.server(Server::is_local)
     }
 
     /// Whether it is reached by a socket of this machine, where there is no TLS and no need of it.
     pub fn is_by_socket(&self) -> bool {
-        self.server.is_by_socket()
+        self.login.server(Server::is_by_socket)
     }
 
     /// Hosts, ports and database for messages; no user, no password.
     pub fn at(&self) -> String {
-        self.server.at()
+        self.login.server(Server::at)
     }
 }
 
@@ -127,7 +143,7 @@ pub(super) async fn connect_hearing(
     database: &Database,
     hears: impl Fn(Heard<'_>) + Send + 'static,
 ) -> Result<(Client, JoinHandle<Option<SqlState>>), QueueError> {
-    let (client, mut connection) = database.server.connect(database.worker.as_deref()).await?;
+    let (client, mut connection) = database.login.begin(database.worker.as_deref()).await?;
     let client = Client::new(client, database.schema.clone(), connection.parameter("server_encoding"));
     let driver = tokio::spawn(async move {
         loop {

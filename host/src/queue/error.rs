@@ -5,7 +5,8 @@ use std::fmt;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::Schema;
-use crate::failure::{Failure, chain};
+use crate::failure::{Failure, FailureKind, chain};
+use crate::secret::SecretError;
 
 /// What can go wrong with the queue as a whole; a job's own failures are [`Failure`]s.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +23,13 @@ pub enum QueueError {
         reason: String,
         /// Whether it may well be there later: nobody answered, or the server is just starting, stopping or full.
         passing: bool,
+        /// Whether the server did not let us in as who we are.
+        refused: bool,
     },
+    #[error("cannot log in to the database at {at}: {failure}")]
+    Token { at: String, failure: Failure },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("the database at {at} does not answer within {seconds} s")]
     Timeout { at: String, seconds: u64 },
     #[error(
@@ -137,9 +144,31 @@ impl QueueError {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Connect { passing, .. } => *passing,
+            Self::Secret(error) => error.may_pass(),
+            Self::Token { failure, .. } => matches!(failure.kind, FailureKind::Unavailable | FailureKind::TimedOut),
             Self::Timeout { .. } => true,
             Self::Query { .. } => self.is_passing() || self.is_lost_connection(),
             _ => false,
+        }
+    }
+
+    /// Whether the server knows us by another password, or not at all.
+    pub fn is_refused_login(&self) -> bool {
+        matches!(self, Self::Connect { refused: true, .. })
+    }
+
+    /// Whether a login was refused that a secret may yet mend.
+    pub fn waits_for_a_secret(&self) -> bool {
+        matches!(self, Self::Connect { refused: true, passing: true, .. })
+    }
+
+    /// The same refusal, where the password is kept elsewhere and may be changing at this moment.
+    pub(super) fn that_may_pass(self, why: &str) -> Self {
+        match self {
+            Self::Connect { at, reason, refused: true, .. } => {
+                Self::Connect { at, reason: format!("{reason}; {why}"), passing: true, refused: true }
+            }
+            other => other,
         }
     }
 

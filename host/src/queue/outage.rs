@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use super::QueueError;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// A password that is being rotated is there within seconds.
+const WHILE_ROTATED: Duration = Duration::from_secs(2);
 
 /// How one of the pump's connections fares.
 pub(super) struct Outage {
@@ -24,8 +26,9 @@ impl Outage {
 
     /// Tells it where it is news; returns how long to wait before the next try.
     pub(super) fn failed(&mut self, error: &QueueError) -> Duration {
-        let pause = self.pause;
-        self.pause = (pause * 2).min(self.longest_pause);
+        let longest = if error.waits_for_a_secret() { WHILE_ROTATED } else { self.longest_pause };
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
         let text = error.to_string();
         match &self.told {
             Some((_, told)) if *told == text => {
@@ -40,7 +43,6 @@ impl Outage {
             }
             told => {
                 let since = told.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-                let longest = self.longest_pause;
                 tracing::warn!(
                     name: "queue.unreachable",
                     what = self.what,

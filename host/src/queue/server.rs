@@ -2,13 +2,15 @@
 
 use std::net::IpAddr;
 
-use tokio_postgres::config::{ChannelBinding, Host, TargetSessionAttrs};
-use tokio_postgres::error::SqlState;
+use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::{Config, Connection, Socket};
 
 use super::options::{Options, Variables};
 use super::tls::{self, MakeTls, TlsSettings};
 use super::{QueueError, Schema, describe};
+use crate::aws::call::Caller;
+use crate::aws::rds;
 
 /// The name of our sessions in `pg_stat_activity`; a worker's have its id behind it.
 pub(super) const SESSION_NAME: &str = "receipt-worker";
@@ -25,6 +27,7 @@ pub(super) struct Server {
 }
 
 /// A session that has begun, and its other half.
+#[allow(clippy::disallowed_types, reason = "it is wrapped where it is driven")]
 pub(super) type Begun = (tokio_postgres::Client, Connection<Socket, tls::Stream<Socket>>);
 
 impl Server {
@@ -58,8 +61,12 @@ impl Server {
     }
 
     /// Connects, as the worker of that id where there is one. The driver tries host after host; a limit on all of them is ours.
-    pub(super) async fn connect(&self, worker: Option<&str>) -> Result<Begun, QueueError> {
+    pub(super) async fn connect(&self, worker: Option<&str>, tokens: Option<&Caller>) -> Result<Begun, QueueError> {
         let mut config = self.config.clone();
+        if let Some(caller) = tokens {
+            let failed = |failure| QueueError::Token { at: self.at(), failure };
+            config.password(rds::token(caller, self.place_of_tokens()?).await.map_err(failed)?);
+        }
         if let (false, Some(worker)) = (self.named, worker) {
             // Postgres cuts off what is longer than 63 bytes; a worker's id is 16.
             config.application_name(format!("{SESSION_NAME} {worker}"));
@@ -71,7 +78,30 @@ impl Server {
         tokio::time::timeout(timeout, attempt)
             .await
             .map_err(|_| QueueError::Timeout { at: self.at(), seconds: timeout.as_secs() })?
-            .map_err(|error| self.refusal(&error))
+            .map_err(|error| self.refusal(&error, tokens.is_some()))
+    }
+
+    /// A token is the password of one user at one server, and travels as it is.
+    pub(super) fn check_for_tokens(&self) -> Result<(), QueueError> {
+        self.place_of_tokens()?;
+        match self.tls.mode {
+            SslMode::Require => Ok(()),
+            _ => Err(QueueError::Url(
+                "DATABASE_AUTH=rds-iam needs TLS: add sslmode=verify-full (or require); RDS takes no token without"
+                    .to_owned(),
+            )),
+        }
+    }
+
+    fn place_of_tokens(&self) -> Result<rds::Place<'_>, QueueError> {
+        let wrong = |what: &str| QueueError::Url(format!("DATABASE_AUTH=rds-iam needs {what} in it"));
+        let user = self.config.get_user().ok_or_else(|| wrong("the role's name"))?;
+        match self.config.get_hosts() {
+            [Host::Tcp(host)] => {
+                Ok(rds::Place { host, port: self.config.get_ports().first().copied().unwrap_or(5432), user })
+            }
+            _ => Err(wrong("one host, by its name")),
+        }
     }
 
     pub(super) fn schema(&self) -> Option<&Schema> {
@@ -116,7 +146,7 @@ impl Server {
     }
 
     /// What went wrong in connecting, and what to do.
-    fn refusal(&self, error: &tokio_postgres::Error) -> QueueError {
+    fn refusal(&self, error: &tokio_postgres::Error, by_token: bool) -> QueueError {
         if refused_to_write(error) {
             return QueueError::ReadOnly { at: self.at() };
         }
@@ -135,7 +165,11 @@ impl Server {
         if reason.contains("requires a valid client certificate") {
             reason.push_str("; name the role's with sslcert and sslkey");
         }
-        QueueError::Connect { at: self.at(), reason, passing }
+        let refused = refused_login(error);
+        if refused && by_token {
+            reason.push_str("; for rds-iam: GRANT rds_iam TO the role, and allow rds-db:connect as it");
+        }
+        QueueError::Connect { at: self.at(), reason, passing, refused }
     }
 }
 
@@ -157,6 +191,16 @@ fn is_io(error: &tokio_postgres::Error) -> bool {
         cause = error.source();
     }
     error.is_closed()
+}
+
+/// Whether it is who we are that was refused. Poolers have other codes for it.
+fn refused_login(error: &tokio_postgres::Error) -> bool {
+    error.as_db_error().is_some_and(|said| {
+        let words = ["authentication failed", "password", "Tenant or user not found"];
+        said.code().code().starts_with("28")
+            || said.parsed_severity().is_none_or(|severity| severity == Severity::Fatal)
+                && words.iter().any(|word| said.message().contains(word))
+    })
 }
 
 /// The driver asked the server whether it takes writes, and says so as an I/O error that no system call made.

@@ -46,4 +46,9 @@ impl WorkerError {
             _ => false,
         }
     }
+
+    /// Whether a login was refused that a secret may yet mend.
+    pub(super) fn waits_for_a_secret(&self) -> bool {
+        matches!(self, Self::Queue(error) if error.waits_for_a_secret())
+    }
 }

@@ -10,6 +10,8 @@ use crate::schedule::Stop;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// A password that is being rotated is there within seconds.
+const WHILE_ROTATED: Duration = Duration::from_secs(2);
 
 /// Tries until it works. None where a stop came first. An error that waiting does not mend ends it, and every one does where
 /// nobody wants to wait (one pass).
@@ -24,6 +26,9 @@ pub(super) async fn patiently<T>(
         match result {
             Ok(done) => return Ok(Some(done)),
             Err(error) if waits && error.may_pass() => {
+                if error.waits_for_a_secret() {
+                    pause = pause.min(WHILE_ROTATED);
+                }
                 tracing::warn!(name: "worker.start_waits", again_in = ?pause, "cannot start yet: {}", chain(&error));
                 if unless_stopped(stop, tokio::time::sleep(pause)).await.is_none() {
                     return Ok(None);

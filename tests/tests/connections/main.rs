@@ -10,6 +10,7 @@ mod failover;
 mod forwarder;
 mod pgbouncer;
 mod pooler;
+mod secrets;
 mod server;
 mod silence;
 mod strings;

@@ -75,7 +75,7 @@ enum Since {
 
 impl Reparse {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
-        let target = self.target.resolve()?;
+        let target = self.target.resolve().await?;
         let bucket = target.artifact_bucket()?;
         let jobs = self.jobs.unwrap_or_else(default_jobs);
         let (sandbox, program) = self.sandbox.load(jobs)?;
