@@ -662,6 +662,37 @@ FROM (
     FROM public.receipt_queue_dlq
 ) AS d;
 
+-- What a fleet is scaled and watched by. The status view counts all history; this one walks an index, and no further than to
+-- 10,000. Beyond that it is the planner's own estimate: the entries on a page when the index was vacuumed last, times its pages
+-- now (260 fit on a page of an index that was not).
+CREATE OR REPLACE VIEW public.vw_receipt_queue_backlog AS
+SELECT
+    CASE WHEN waiting.jobs <= 10000 THEN waiting.jobs ELSE greatest(waiting.jobs, all_waiting.jobs) END AS backlog,
+    waiting.jobs > 10000 AS estimated,
+    waiting.oldest_age_seconds,
+    CASE WHEN dead.letters <= 10000 THEN dead.letters ELSE greatest(dead.letters, all_dead.letters) END AS dead_letters
+FROM (
+    SELECT count(*) AS jobs, coalesce(round(max(age)), 0)::bigint AS oldest_age_seconds
+    FROM (
+        SELECT CASE WHEN isfinite(enqueued_at) THEN extract(epoch FROM now()) - extract(epoch FROM enqueued_at) END AS age
+        FROM public.receipt_queue
+        WHERE NOT processed AND available_at < 'infinity'
+        ORDER BY available_at, id
+        LIMIT 10001
+    ) AS first
+) AS waiting
+CROSS JOIN (
+    SELECT
+        (
+            CASE WHEN relpages > 0 AND reltuples > 0 THEN reltuples / relpages ELSE 260 END
+            * pg_relation_size(oid) / current_setting('block_size')::integer
+        )::bigint AS jobs
+    FROM pg_class
+    WHERE oid = 'public.receipt_queue_due'::regclass
+) AS all_waiting
+CROSS JOIN (SELECT count(*) AS letters FROM (SELECT FROM public.receipt_queue_dlq LIMIT 10001) AS first) AS dead
+CROSS JOIN (SELECT reltuples::bigint AS letters FROM pg_class WHERE oid = 'public.receipt_queue_dlq'::regclass) AS all_dead;
+
 -- A receipt that is done or failed and gets another image is pending again. Before the row is written and by the one who
 -- writes it: no second UPDATE, and the app's own triggers run in the surroundings that they expect. The columns are not in
 -- the trigger's definition, so that the app can still change their types.
@@ -1268,7 +1299,7 @@ BEGIN
         CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
         LEFT JOIN pg_roles r ON r.oid = acl.grantee
         WHERE c.relnamespace = 'public'::regnamespace
-          AND c.relname IN ('receipt_queue_settings', 'receipt_queue_told')
+          AND c.relname IN ('receipt_queue_settings', 'receipt_queue_told', 'vw_receipt_queue_backlog')
           AND acl.grantee <> c.relowner
         UNION
         SELECT format('FUNCTION %s', p.oid::regprocedure), r.rolname
@@ -1282,6 +1313,17 @@ BEGIN
         ELSE
             EXECUTE format('REVOKE ALL ON %s FROM %I', granted.object, granted.grantee);
         END IF;
+    END LOOP;
+    -- Whoever may see how many wait may see it here, too: a worker that was granted its rights before needs them no second time.
+    FOR granted IN
+        SELECT r.rolname AS grantee
+        FROM pg_class c
+        CROSS JOIN LATERAL aclexplode(c.relacl) AS acl
+        JOIN pg_roles r ON r.oid = acl.grantee
+        WHERE c.oid = 'public.vw_receipt_queue_status'::regclass AND acl.grantee <> c.relowner
+          AND acl.privilege_type = 'SELECT'
+    LOOP
+        EXECUTE format('GRANT SELECT ON public.vw_receipt_queue_backlog TO %I', granted.grantee);
     END LOOP;
 END
 $rights$;

@@ -1,4 +1,4 @@
-//! An HTTP/1 server on loopback whose stop lets requests finish. The admin endpoint, the local S3 and the local Textract
+//! An HTTP/1 server whose stop lets requests finish. The admin endpoint, the local S3 and the local Textract
 //! stand on it.
 
 use std::error::Error as StdError;
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// `connections`: so many are served at a time; others wait until it accepts them.
+    /// On a loopback address. `connections`: so many are served at a time; others wait until it accepts them.
     pub(crate) async fn start<S, B>(listen: SocketAddr, service: S, connections: usize) -> io::Result<Self>
     where
         S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -37,10 +37,23 @@ impl Server {
         B::Data: Send,
         B::Error: Into<Box<dyn StdError + Send + Sync>>,
     {
-        // These services check little of who calls them: they are not for a network.
+        // What stands on it checks little of who calls: it is not for a network.
         if !listen.ip().is_loopback() {
             return Err(io::Error::new(io::ErrorKind::AddrNotAvailable, "only loopback addresses are served"));
         }
+        Self::start_anywhere(listen, service, connections).await
+    }
+
+    /// The same on any address, for what knows whom it answers.
+    pub(crate) async fn start_anywhere<S, B>(listen: SocketAddr, service: S, connections: usize) -> io::Result<Self>
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Future: Send,
+        S::Error: Into<Box<dyn StdError + Send + Sync>>,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<Box<dyn StdError + Send + Sync>>,
+    {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);

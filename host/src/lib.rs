@@ -12,6 +12,7 @@ pub mod cli;
 pub mod dev;
 pub mod failure;
 mod folder;
+pub mod health;
 mod http;
 pub mod ocr;
 pub mod queue;

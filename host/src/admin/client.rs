@@ -102,14 +102,7 @@ impl AdminClient {
 
     async fn send(&self, request: Request<Full<Bytes>>) -> Result<Value, ClientError> {
         let address = self.address;
-        let went_away = |error: hyper::Error| ClientError::WentAway { address, reason: error.to_string() };
-        let stream = connect(address).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(went_away)?;
-        let connection = tokio::spawn(connection);
-        let response = sender.send_request(request).await.map_err(went_away)?;
-        let status = response.status();
-        let body = response.into_body().collect().await.map_err(went_away)?.to_bytes();
-        connection.abort();
+        let (status, body) = exchange(address, request).await?;
         if status == StatusCode::UNAUTHORIZED {
             return Err(ClientError::WrongToken { address, path: self.token_file.clone() });
         }
@@ -124,6 +117,33 @@ impl AdminClient {
     fn no_host(&self, reason: &dyn std::error::Error) -> ClientError {
         ClientError::NoHost { address: self.address, reason: reason.to_string() }
     }
+}
+
+/// Asks the host that listens there how it is (`/readyz`), or only whether it is there (`/healthz`). Whoever can reach it may:
+/// this needs no token. Returns whether it is, and what it says.
+pub async fn readiness(address: SocketAddr, path: &'static str) -> Result<(bool, Value), ClientError> {
+    let no_host = |reason: String| ClientError::NoHost { address, reason };
+    let request = Request::builder().uri(path).header(HOST, address.to_string()).body(Full::default());
+    let (status, body) = exchange(address, request.map_err(|error| no_host(error.to_string()))?).await?;
+    match status {
+        StatusCode::OK | StatusCode::SERVICE_UNAVAILABLE => {
+            let value = serde_json::from_slice(&body).map_err(|error| no_host(error.to_string()))?;
+            Ok((status == StatusCode::OK, value))
+        }
+        other => Err(no_host(format!("it answers {other} to {path}"))),
+    }
+}
+
+async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), ClientError> {
+    let went_away = |error: hyper::Error| ClientError::WentAway { address, reason: error.to_string() };
+    let stream = connect(address).await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(went_away)?;
+    let connection = tokio::spawn(connection);
+    let response = sender.send_request(request).await.map_err(went_away)?;
+    let status = response.status();
+    let body = response.into_body().collect().await.map_err(went_away)?.to_bytes();
+    connection.abort();
+    Ok((status, body))
 }
 
 async fn connect(address: SocketAddr) -> Result<TcpStream, ClientError> {

@@ -2,23 +2,23 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::header::{ALLOW, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::subject::Subject;
 use super::token;
 use crate::swap::{Candidate, Control, LARGEST_COMPONENT};
-use crate::telemetry::metrics::{self, Metrics};
+use crate::telemetry::metrics;
 
 /// For people: where the component came from.
 pub(super) const NAME_HEADER: &str = "x-component-name";
@@ -34,58 +34,84 @@ const DISCARD_FOR: Duration = Duration::from_secs(1);
 pub(super) struct Service {
     secret: String,
     receiving: Mutex<()>,
-    control: Arc<dyn Control>,
-    metrics: Arc<Metrics>,
+    subject: Subject,
+    /// Why nobody can have the token.
+    no_token: std::sync::Mutex<Option<String>>,
 }
 
 type Answer = Response<Full<Bytes>>;
 
 impl Service {
-    pub(super) fn new(secret: String, control: Arc<dyn Control>, metrics: Arc<Metrics>) -> Self {
-        Self { secret, receiving: Mutex::new(()), control, metrics }
+    pub(super) fn new(secret: String, subject: Subject) -> Self {
+        Self { secret, receiving: Mutex::new(()), subject, no_token: std::sync::Mutex::default() }
+    }
+
+    /// Whether the token is where those find it who may have it.
+    pub(super) fn has_token(&self, left: Result<(), String>) {
+        *self.no_token.lock().unwrap_or_else(PoisonError::into_inner) = left.err();
     }
 
     async fn respond(&self, request: Request<Incoming>) -> Answer {
         let (head, body) = request.into_parts();
-        let route = (&head.method, head.uri.path());
+        // The server leaves the body away by itself.
+        let method = if head.method == Method::HEAD { Method::GET } else { head.method };
+        let route = (&method, head.uri.path());
         if let Err(refusal) = self.admit(route, &head.headers) {
             return unread(body, refusal.response());
         }
-        if route == (&Method::POST, "/swap") {
-            return self.offered(&head.headers, body).await;
-        }
         let answer = match route {
             (&Method::GET, "/healthz") => json_answer(StatusCode::OK, &json!({ "status": "ok" })),
-            (&Method::GET, "/metrics") => answer(StatusCode::OK, metrics::CONTENT_TYPE, self.metrics.encode()),
-            (&Method::GET, "/components") => json_answer(StatusCode::OK, &self.control.components()),
-            (&Method::GET, "/shadow") => json_answer(StatusCode::OK, &self.control.shadow()),
-            (_, "/healthz" | "/metrics" | "/components" | "/shadow") => wrong_method("GET"),
+            (&Method::GET, "/readyz") => self.readiness(),
+            (&Method::GET, "/metrics") => answer(StatusCode::OK, metrics::CONTENT_TYPE, self.subject.metrics.encode()),
+            (&Method::GET, "/components") => self.shown(Control::components),
+            (&Method::GET, "/shadow") => self.shown(Control::shadow),
+            (&Method::POST, "/swap") => match self.subject.control() {
+                Some(control) => return self.offered(control, &head.headers, body).await,
+                None => starting().response(),
+            },
+            (_, "/healthz" | "/readyz" | "/metrics" | "/components" | "/shadow") => wrong_method("GET, HEAD"),
             (_, "/swap") => wrong_method("POST"),
             (_, path) => Refusal(StatusCode::NOT_FOUND, format!("there is nothing at {path}")).response(),
         };
         unread(body, answer)
     }
 
-    /// Nobody but those who can read the token, and no browser, whatever page it shows.
+    /// What shows no secret is for everybody; the rest is for those who can read the token. No browser gets any of it, whatever
+    /// page it shows.
     fn admit(&self, route: (&Method, &str), headers: &HeaderMap) -> Result<(), Refusal> {
         if headers.contains_key(ORIGIN) {
             return Err(Refusal(StatusCode::FORBIDDEN, "requests from web pages are not answered".to_owned()));
         }
-        if !headers.get(HOST).is_none_or(names_this_machine) {
-            // A name that somebody made point here.
-            return Err(Refusal(StatusCode::FORBIDDEN, "only requests to a loopback address are answered".to_owned()));
-        }
-        if matches!(route, (&Method::GET, "/healthz" | "/metrics")) {
+        if matches!(route, (&Method::GET, "/healthz" | "/readyz" | "/metrics")) {
             return Ok(());
         }
         let given = headers.get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
-        match given.is_some_and(|given| token::same(&self.secret, given)) {
-            true => Ok(()),
-            false => Err(Refusal(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong".to_owned())),
+        if given.is_some_and(|given| token::same(&self.secret, given)) {
+            return Ok(());
+        }
+        match self.no_token.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            Some(why) => Err(Refusal(StatusCode::SERVICE_UNAVAILABLE, why)),
+            None => Err(Refusal(StatusCode::UNAUTHORIZED, "the bearer token is missing or wrong".to_owned())),
         }
     }
 
-    async fn offered(&self, headers: &HeaderMap, body: Incoming) -> Answer {
+    fn readiness(&self) -> Answer {
+        let readiness = self.subject.health.readiness();
+        let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        match serde_json::to_value(&readiness) {
+            Ok(value) => json_answer(status, &value),
+            Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).response(),
+        }
+    }
+
+    fn shown(&self, show: impl Fn(&dyn Control) -> Value) -> Answer {
+        match self.subject.control() {
+            Some(control) => json_answer(StatusCode::OK, &show(&*control)),
+            None => starting().response(),
+        }
+    }
+
+    async fn offered(&self, control: Arc<dyn Control>, headers: &HeaderMap, body: Incoming) -> Answer {
         if body.size_hint().lower() > LARGEST_COMPONENT {
             return unread(body, too_large().response());
         }
@@ -95,21 +121,20 @@ impl Service {
             receive(body).await
         };
         match received.and_then(|bytes| candidate(headers, bytes)) {
-            Ok(candidate) => self.swap(candidate).await,
+            Ok(candidate) => swap(control, candidate).await,
             Err(refusal) => refusal.response(),
         }
     }
+}
 
-    async fn swap(&self, candidate: Candidate) -> Answer {
-        let control = Arc::clone(&self.control);
-        // A task of its own: a swap that has begun is not abandoned when the one who asked goes away.
-        match tokio::spawn(async move { control.swap(candidate).await }).await {
-            Ok(verdict) => match serde_json::to_value(&verdict) {
-                Ok(verdict) => json_answer(StatusCode::OK, &verdict),
-                Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).response(),
-            },
-            Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the swap failed: {error}")).response(),
-        }
+async fn swap(control: Arc<dyn Control>, candidate: Candidate) -> Answer {
+    // A task of its own: a swap that has begun is not abandoned when the one who asked goes away.
+    match tokio::spawn(async move { control.swap(candidate).await }).await {
+        Ok(verdict) => match serde_json::to_value(&verdict) {
+            Ok(verdict) => json_answer(StatusCode::OK, &verdict),
+            Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).response(),
+        },
+        Err(error) => Refusal(StatusCode::INTERNAL_SERVER_ERROR, format!("the swap failed: {error}")).response(),
     }
 }
 
@@ -201,13 +226,8 @@ fn candidate(headers: &HeaderMap, bytes: Vec<u8>) -> Result<Candidate, Refusal> 
     Ok(Candidate { name, bytes, signature })
 }
 
-fn names_this_machine(host: &HeaderValue) -> bool {
-    let Ok(host) = host.to_str() else { return false };
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next(),
-        None => host.split(':').next(),
-    };
-    name.is_some_and(|name| name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback()))
+fn starting() -> Refusal {
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, "the host is starting; /readyz says what it waits for".to_owned())
 }
 
 fn wrong_method(allowed: &'static str) -> Answer {

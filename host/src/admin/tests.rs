@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use serde_json::{Value, json};
@@ -10,8 +12,10 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::listening::CONNECTIONS;
 use super::*;
-use crate::swap::{Candidate, SwapOutcome, Verdict};
+use crate::health::Pulse;
+use crate::swap::{Candidate, Control, SwapOutcome, Verdict};
 
 /// Says what it was offered.
 struct Echo;
@@ -44,13 +48,28 @@ fn free_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
 }
 
+fn echo() -> Subject {
+    let subject = Subject::default();
+    subject.controlled_by(Arc::new(Echo));
+    subject
+}
+
+async fn bind(address: SocketAddr, folder: &Path) -> Result<Admin, AdminError> {
+    let mut admin = Admin::listen(address, echo()).await?;
+    admin.leave_token(Some(folder))?;
+    Ok(admin)
+}
+
 async fn admin(folder: &TempDir) -> Admin {
-    let metrics = Arc::new(Metrics::new());
-    Admin::bind(free_port(), Some(folder.path().join("cache")), Arc::new(Echo), metrics).await.unwrap()
+    bind(free_port(), &folder.path().join("cache")).await.unwrap()
+}
+
+fn token_file(admin: &Admin) -> PathBuf {
+    admin.token.as_ref().unwrap().path.clone()
 }
 
 fn token(admin: &Admin) -> String {
-    std::fs::read_to_string(&admin.token.path).unwrap()
+    std::fs::read_to_string(token_file(admin)).unwrap()
 }
 
 /// Status and body of a request that is written by hand.
@@ -220,21 +239,56 @@ async fn metrics_and_health_are_for_everyone_but_browsers() {
     let (status, text) = ask(&admin, "GET /metrics", &[]).await;
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"), "{text}");
-    assert_eq!(ask(&admin, "GET /healthz", &["Host: localhost:9464"]).await.0, 200);
-    assert_eq!(ask(&admin, "GET /healthz", &["Host: [::1]:9464"]).await.0, 200);
+    // By whatever name a platform knows this machine.
+    for host in ["Host: localhost:9464", "Host: [::1]:9464", "Host: worker-0.workers.svc:9464", "Host: 10.0.0.7"] {
+        assert_eq!(ask(&admin, "GET /healthz", &[host]).await.0, 200, "{host}");
+    }
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let (status, body) = ask(&admin, &format!("HEAD {path}"), &[]).await;
+        assert_eq!((status, body.as_str()), (if path == "/readyz" { 503 } else { 200 }, ""), "{path}");
+        assert_eq!(
+            ask(&admin, &format!("DELETE {path}"), &[&format!("Authorization: Bearer {}", token(&admin))]).await.0,
+            405
+        );
+    }
     let right = format!("Authorization: Bearer {}", token(&admin));
-    for header in ["Origin: http://127.0.0.1:9464", "Origin: null", "Host: evil.example:9464", "Host: 127.0.0.1.evil"] {
-        for line in ["GET /metrics", "GET /healthz", "POST /swap"] {
+    for header in ["Origin: http://127.0.0.1:9464", "Origin: null"] {
+        for line in ["GET /metrics", "GET /healthz", "GET /readyz", "POST /swap"] {
             assert_eq!(ask(&admin, line, &[header, &right]).await.0, 403, "{line} {header}");
         }
     }
 }
 
 #[tokio::test]
+async fn a_host_that_starts_can_be_watched_and_not_steered() {
+    let folder = TempDir::new().unwrap();
+    let subject = Subject::default();
+    let mut admin = Admin::listen(free_port(), subject.clone()).await.unwrap();
+    // Nobody can have the token: that is no reason to show nothing.
+    assert!(matches!(admin.leave_token(None), Err(AdminError::NoFolder)));
+    let (status, why) = ask(&admin, "GET /components", &[]).await;
+    assert!(status == 503 && why.contains("XDG_CACHE_HOME"), "{status} {why}");
+    admin.leave_token(Some(&folder.path().join("cache"))).unwrap();
+    assert_eq!(ask(&admin, "GET /components", &[]).await.0, 401);
+    let right = format!("Authorization: Bearer {}", token(&admin));
+    for line in ["GET /components", "GET /shadow", "POST /swap"] {
+        let (status, why) = ask(&admin, line, &[&right]).await;
+        assert!(status == 503 && why.contains("starting"), "{line}: {status} {why}");
+    }
+    assert_eq!((ask(&admin, "GET /healthz", &[]).await.0, ask(&admin, "GET /readyz", &[]).await.0), (200, 503));
+    assert!(!readiness(admin.address(), "/readyz").await.unwrap().0);
+    subject.controlled_by(Arc::new(Echo));
+    subject.health.works(Pulse::default);
+    assert_eq!(ask(&admin, "GET /components", &[&right]).await.0, 200);
+    let (ready, told) = readiness(admin.address(), "/readyz").await.unwrap();
+    assert!(ready && told.get("ready") == Some(&json!(true)), "{told}");
+}
+
+#[tokio::test]
 async fn the_token_is_for_this_user_only_and_goes_with_the_host() {
     let folder = TempDir::new().unwrap();
     let admin = admin(&folder).await;
-    let path = admin.token.path.clone();
+    let path = token_file(&admin);
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
     assert_eq!(token(&admin).len(), 64);
@@ -244,14 +298,13 @@ async fn the_token_is_for_this_user_only_and_goes_with_the_host() {
     // Another address with the same port has a token of its own.
     let one = self::admin(&folder).await;
     let address = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), one.address().port()));
-    let cache = Some(folder.path().join("cache"));
-    let other = Admin::bind(address, cache, Arc::new(Echo), Arc::default()).await.unwrap();
+    let other = bind(address, &folder.path().join("cache")).await.unwrap();
     assert_ne!(token(&one), token(&other));
     other.shutdown().await;
     let client = AdminClient::find(one.address(), &folder.path().join("cache")).await.unwrap();
     client.components().await.unwrap();
     // What another host has put there since is not ours to remove.
-    let path = one.token.path.clone();
+    let path = token_file(&one);
     std::fs::write(&path, "another host's").unwrap();
     one.shutdown().await;
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "another host's");
@@ -259,7 +312,7 @@ async fn the_token_is_for_this_user_only_and_goes_with_the_host() {
     let open = folder.path().join("open");
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = Admin::bind(free_port(), Some(open), Arc::new(Echo), Arc::default()).await.err().unwrap();
+    let refused = bind(free_port(), &open).await.err().unwrap();
     assert!(matches!(refused, AdminError::Token { .. }), "{refused}");
 }
 
@@ -270,7 +323,7 @@ async fn a_host_that_cannot_be_asked_is_told_apart() {
     let (address, cache) = (admin.address(), folder.path().join("cache"));
     let elsewhere = AdminClient::find(address, folder.path()).await.unwrap_err();
     assert!(matches!(elsewhere, ClientError::NoToken { .. }), "{elsewhere}");
-    std::fs::write(&admin.token.path, "stale").unwrap();
+    std::fs::write(token_file(&admin), "stale").unwrap();
     let stale = AdminClient::find(address, &cache).await.unwrap();
     assert!(matches!(stale.shadow().await, Err(ClientError::WrongToken { .. })));
     let large = Candidate { name: String::new(), bytes: vec![0; 20_000_000], signature: None };
@@ -280,31 +333,40 @@ async fn a_host_that_cannot_be_asked_is_told_apart() {
 }
 
 #[tokio::test]
-async fn a_port_that_is_taken_is_an_error_only_for_who_named_it() {
+async fn a_port_that_is_taken_is_waited_for() {
     let folder = TempDir::new().unwrap();
     let first = admin(&folder).await;
-    let held = token(&first);
+    let (address, held) = (first.address(), token(&first));
     let settings = |address| AdminSettings { address, folder: Some(folder.path().join("cache")) };
-    let named = settings(Some(AdminAddress::At(first.address())));
-    let error = Admin::start(&named, Arc::new(Echo), Arc::default()).await.err().unwrap();
-    assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+    assert!(Attendant::start(&settings(Some(AdminAddress::Off)), echo()).is_none());
+    let second = Attendant::start(&settings(Some(AdminAddress::At(address))), echo()).unwrap();
+    // It ends while it waits, and takes nothing of the first one's.
+    second.shutdown().await;
     assert_eq!(token(&first), held);
-    let off = settings(Some(AdminAddress::Off));
-    assert!(Admin::start(&off, Arc::new(Echo), Arc::default()).await.unwrap().is_none());
-    // Whoever has the default port: a second host works on without one.
-    let one = Admin::start(&settings(None), Arc::new(Echo), Arc::default()).await.unwrap();
-    assert!(Admin::start(&settings(None), Arc::new(Echo), Arc::default()).await.unwrap().is_none());
-    drop(one);
+    let second = Attendant::start(&settings(Some(AdminAddress::At(address))), echo()).unwrap();
+    first.shutdown().await;
+    let cache = folder.path().join("cache");
+    let client = loop {
+        match AdminClient::find(address, &cache).await {
+            Ok(client) => break client,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(50)).await,
+        }
+    };
+    client.components().await.unwrap();
+    second.shutdown().await;
+    assert!(matches!(client.shadow().await, Err(ClientError::NobodyThere { .. })));
 }
 
 #[test]
-fn only_loopback_can_be_named() {
+fn any_address_can_be_named() {
     let parse = |text: &str| text.parse::<AdminAddress>();
     assert_eq!(parse("off"), Ok(AdminAddress::Off));
     assert_eq!(parse("127.0.0.1:9464"), Ok(AdminAddress::At(DEFAULT_ADDRESS)));
     assert_eq!(parse("localhost:9464"), Ok(AdminAddress::At(DEFAULT_ADDRESS)));
-    assert!(parse("[::1]:1").is_ok());
-    for text in ["0.0.0.0:9464", "10.0.0.1:9464", "[::]:9464", "9464", "", "127.0.0.1"] {
+    for text in ["[::1]:1", "0.0.0.0:9464", "10.0.0.1:9464", "[::]:9464"] {
+        assert!(matches!(parse(text), Ok(AdminAddress::At(_))), "{text}");
+    }
+    for text in ["9464", "", "127.0.0.1", "worker:9464"] {
         assert!(parse(text).is_err(), "{text}");
     }
 }

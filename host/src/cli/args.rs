@@ -318,7 +318,8 @@ impl SandboxArgs {
 /// The admin endpoint: where a host listens, and where verbs find it.
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArgs {
-    /// Loopback address of the admin endpoint (host swap, host shadow, metrics), or `off` [default: 127.0.0.1:9464]
+    /// Address of the admin endpoint, or `off`: health and metrics for whoever can reach it, host swap and host shadow for whoever
+    /// can read its token [default: 127.0.0.1:9464]
     #[arg(long, env = "WORKER_ADMIN", value_name = "ADDRESS")]
     admin: Option<AdminAddress>,
 }
@@ -329,15 +330,20 @@ impl AdminArgs {
         AdminSettings { address: self.admin, folder: user_cache() }
     }
 
-    /// The host that runs on this machine.
-    pub(super) async fn client(&self) -> anyhow::Result<AdminClient> {
-        let address: SocketAddr = match self.admin {
-            None => DEFAULT_ADDRESS,
-            Some(AdminAddress::At(address)) => address,
+    /// Where the host that runs on this machine listens.
+    pub(super) fn address(&self) -> anyhow::Result<SocketAddr> {
+        match self.admin {
+            None => Ok(DEFAULT_ADDRESS),
+            Some(AdminAddress::At(address)) => Ok(address),
             Some(AdminAddress::Off) => {
                 anyhow::bail!("the admin endpoint is off (WORKER_ADMIN); name the host's address with --admin")
             }
-        };
+        }
+    }
+
+    /// The host that runs on this machine.
+    pub(super) async fn client(&self) -> anyhow::Result<AdminClient> {
+        let address = self.address()?;
         let folder = user_cache()
             .ok_or_else(|| anyhow::anyhow!("no folder to look for the host's token: set HOME or XDG_CACHE_HOME"))?;
         Ok(AdminClient::find(address, &folder).await?)

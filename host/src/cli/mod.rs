@@ -10,6 +10,7 @@ mod dlq;
 mod doctor;
 mod enqueue;
 mod folders;
+mod health;
 mod hurry;
 mod inspect;
 mod log;
@@ -93,6 +94,7 @@ enum Verb {
     Shadow(shadow::Shadow),
     Inspect(inspect::Inspect),
     Doctor(doctor::Doctor),
+    Health(health::Health),
     Completions(completions::Completions),
 }
 
@@ -173,6 +175,7 @@ impl Verb {
             Self::Swap(verb) => verb.execute().await,
             Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),
+            Self::Health(verb) => verb.execute().await,
             Self::Doctor(verb) => verb.execute().await,
             Self::Completions(verb) => verb.execute(&mut Cli::command()),
         }

@@ -169,7 +169,7 @@ impl ClaimLoop {
                 self.full_every = full_every(started.elapsed(), settings.every);
                 self.dead_letter_exhausted().await?;
             }
-            self.shared.lock().failing = None;
+            self.answered();
             if full && later {
                 self.shared.lock().pass = Some(Pass::Over);
             }
@@ -265,7 +265,7 @@ impl ClaimLoop {
         let claimer = self.claimer().await?;
         let jobs = claimer.unanswered(waited, settings.lease, &worker, settings.max_attempts, &known).await?;
         // Where there is no room, no claim will say so.
-        self.shared.lock().failing = None;
+        self.answered();
         if is_over {
             self.unanswered = None;
         }
@@ -303,6 +303,13 @@ impl ClaimLoop {
             let _ = settler.send(Settlement::new(entry, None));
         }
         Ok(())
+    }
+
+    /// The database answers.
+    fn answered(&self) {
+        let mut state = self.shared.lock();
+        state.failing = None;
+        state.polled = Some(Instant::now());
     }
 
     /// The statements, on a new connection where the old one is gone.

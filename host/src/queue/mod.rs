@@ -1,6 +1,7 @@
 //! The queue: Postgres. Claims in batches under leases with fencing tokens, settles in batches, listens for
 //! notifications, keeps the dead letters. Knows nothing of what works the jobs.
 
+pub mod backlog;
 mod batch;
 mod claim;
 mod claim_loop;

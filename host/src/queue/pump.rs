@@ -175,6 +175,16 @@ impl Pump {
         self.shared.lock().failing.as_ref().map(|(since, why)| (since.elapsed(), why.clone()))
     }
 
+    /// Since the queue was looked at; none before the first time.
+    pub fn last_poll(&self) -> Option<Duration> {
+        self.shared.lock().polled.map(|polled| polled.elapsed())
+    }
+
+    /// Jobs that are leased to this host.
+    pub fn held(&self) -> usize {
+        self.shared.lock().held.len()
+    }
+
     /// Stops claiming and gives back what no instance has taken. Heartbeats for the rest go on.
     pub fn stop_claiming(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);

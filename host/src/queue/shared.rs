@@ -74,6 +74,8 @@ pub(super) struct State {
     pub(super) nothing_due: bool,
     /// Since when the queue cannot be reached, and why.
     pub(super) failing: Option<(Instant, String)>,
+    /// When the queue was looked at last.
+    pub(super) polled: Option<Instant>,
     /// When the soonest of the jobs that were put back since the last look is due.
     pub(super) retry_at: Option<Instant>,
     /// None where the pump goes on for ever.

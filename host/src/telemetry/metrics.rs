@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::stderr;
+use crate::health::Depth;
 
 /// Components that have counters of their own. Older ones lose theirs, or a host that swaps often would grow.
 const COMPONENTS: usize = 16;
@@ -29,7 +30,33 @@ pub struct Metrics {
     breaker_state: Family<Breaker, Gauge>,
     breaker_openings: Family<Breaker, Counter>,
     log_lines_dropped: Counter,
+    queue: QueueGauges,
+    recording: Gauge,
     counted: Mutex<Counted>,
+}
+
+/// What waits. Kept as they were when the database is away: `database_up` says so.
+struct QueueGauges {
+    backlog: Gauge,
+    oldest_age: Gauge,
+    dead_letters: Gauge,
+    reachable: Gauge,
+}
+
+impl QueueGauges {
+    fn new(registry: &mut Registry) -> Self {
+        let mut gauge = |name: &str, help: &str| {
+            let gauge = Gauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
+        };
+        Self {
+            backlog: gauge("backlog", "Receipts that wait or are worked, parked ones not; an estimate above 10,000"),
+            oldest_age: gauge("oldest_age_seconds", "Since the oldest of these was enqueued"),
+            dead_letters: gauge("dead_letters", "Receipts that were given up; an estimate above 10,000"),
+            reachable: gauge("database_up", "Whether these could be read a moment ago"),
+        }
+    }
 }
 
 /// Label sets that exist: the library does not tell.
@@ -98,6 +125,14 @@ impl Metrics {
         let log_lines_dropped = Counter::default();
         let dropped = "Lines of the log that could not be written: who reads it is too slow, gone, or out of space";
         registry.register("log_lines_dropped", dropped, log_lines_dropped.clone());
+        let queue = QueueGauges::new(&mut registry);
+        let recording = Gauge::default();
+        registry.register(
+            "recording",
+            "Whether runs are recorded: 1 yes, 0 not for now, -1 not wanted",
+            recording.clone(),
+        );
+        recording.set(-1);
         let counted = Mutex::default();
         Self {
             registry,
@@ -110,6 +145,8 @@ impl Metrics {
             breaker_state,
             breaker_openings,
             log_lines_dropped,
+            queue,
+            recording,
             counted,
         }
     }
@@ -141,6 +178,20 @@ impl Metrics {
             // Counted elsewhere; never less than before.
             counter.inner().fetch_max(count, Ordering::Relaxed);
         }
+    }
+
+    /// What waits in the queue; none where the database does not say.
+    pub fn depth(&self, depth: Option<&Depth>) {
+        self.queue.reachable.set(depth.is_some().into());
+        let Some(depth) = depth else { return };
+        self.queue.backlog.set(depth.backlog);
+        self.queue.oldest_age.set(depth.oldest_age_seconds);
+        self.queue.dead_letters.set(depth.dead_letters);
+    }
+
+    /// Whether what is to be recorded is.
+    pub fn recording(&self, is_on: bool) {
+        self.recording.set(is_on.into());
     }
 
     /// A breaker is in this state now, and has just opened or not.
@@ -212,6 +263,10 @@ mod tests {
         metrics.traces(1, 0);
         metrics.breaker("component", 2, true);
         metrics.breaker("services", 0, false);
+        let depth = Depth { backlog: 12, estimated: false, oldest_age_seconds: 34, dead_letters: 5 };
+        metrics.depth(Some(&depth));
+        metrics.depth(None);
+        metrics.recording(false);
         metrics.components(&[("old", "current")]);
         metrics.components(&[(digest, "current"), ("old", "previous")]);
         let text = metrics.encode();
@@ -228,6 +283,11 @@ mod tests {
             "receipt_worker_breaker_state{breaker=\"services\"} 0",
             "receipt_worker_breaker_openings_total{breaker=\"services\"} 0",
             "receipt_worker_log_lines_dropped_total 0",
+            "receipt_worker_backlog 12",
+            "receipt_worker_oldest_age_seconds 34",
+            "receipt_worker_dead_letters 5",
+            "receipt_worker_database_up 0",
+            "receipt_worker_recording 0",
             "# EOF",
         ] {
             assert!(text.lines().any(|found| found == line), "{line}:\n{text}");

@@ -1,8 +1,8 @@
 //! The errors of a start.
 
-use crate::admin::AdminError;
 use crate::aws::AwsError;
 use crate::failure::{Failure, FailureKind};
+use crate::health::Part;
 use crate::queue::QueueError;
 use crate::sandbox::SandboxError;
 use crate::swap::StartError;
@@ -29,8 +29,6 @@ pub enum WorkerError {
     NotStored(#[source] Failure),
     #[error(transparent)]
     Queue(#[from] QueueError),
-    #[error(transparent)]
-    Admin(#[from] AdminError),
 }
 
 impl WorkerError {
@@ -50,5 +48,19 @@ impl WorkerError {
     /// Whether a login was refused that a secret may yet mend.
     pub(super) fn waits_for_a_secret(&self) -> bool {
         matches!(self, Self::Queue(error) if error.waits_for_a_secret())
+    }
+
+    /// What is not there.
+    pub(super) fn part(&self) -> Part {
+        match self {
+            Self::Queue(error) if error.is_about_schema() => Part::Schema,
+            Self::Queue(_) => Part::Database,
+            Self::Aws(_)
+            | Self::NoBucket { .. }
+            | Self::OtherRegion { .. }
+            | Self::Unreachable { .. }
+            | Self::NotStored(_) => Part::Storage,
+            Self::Sandbox(_) | Self::Swap(_) | Self::Record(_) => Part::Component,
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod error;
 mod parts;
 mod patience;
+mod pulse;
 mod reached;
 mod settings;
 
@@ -14,7 +15,7 @@ pub use error::WorkerError;
 pub use patience::unless_stopped;
 pub use settings::{AwsSettings, Buckets, WorkSettings, WorkerSettings};
 
-use self::parts::{Loaded, Parts};
+use self::parts::{Endpoint, Loaded, Parts};
 use self::patience::patiently;
 use self::reached::Reached;
 use crate::queue::Counts;
@@ -23,6 +24,7 @@ use crate::schedule::{Runs, Stop};
 /// A worker that is configured, has loaded its component, and has not looked at the queue yet.
 pub struct Worker {
     settings: WorkerSettings,
+    endpoint: Endpoint,
     loaded: Loaded,
 }
 
@@ -49,8 +51,10 @@ pub struct Report {
 impl Worker {
     /// Loads the component and checks whatever can be wrong with the settings. None where a stop came first.
     pub async fn prepare(settings: WorkerSettings, orders: &Orders) -> Result<Option<Self>, WorkerError> {
-        let loaded = Loaded::load(&settings, &orders.stop).await?;
-        Ok(loaded.map(|loaded| Self { settings, loaded }))
+        // Whoever runs it can see it start.
+        let endpoint = Endpoint::open(&settings);
+        let loaded = Loaded::load(&settings, &endpoint.subject, &orders.stop).await?;
+        Ok(loaded.map(|loaded| Self { settings, endpoint, loaded }))
     }
 
     /// Works until told to stop, or for one pass until nothing is due.
@@ -58,15 +62,15 @@ impl Worker {
     /// Whatever can fail at a start comes before the first claim, and nothing after it: a job that was claimed and not
     /// worked would cost an attempt.
     pub async fn run(self, Orders { stop, recheck }: Orders) -> Result<Report, WorkerError> {
-        let Self { settings, loaded } = self;
+        let Self { settings, endpoint, loaded } = self;
         let component = loaded.swap.first.digest().to_owned();
         // Buckets, storage and the database are there.
         let reach = async || Reached::reach(&settings, &loaded.aws).await;
-        let Some(reached) = patiently(!settings.once, &stop, reach).await? else {
+        let Some(reached) = patiently(!settings.once, &stop, &endpoint.subject.health, reach).await? else {
             return Ok(Report { component, ..Report::default() });
         };
-        // Swapping and the admin endpoint start, then the first claim is made.
-        let parts = Parts::start(settings, loaded, reached, recheck).await?;
+        // Swapping starts, then the first claim is made.
+        let parts = Parts::start(settings, endpoint, loaded, reached, recheck).await;
         // Runs go side by side until the stop; then what was begun ends, and the rest goes back.
         let runs = parts.work(stop).await;
         // What was paid for is stored, what happened is in the ledger, and the tasks end.

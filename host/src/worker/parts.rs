@@ -8,11 +8,13 @@ use tokio::task::JoinHandle;
 
 use super::error::WorkerError;
 use super::patience::{patiently, unless_stopped};
+use super::pulse::{Vitals, count as count_waiting};
 use super::reached::Reached;
 use super::settings::{WorkSettings, WorkerSettings};
-use crate::admin::Admin;
+use crate::admin::{AdminAddress, Attendant, Subject};
 use crate::aws::{self, Aws};
 use crate::breaker::ServiceBreaker;
+use crate::health::Health;
 use crate::ocr::{LARGEST_INLINE, OcrSource, Textract};
 use crate::queue::{Counts, Pump, Settled, listen, reconcile};
 use crate::sandbox::{Observer, RunError, Sandbox, Services};
@@ -33,7 +35,24 @@ pub(super) struct Loaded {
     pub(super) swap: swap::Loaded,
     sandbox: Arc<Sandbox>,
     recorder: Option<Arc<Recorder>>,
-    metrics: Arc<Metrics>,
+}
+
+/// Where the worker can be asked, from before it starts.
+pub(super) struct Endpoint {
+    admin: Option<Attendant>,
+    pub(super) subject: Subject,
+}
+
+impl Endpoint {
+    /// One pass has none: it would take the port from the host that works here.
+    pub(super) fn open(settings: &WorkerSettings) -> Self {
+        let subject = Subject::default();
+        let admin = match settings.once {
+            true => None,
+            false => Attendant::start(&settings.admin, subject.clone()),
+        };
+        Self { admin, subject }
+    }
 }
 
 /// A worker at work.
@@ -45,8 +64,8 @@ pub(super) struct Parts {
     services: Arc<Services>,
     breakers: HostBreakers,
     swap: Swap,
-    admin: Option<Admin>,
-    metrics: Arc<Metrics>,
+    admin: Option<Attendant>,
+    subject: Subject,
     /// They have no end of their own.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -55,25 +74,25 @@ impl Loaded {
     /// None where a stop came first.
     pub(super) async fn load(
         settings: &WorkerSettings,
+        subject: &Subject,
         stop: &watch::Receiver<Stop>,
     ) -> Result<Option<Self>, WorkerError> {
         let aws = aws::load_with(&settings.aws.overrides, settings.aws.timeout);
         let Some(aws) = unless_stopped(stop, aws).await.transpose()? else { return Ok(None) };
         let (concurrency, cache) = (settings.work.concurrency, settings.cache.as_deref());
         let sandbox = Arc::new(Sandbox::new(settings.limits.clone(), concurrency, cache)?);
-        let metrics = Arc::new(Metrics::new());
         let dependencies = swap::Dependencies {
             sandbox: &sandbox,
             limits: &settings.limits,
             cache,
             s3: &aws.s3,
             database: &settings.database,
-            metrics: &metrics,
+            metrics: &subject.metrics,
         };
         let load = async || Ok(swap::Loaded::load(&settings.swap, &dependencies).await?);
-        let Some(swap) = patiently(!settings.once, stop, load).await? else { return Ok(None) };
+        let Some(swap) = patiently(!settings.once, stop, &subject.health, load).await? else { return Ok(None) };
         let recorder = settings.record.clone().map(Recorder::start).transpose()?.map(Arc::new);
-        Ok(Some(Self { aws, swap, sandbox, recorder, metrics }))
+        Ok(Some(Self { aws, swap, sandbox, recorder }))
     }
 }
 
@@ -81,11 +100,12 @@ impl Parts {
     /// Starts all of them. Nothing fails any more once the pump claims.
     pub(super) async fn start(
         settings: WorkerSettings,
+        Endpoint { admin, subject }: Endpoint,
         loaded: Loaded,
         reached: Reached,
         recheck: Arc<Notify>,
-    ) -> Result<Self, WorkerError> {
-        let Loaded { aws, swap, sandbox, recorder, metrics } = loaded;
+    ) -> Self {
+        let Loaded { aws, swap, sandbox, recorder } = loaded;
         let Reached { prepared, artifacts, wake } = reached;
         let WorkerSettings { work, buckets, database, once, .. } = &settings;
 
@@ -100,20 +120,25 @@ impl Parts {
         let observer = swap.shadow.clone().map(|shadow| shadow as Arc<dyn Observer>);
         let component = swap.first.digest().to_owned();
         let swap = swap.start(ledger, breakers.clone(), recheck);
-        let admin = match once {
-            true => None,
-            false => Admin::start(&settings.admin, Arc::new(Arc::clone(&swap.swapper)), Arc::clone(&metrics)).await?,
-        };
+        subject.controlled_by(Arc::new(Arc::clone(&swap.swapper)));
         if let Some(every) = work.reconcile_every.filter(|_| *once) {
             reconcile::run_for(database, "one pass", every, RECONCILE_ONCE).await;
         }
 
-        let counted = Arc::clone(&metrics);
+        let counted = Arc::clone(&subject.metrics);
         let pump = Arc::new(prepared.start(move |component, settled| count(&counted, component, settled)));
         if *once {
             pump.one_pass();
         }
-        let tasks = if *once { Vec::new() } else { background(&settings, pump.worker(), wake) };
+        let tasks = if *once { Vec::new() } else { background(&settings, &subject, pump.worker(), wake) };
+        let vitals = Vitals {
+            pump: Arc::clone(&pump),
+            swapper: Arc::clone(&swap.swapper),
+            breakers: breakers.clone(),
+            recorder: recorder.clone(),
+            every: work.every,
+        };
+        subject.health.works(move || vitals.pulse());
         let services = Arc::new(Services {
             pump: Arc::clone(&pump),
             images: images(work, &aws, &buckets.source),
@@ -136,7 +161,7 @@ impl Parts {
             every = ?work.every,
             "working"
         );
-        Ok(Self { settings, sandbox, pump, services, breakers, swap, admin, metrics, tasks })
+        Self { settings, sandbox, pump, services, breakers, swap, admin, subject, tasks }
     }
 
     /// Runs the component on jobs until a stop, and drains.
@@ -149,7 +174,8 @@ impl Parts {
             drain_timeout: work.drain_timeout,
         };
         let swapper = Arc::clone(&self.swap.swapper);
-        let no_swaps = tokio::spawn(no_swap_while_draining(Arc::clone(&swapper), stop.clone()));
+        let draining = draining(Arc::clone(&swapper), Arc::clone(&self.subject.health), stop.clone());
+        let no_swaps = tokio::spawn(draining);
         let (current, teller) = (Arc::clone(&swapper), Arc::clone(&swapper));
         let control = AdmissionControl::new(
             move || Arc::clone(&current.current().program.tally.breaker),
@@ -159,7 +185,7 @@ impl Parts {
         );
         let run = |jobs| {
             let (sandbox, services, metrics) =
-                (Arc::clone(&self.sandbox), Arc::clone(&self.services), Arc::clone(&self.metrics));
+                (Arc::clone(&self.sandbox), Arc::clone(&self.services), Arc::clone(&self.subject.metrics));
             // What works at this moment; the run ends on it.
             let program = Arc::clone(&swapper.current().program);
             async move {
@@ -167,6 +193,7 @@ impl Parts {
                 metrics.run(program.digest(), end.result.as_ref().map_or_else(RunError::kind, |_| "ok"));
                 if let Some(recorded) = services.recorder.as_ref().map(|recorder| recorder.stats()) {
                     metrics.traces(recorded.written, recorded.dropped);
+                    metrics.recording(recorded.off.is_none());
                 }
                 end
             }
@@ -201,14 +228,19 @@ impl Parts {
     }
 }
 
-/// Listens for notifications, and looks for receipts that no trigger saw.
-fn background(settings: &WorkerSettings, worker: &str, wake: Arc<Notify>) -> Vec<JoinHandle<()>> {
+/// Listens for notifications, looks for receipts that no trigger saw, and counts what waits.
+fn background(settings: &WorkerSettings, subject: &Subject, worker: &str, wake: Arc<Notify>) -> Vec<JoinHandle<()>> {
     let WorkerSettings { database, listen: direct, work, .. } = settings;
     let listener = direct.clone().map(|direct| tokio::spawn(listen(database.clone(), direct, wake)));
     let reconciling = work
         .reconcile_every
         .map(|every| tokio::spawn(reconcile::run(database.clone().of_worker(worker), worker.to_owned(), every)));
-    listener.into_iter().chain(reconciling).collect()
+    // Nobody can ask for it where the endpoint is off.
+    let counting = (settings.admin.address != Some(AdminAddress::Off)).then(|| {
+        let database = database.clone().of_worker(worker);
+        tokio::spawn(count_waiting(database, Arc::clone(&subject.health), Arc::clone(&subject.metrics)))
+    });
+    listener.into_iter().chain(reconciling).chain(counting).collect()
 }
 
 fn images(work: &WorkSettings, aws: &Aws, bucket: &str) -> Images {
@@ -230,8 +262,10 @@ fn count(metrics: &Metrics, component: Option<&str>, settled: Settled) {
     }
 }
 
-async fn no_swap_while_draining(swapper: Arc<Swapper>, mut stop: watch::Receiver<Stop>) {
+/// No swap any more, and nobody takes the host for one that works.
+async fn draining(swapper: Arc<Swapper>, health: Arc<Health>, mut stop: watch::Receiver<Stop>) {
     if stop.wait_for(|stop| *stop != Stop::No).await.is_ok() {
+        health.stops();
         swapper.drain();
     }
 }

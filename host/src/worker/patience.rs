@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::error::WorkerError;
 use crate::failure::chain;
+use crate::health::Health;
 use crate::schedule::Stop;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -18,6 +19,7 @@ const WHILE_ROTATED: Duration = Duration::from_secs(2);
 pub(super) async fn patiently<T>(
     waits: bool,
     stop: &watch::Receiver<Stop>,
+    health: &Health,
     mut attempt: impl AsyncFnMut() -> Result<T, WorkerError>,
 ) -> Result<Option<T>, WorkerError> {
     let mut pause = FIRST_PAUSE;
@@ -29,6 +31,7 @@ pub(super) async fn patiently<T>(
                 if error.waits_for_a_secret() {
                     pause = pause.min(WHILE_ROTATED);
                 }
+                health.waits_for(error.part(), chain(&error).to_string());
                 tracing::warn!(name: "worker.start_waits", again_in = ?pause, "cannot start yet: {}", chain(&error));
                 if unless_stopped(stop, tokio::time::sleep(pause)).await.is_none() {
                     return Ok(None);

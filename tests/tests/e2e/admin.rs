@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use host::admin::Admin;
+use host::admin::{Admin, Subject};
 use host::storage::digest_of;
 use host::swap::{Candidate, Control, SwapOutcome, Verdict};
-use host::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{HostCommand, candidates};
@@ -53,9 +52,10 @@ impl Desk {
     async fn new(outcome: SwapOutcome, shadow: Value) -> Self {
         let (home, told) = (TempDir::new().unwrap(), Arc::new(Told { outcome, shadow, offered: Mutex::default() }));
         let folder = home.path().join("cache/receipt-worker");
-        let control: Arc<dyn Control> = Arc::<Told>::clone(&told);
-        let anywhere = "127.0.0.1:0".parse().unwrap();
-        let admin = Admin::bind(anywhere, Some(folder), control, Arc::new(Metrics::new())).await.unwrap();
+        let subject = Subject::default();
+        subject.controlled_by(Arc::<Told>::clone(&told));
+        let mut admin = Admin::listen("127.0.0.1:0".parse().unwrap(), subject).await.unwrap();
+        admin.leave_token(Some(&folder)).unwrap();
         Self { home, admin, told }
     }
 

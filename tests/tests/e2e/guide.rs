@@ -52,7 +52,7 @@ async fn step_1_2_tables_trigger_and_views_are_there() {
     assert_eq!(value(&triggers[0], "event_manipulation"), Some("INSERT"));
     let mut names: Vec<_> = views.iter().map(|row| value(row, "table_name").unwrap()).collect();
     names.sort_unstable();
-    assert_eq!(names, ["vw_receipt_queue_failures", "vw_receipt_queue_status"]);
+    assert_eq!(names, ["vw_receipt_queue_backlog", "vw_receipt_queue_failures", "vw_receipt_queue_status"]);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod encodings;
 mod failures;
 mod given;
 mod guide;
+mod health;
 mod held_up;
 mod images;
 mod injection;

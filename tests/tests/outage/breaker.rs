@@ -32,7 +32,7 @@ pub(crate) async fn admin(world: &World, host: &Running, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let log = host.log();
     let (_, address) =
-        log.lines().find(|line| line.contains("admin endpoint")).unwrap().split_once("address=").unwrap();
+        log.lines().find(|line| line.contains("admin.listening")).unwrap().split_once("address=").unwrap();
     let address = address.split_whitespace().next().unwrap();
     let port = address.rsplit(':').next().unwrap();
     let token = walk(world.dir()).into_iter().find(|file| file.contains("admin") && file.contains(port));

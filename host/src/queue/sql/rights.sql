@@ -10,7 +10,8 @@ WITH of_table (object, privilege) AS (
         ('public.receipt_component_changes', 'SELECT'),
         ('public.receipt_component_changes', 'INSERT'),
         ('public.receipt_queue_schema', 'SELECT'),
-        ('public.vw_receipt_queue_status', 'SELECT')
+        ('public.vw_receipt_queue_status', 'SELECT'),
+        ('public.vw_receipt_queue_backlog', 'SELECT')
 ),
 -- Of the app's table the columns of the contract will do.
 of_receipts (place, name, written) AS (

@@ -15,7 +15,8 @@ $$;
 
 REVOKE ALL ON
     public.receipts, public.receipt_queue, public.receipt_queue_dlq, public.receipt_component_changes,
-    public.receipt_queue_schema, public.vw_receipt_queue_status, public.vw_receipt_queue_failures
+    public.receipt_queue_schema, public.vw_receipt_queue_status, public.vw_receipt_queue_failures,
+    public.vw_receipt_queue_backlog
     FROM {ROLE};
 REVOKE ALL ON SEQUENCE public.receipt_queue_token FROM {ROLE};
 REVOKE ALL ON FUNCTION
@@ -43,7 +44,7 @@ GRANT EXECUTE ON FUNCTION
 GRANT SELECT, INSERT, DELETE ON public.receipt_queue_dlq TO {ROLE};
 -- No DELETE: nobody makes a component trusted by forgetting.
 GRANT SELECT, INSERT ON public.receipt_component_changes TO {ROLE};
-GRANT SELECT ON public.receipt_queue_schema, public.vw_receipt_queue_status TO {ROLE};
+GRANT SELECT ON public.receipt_queue_schema, public.vw_receipt_queue_status, public.vw_receipt_queue_backlog TO {ROLE};
 -- They queue what is pending and in no queue, and nothing else.
 GRANT EXECUTE ON FUNCTION
     public.receipt_queue_reconcile(text, integer, boolean, boolean), public.receipt_queue_reconcile_step(text, interval, integer)

@@ -63,7 +63,7 @@ impl Bench {
     /// One that works already.
     async fn start(&self, args: &[&str]) -> Running {
         let mut host = self.command(args).spawn();
-        host.logged("admin endpoint").await;
+        host.logged("worker.started").await;
         host
     }
 
@@ -167,7 +167,7 @@ fn short(component: &[u8]) -> String {
 /// Where its admin endpoint is.
 fn admin(host: &Running) -> String {
     let log = host.log();
-    let line = log.lines().find(|line| line.contains("admin endpoint")).unwrap();
+    let line = log.lines().find(|line| line.contains("admin.listening")).unwrap();
     let (_, address) = line.split_once("address=").unwrap();
     address.split_whitespace().next().unwrap().to_owned()
 }

@@ -47,7 +47,7 @@ async fn the_same_component_is_refused_until_somebody_allows_it() {
     let other = bench.world.dir().join("other.wasm");
     std::fs::write(&other, candidates::honest(0)).unwrap();
     let mut second = bench.at(bench.world.run(&REPORT)).arg("--component").arg(&other).spawn();
-    second.logged("admin endpoint").await;
+    second.logged("worker.started").await;
     let finished = bench.swap(&second, "elsewhere.wasm", &bad).run().await;
     assert_eq!((finished.code, &verdict(&finished)["stage"]), (Some(1), &Value::from("digest")));
     second.stop().await.ok();

@@ -106,7 +106,7 @@ async fn one_upload_swaps_a_whole_fleet() {
     for _ in 0..2 {
         let command = bench.world.run(&["--component", &from, "--component-poll", "200ms", "--probation", "0"]);
         let mut host = bench.at(command).spawn();
-        host.logged("admin endpoint").await;
+        host.logged("worker.started").await;
         fleet.push(host);
     }
     bench.receipts(6).await;

@@ -1,0 +1,84 @@
+//! How the worker is, for whoever asks (`/readyz`, metrics).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::breaker::SharedBreaker;
+use crate::health::{Depth, Health, Pulse};
+use crate::queue::backlog::{Backlog, backlog};
+use crate::queue::{Database, Pump, QueueError};
+use crate::swap::{HostBreakers, Swapper};
+use crate::telemetry::metrics::Metrics;
+use crate::trace::Recorder;
+
+/// Between two looks at how much waits. A connection of its own each time: nothing else waits for it, and none is held.
+const COUNT_EVERY: Duration = Duration::from_secs(15);
+/// The queue is polled at least every `--every`. So many of them may be missed, and so much time beside.
+const POLLS_MISSED: u32 = 3;
+const POLLS_LATE: Duration = Duration::from_secs(60);
+
+/// What tells how the worker is.
+pub(super) struct Vitals {
+    pub(super) pump: Arc<Pump>,
+    pub(super) swapper: Arc<Swapper>,
+    pub(super) breakers: HostBreakers,
+    pub(super) recorder: Option<Arc<Recorder>>,
+    pub(super) every: Duration,
+}
+
+impl Vitals {
+    pub(super) fn pulse(&self) -> Pulse {
+        let last_poll = self.pump.last_poll();
+        let longest = self.every.saturating_mul(POLLS_MISSED).saturating_add(POLLS_LATE);
+        let program = Arc::clone(&self.swapper.current().program);
+        let breakers = [
+            ("component", &program.tally.breaker),
+            ("services", &self.breakers.services),
+            ("settles", &self.breakers.settles),
+        ];
+        let paused: Vec<_> = breakers.into_iter().filter_map(|(which, breaker)| open(which, breaker)).collect();
+        Pulse {
+            component: program.digest().to_owned(),
+            unreachable: self.pump.failing().map(|(since, why)| format!("for {} s: {why}", since.as_secs())),
+            broken: self.pump.broken(),
+            last_poll,
+            // Who has all hands full, or is paused, does not poll.
+            overdue: self.pump.held() == 0 && paused.is_empty() && last_poll.is_some_and(|since| since > longest),
+            paused,
+            recording_off: self.recorder.as_ref().and_then(|recorder| recorder.stats().off),
+        }
+    }
+}
+
+fn open(which: &'static str, breaker: &SharedBreaker) -> Option<(&'static str, String)> {
+    breaker.report().why.map(|why| (which, why))
+}
+
+/// Counts what waits, for ever.
+pub(super) async fn count(database: Database, health: Arc<Health>, metrics: Arc<Metrics>) {
+    let mut told = false;
+    loop {
+        let depth = look(&database).await.map(depth);
+        metrics.depth(depth.as_ref().ok());
+        if let Err(error) = &depth {
+            // That the database is away, others say louder.
+            let because = error.to_string();
+            match error.may_pass() || told {
+                true => tracing::debug!(name: "backlog.unknown", error = because, "cannot count what waits"),
+                false => tracing::warn!(name: "backlog.unknown", error = because, "cannot count what waits"),
+            }
+            told |= !error.may_pass();
+        }
+        health.counted(depth.ok());
+        tokio::time::sleep(COUNT_EVERY).await;
+    }
+}
+
+async fn look(database: &Database) -> Result<Backlog, QueueError> {
+    backlog(&database.connect().await?).await
+}
+
+fn depth(backlog: Backlog) -> Depth {
+    let Backlog { jobs, estimated, oldest_age_seconds, dead_letters } = backlog;
+    Depth { backlog: jobs, estimated, oldest_age_seconds, dead_letters }
+}
