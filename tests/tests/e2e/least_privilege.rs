@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use host::ocr::local::Fault;
+use host::queue::backlog::backlog;
 use host::queue::components::{self, Change, LedgerEntry};
 use host::queue::dead_letters::{self, DeadLetterSelection};
 use host::queue::prune::Pruner;
@@ -144,6 +145,7 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     claimed?;
     drop(database.connect_checked().await.map_err(named("connect"))?);
     status(client).await.map_err(named("status"))?;
+    backlog(client).await.map_err(named("backlog"))?;
     dead_letters::list(client, &DeadLetterSelection::All, 1).await.map_err(named("dlq list"))?;
     dead_letters::retry(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq retry"))?;
     dead_letters::discard(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq discard"))?;
@@ -200,7 +202,7 @@ async fn every_right_that_host_rights_grants_is_needed() {
          WHERE acl.grantee = '{ROLE}'::regrole"
     );
     let grants: Vec<String> = world.client.query(&grants, &[]).await.unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 10 + 8 + 2 + 4, "{grants:#?}");
+    assert_eq!(grants.len(), 3 + 3 + 2 + 1 + 1 + 1 + 1 + 10 + 8 + 2 + 4, "{grants:#?}");
     for grant in grants {
         world.execute(&format!("REVOKE {grant} FROM {ROLE}")).await;
         let error = everything(&database, &mut client).await.expect_err(&grant);
