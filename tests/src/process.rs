@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
-use crate::{PATIENCE, cache_dir, eventually};
+use crate::{PATIENCE, cache_dir, eventually, has_event_with};
 
 /// A command line with an environment of its own: nothing of the machine's AWS or database settings gets in.
 pub struct HostCommand {
@@ -129,18 +129,20 @@ impl Running {
         self.ended().is_some()
     }
 
-    /// Waits until the log has this text.
-    pub async fn logged(&mut self, text: &str) {
-        eventually(&format!("{text:?} in the log"), async || {
-            if self.log().contains(text) {
+    /// Waits until the log has this event (docs/events.md).
+    pub async fn logged(&mut self, event: &str) {
+        self.logged_with(event, "").await
+    }
+
+    /// Waits until the log has a line of this event with this in its fields or words.
+    pub async fn logged_with(&mut self, event: &str, part: &str) {
+        eventually(&format!("{event} {part:?} in the log"), async || {
+            // Asked before the log is read: what it said last is in it then.
+            let ended = self.child.try_wait().unwrap();
+            if has_event_with(&self.log(), event, part) {
                 return Some(());
             }
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() || self.log().contains(text),
-                "ended ({ended:?}) without {text:?}:\n{}",
-                self.log()
-            );
+            assert!(ended.is_none(), "ended ({ended:?}) without {event} {part:?}:\n{}", self.log());
             None
         })
         .await
@@ -176,6 +178,16 @@ impl Running {
 }
 
 impl Finished {
+    /// Whether it logged this event (docs/events.md).
+    pub fn logged(&self, event: &str) -> bool {
+        self.logged_with(event, "")
+    }
+
+    /// Whether it logged this event with this in its fields or words.
+    pub fn logged_with(&self, event: &str, part: &str) -> bool {
+        has_event_with(&self.stderr, event, part)
+    }
+
     /// Fails unless it ended well; returns what it printed.
     #[track_caller]
     pub fn ok(self) -> String {

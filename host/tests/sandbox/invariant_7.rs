@@ -152,7 +152,7 @@ async fn a_job_that_is_not_settled_goes_back_uncharged() {
     assert_eq!(world.done("ok.1").await, Some((1, Some("ok".to_owned()))));
     for id in ["keep.1", "abandon.1", "keep.2"] {
         assert_eq!(world.waits(id).await, Some((0, None)), "{id}");
-        let named = ran.log.lines().any(|line| line.contains(id) && line.contains("unsettled"));
+        let named = ran.log.lines().any(|line| line.contains(id) && line.contains("job.left_unsettled: "));
         assert!(named, "the log does not name {id}:\n{}", ran.log);
     }
     assert_eq!((ran.count("lost"), ran.count("dead"), ran.count("retried")), (0, 0, 0));
@@ -209,7 +209,11 @@ async fn a_component_that_never_takes_a_job_charges_nobody() {
     world.insert(&["ok.1", "ok.2"]).await;
     for name in ["traps_before_claiming", "traps_on_start"] {
         let ran = world.host(&["run", "--once", "--component", component(name).to_str().unwrap()]).await.unharmed();
-        assert!(ran.log.contains("before it took a job") && ran.log.contains("unreachable"), "{name}: {}", ran.log);
+        assert!(
+            ran.log.contains("component.failed_without_job: ") && ran.log.contains("unreachable"),
+            "{name}: {}",
+            ran.log
+        );
         assert!((1..=2).contains(&ran.count("failed_runs")), "{name}: {}", ran.stdout);
         for id in ["ok.1", "ok.2"] {
             assert_eq!(world.waits(id).await, Some((0, None)), "{name} {id}");

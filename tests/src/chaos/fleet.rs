@@ -91,8 +91,9 @@ impl<'a> Process<'a> {
             return;
         }
         let log = self.running.log();
-        if let Some((_, rest)) = log.split_once("admin endpoint address=") {
-            self.stage.admin_is(self.host, rest.split_whitespace().next().map(str::to_owned));
+        if let Some(line) = events(&log, "admin.listening").first() {
+            let address = line.split_whitespace().find_map(|word| word.strip_prefix("address="));
+            self.stage.admin_is(self.host, address.map(str::to_owned));
             self.told = true;
         }
     }

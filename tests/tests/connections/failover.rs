@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use tests::{Running, TestDatabase, World, WorldSettings, eventually};
+use tests::{Running, TestDatabase, World, WorldSettings, events, eventually};
 use tokio_postgres::Client;
 
 use crate::forwarder::Forwarder;
@@ -61,7 +61,7 @@ async fn done(world: &World, count: i64) {
 }
 
 fn told(host: &Running, words: &str) -> usize {
-    host.log().lines().filter(|line| line.contains("WARN") && line.contains(words)).count()
+    events(&host.log(), "queue.unreachable").iter().filter(|line| line.contains(words)).count()
 }
 
 #[tokio::test]
@@ -76,7 +76,7 @@ async fn a_failover_loses_and_doubles_nothing_and_pays_nothing_twice() {
     let mut hosts = [start(&forwarder.url(world.db.url())), start(&several)];
     for host in &mut hosts {
         // Before that a server that takes no writes is an error of configuration.
-        host.logged("working").await;
+        host.logged("worker.started").await;
     }
     insert(&world, 0..10).await;
     done(&world, 10).await;
@@ -104,7 +104,7 @@ async fn a_failover_loses_and_doubles_nothing_and_pays_nothing_twice() {
     primary.crash();
     forwarder.switch(standby.postgres.port());
     for host in &mut hosts {
-        host.logged("is read-only").await;
+        host.logged_with("queue.unreachable", "is read-only").await;
     }
     // Time for more tries, which say nothing new.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -123,7 +123,7 @@ async fn a_failover_loses_and_doubles_nothing_and_pays_nothing_twice() {
     assert_eq!(world.textract.calls(), 20, "what was paid for on the old primary was found in S3");
     assert_eq!(world.count("receipt_queue WHERE attempts = 1").await, 20);
     for mut host in hosts {
-        host.logged("can reach the queue again").await;
+        host.logged("queue.reachable").await;
         host.stop().await.ok();
     }
     primary.stop().await;

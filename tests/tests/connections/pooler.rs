@@ -1,7 +1,7 @@
 //! PgBouncer in transaction mode: claims, settles and verbs go through it; LISTEN has a direct connection, or there is none.
 
 use serde_json::Value;
-use tests::{Running, TestDatabase, World, eventually};
+use tests::{Running, TestDatabase, World, events, eventually};
 
 use crate::pgbouncer::PgBouncer;
 
@@ -34,7 +34,7 @@ async fn done(world: &World, count: i64) {
 /// What a host says at its end.
 async fn processed(host: Running) -> u64 {
     let log = host.stop().await.stderr;
-    let line = log.lines().rfind(|line| line.contains("stopped")).unwrap_or_else(|| panic!("{log}"));
+    let line = events(&log, "worker.stopped").pop().unwrap_or_else(|| panic!("{log}"));
     let word = line.split_whitespace().find_map(|word| word.strip_prefix("processed="));
     word.unwrap_or_else(|| panic!("{line}")).parse().unwrap()
 }
@@ -48,7 +48,7 @@ async fn five_hundred_receipts_of_two_hosts_share_two_sessions() {
     };
     let mut hosts = [start(), start()];
     for host in &mut hosts {
-        host.logged("working").await;
+        host.logged("worker.started").await;
     }
     // Nobody looks on its own: that they are worked at all is the notification's doing.
     insert(&world, 500).await;
@@ -68,7 +68,7 @@ async fn a_pooler_that_restarts_in_the_middle_loses_and_doubles_nothing() {
     let mut hosts = [start(), start()];
     for host in &mut hosts {
         // Before that a lost connection is an error of configuration.
-        host.logged("working").await;
+        host.logged("worker.started").await;
     }
     insert(&world, 60).await;
     for restart in 1..=2 {
@@ -116,8 +116,7 @@ async fn listen_through_a_transaction_pooler_is_found_out() {
     let Some((world, bouncer)) = pooled(2).await else { return };
     let host = world.run(&["--every", "100ms", "--admin", "off"]).env("DATABASE_URL", bouncer.url()).spawn();
     let mut host = host;
-    host.logged("notifications do not get through the pooler").await;
-    host.logged("DATABASE_DIRECT_URL").await;
+    host.logged_with("listen.unavailable", "DATABASE_DIRECT_URL").await;
     let (receipt, _) = world.receipt("a.jpg").await;
     world.becomes(&receipt, "ocr_done").await;
     let log = host.stop().await.stderr;
@@ -130,7 +129,7 @@ async fn a_direct_url_of_another_database_is_found_out() {
     let another = TestDatabase::migrated().await;
     let host = world.run(&["--every", "100ms", "--admin", "off"]).env("DATABASE_URL", bouncer.url());
     let mut host = host.env("DATABASE_DIRECT_URL", another.url()).spawn();
-    host.logged("is it the same database?").await;
+    host.logged_with("queue.unreachable", "what=\"listen\"").await;
     let (receipt, _) = world.receipt("a.jpg").await;
     world.becomes(&receipt, "ocr_done").await;
     host.stop().await.ok();
@@ -203,7 +202,7 @@ async fn the_ledger_of_components_is_kept_through_a_pool_of_one() {
     let components = || world.host().args(["components", "--json"]).env("DATABASE_URL", bouncer.url());
     let mut worker =
         world.run(&["--no-listen", "--every", "200ms", "--admin", "off"]).env("DATABASE_URL", bouncer.url()).spawn();
-    worker.logged("working").await;
+    worker.logged("worker.started").await;
     eventually("the worker is in the ledger", async || {
         let text = components().run().await.ok();
         text.contains("started").then_some(())

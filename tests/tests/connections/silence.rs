@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host::ocr::local::Fault;
-use tests::{World, eventually};
+use tests::{World, eventually, has_event, has_event_with};
 
 use crate::forwarder::Forwarder;
 
@@ -29,7 +29,7 @@ async fn connections_that_go_silent_cost_no_lease() {
     // In hand for longer than a lease, and settled when the connections have long been silent.
     world.textract.faults().always(Fault::Held);
     let mut host = world.run(&settings).env("DATABASE_URL", forwarder.url(world.db.url())).spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     insert(1, RECEIPTS).await;
     eventually("what there is room for is claimed", async || {
         (world.count("receipt_queue WHERE lease_token IS NOT NULL").await >= 4).then_some(())
@@ -50,7 +50,10 @@ async fn connections_that_go_silent_cost_no_lease() {
     let calls = world.textract.calls_by_image();
     assert!(calls.values().all(|calls| *calls == 1), "{calls:?}");
     let log = host.log();
-    assert!(log.contains("can renew leases again") && !log.contains("lease lost"), "{log}");
+    assert!(
+        has_event_with(&log, "queue.reachable", "what=\"renew leases\"") && !has_event(&log, "lease.lost"),
+        "{log}"
+    );
     host.stop().await.ok();
     other.stop().await.ok();
 }

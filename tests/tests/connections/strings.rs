@@ -41,7 +41,7 @@ async fn strings_that_others_take_are_taken_and_what_is_ignored_is_said_once() {
     let run = tls.world.run(&["--once", "--admin", "off"]).env("DATABASE_URL", &url).env("DATABASE_DIRECT_URL", &url);
     let finished = run.run().await;
     assert_eq!(tls.world.status_of(&receipt).await, "ocr_done");
-    let said: Vec<&str> = finished.stderr.lines().filter(|line| line.contains("mean nothing here")).collect();
+    let said = tests::events(&finished.stderr, "database.options_ignored");
     assert!(
         matches!(said.as_slice(), [line] if line.contains("connection_limit gssencmode pgbouncer sslpassword supa")),
         "{said:?}"

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use host::ocr::local::Fault;
-use tests::{Running, World, eventually};
+use tests::{Running, World, events, eventually, has_event, has_event_with};
 use tokio_postgres::Client;
 
 use crate::forwarder::Forwarder;
@@ -12,7 +12,7 @@ use crate::forwarder::Forwarder;
 async fn worker(world: &World, url: &str, args: &[&str]) -> Running {
     let args = [&["--every", "200ms", "--admin", "off"], args].concat();
     let mut host = world.run(&args).env("DATABASE_URL", url).spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     host
 }
 
@@ -45,7 +45,8 @@ async fn waiting(world: &World) -> i64 {
 }
 
 fn told(log: &str, what: &str) -> usize {
-    log.lines().filter(|line| line.contains("WARN") && line.contains(what)).count()
+    let what = format!("what=\"{what}\"");
+    events(log, "queue.unreachable").iter().filter(|line| line.contains(&what)).count()
 }
 
 #[tokio::test]
@@ -58,15 +59,15 @@ async fn a_claim_that_the_server_times_out_is_told_once_and_costs_nothing() {
         .batch_execute("SET statement_timeout = 0; BEGIN; LOCK TABLE receipt_queue IN ACCESS EXCLUSIVE MODE")
         .await
         .unwrap();
-    host.logged("cannot reach the queue").await;
-    host.logged("statement timeout").await;
+    host.logged("queue.unreachable").await;
+    host.logged_with("queue.unreachable", "statement timeout").await;
     client.batch_execute("COMMIT").await.unwrap();
-    host.logged("can reach the queue again").await;
+    host.logged("queue.reachable").await;
     let (receipt, _) = world.receipt("a.jpg").await;
     world.becomes(&receipt, "ocr_done").await;
     assert_eq!(world.count("receipt_queue WHERE attempts = 1 AND claims = 1").await, 1);
     let log = host.stop().await.stderr;
-    assert_eq!(told(&log, "cannot reach the queue"), 1, "{log}");
+    assert_eq!(told(&log, "reach the queue"), 1, "{log}");
 }
 
 #[tokio::test]
@@ -75,15 +76,15 @@ async fn a_settle_that_the_server_times_out_goes_on_afterwards() {
     world.execute(&format!("ALTER DATABASE {} SET statement_timeout = '2s'", name(&world).await)).await;
     let mut host = worker(&world, world.db.url(), &[]).await;
     let (receipt, locker) = claimed_then_locked(&world).await;
-    host.logged("cannot settle").await;
-    host.logged("statement timeout").await;
+    host.logged_with("queue.unreachable", "what=\"settle\"").await;
+    host.logged_with("queue.unreachable", "statement timeout").await;
     locker.batch_execute("COMMIT").await.unwrap();
     world.becomes(&receipt, "ocr_done").await;
     assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
     assert_eq!(world.textract.calls(), 1);
     let log = host.stop().await.stderr;
-    assert_eq!(told(&log, "cannot settle"), 1, "{log}");
-    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+    assert_eq!(told(&log, "settle"), 1, "{log}");
+    assert!(has_event_with(&log, "worker.stopped", "processed=1 retried=0 dead=0 lost=0"), "{log}");
 }
 
 /// Without a bound on the server's side the host has its own, and takes back what it asked for: statements that nobody
@@ -93,8 +94,8 @@ async fn a_settle_that_the_host_times_out_is_cancelled_on_the_server() {
     let world = World::new().await;
     let mut host = worker(&world, world.db.url(), &["--statement-timeout", "1s", "--no-listen"]).await;
     let (receipt, locker) = claimed_then_locked(&world).await;
-    host.logged("cannot settle").await;
-    host.logged("no answer within 1s").await;
+    host.logged_with("queue.unreachable", "what=\"settle\"").await;
+    host.logged_with("queue.unreachable", "no answer within 1s").await;
     // Several tries later.
     for _ in 0..50 {
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -105,7 +106,7 @@ async fn a_settle_that_the_host_times_out_is_cancelled_on_the_server() {
     world.becomes(&receipt, "ocr_done").await;
     assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
     let log = host.stop().await.stderr;
-    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+    assert!(has_event_with(&log, "worker.stopped", "processed=1 retried=0 dead=0 lost=0"), "{log}");
 }
 
 /// A cancel has a connection of its own, which takes its time: longer than this statement may take. It is waited for all the
@@ -150,8 +151,8 @@ async fn a_settle_that_commits_late_is_not_taken_for_a_lost_lease() {
     locker.batch_execute("COMMIT").await.unwrap();
     world.becomes(&receipt, "ocr_done").await;
     let log = host.stop().await.stderr;
-    assert!(!log.contains("lease lost"), "{log}");
-    assert!(log.contains("processed=1") && log.contains("lost=0"), "{log}");
+    assert!(!has_event(&log, "lease.lost"), "{log}");
+    assert!(has_event_with(&log, "worker.stopped", "processed=1 retried=0 dead=0 lost=0"), "{log}");
     assert_eq!(world.count("receipt_queue WHERE processed AND attempts = 1 AND claims = 1").await, 1);
 }
 
@@ -186,11 +187,13 @@ async fn sessions_that_are_ended_for_being_idle_are_made_anew_without_noise() {
     let world = World::new().await;
     world.execute(&format!("ALTER DATABASE {} SET idle_session_timeout = '3s'", name(&world).await)).await;
     let mut host = world.run(&["--every", "10s", "--admin", "off"]).env("WORKER_LOG", "info,host=debug").spawn();
-    host.logged("listening").await;
+    host.logged("listen.started").await;
     // The listener's, the claimer's and the settler's.
-    host.logged("idle listening connection").await;
+    host.logged("listen.idle_ended").await;
     eventually("the others were ended too", async || {
-        (host.log().matches("idle-session timeout").count() >= 4).then_some(())
+        let log = host.log();
+        let ended = events(&log, "database.connection_ended");
+        (ended.iter().filter(|line| line.contains("idle-session timeout")).count() >= 3).then_some(())
     })
     .await;
     let (receipt, _) = world.receipt("a.jpg").await;

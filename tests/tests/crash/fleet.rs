@@ -29,7 +29,7 @@ impl Fleet {
         }
         for Member { host, .. } in fleet.members.iter_mut().flatten() {
             // Before that a lost connection is an error of configuration.
-            host.logged("working").await;
+            host.logged("worker.started").await;
         }
         fleet
     }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use tests::wire::Wire;
-use tests::{Finished, World};
+use tests::{Finished, World, events};
 
 use crate::story::Receipt;
 
@@ -131,7 +131,7 @@ async fn booked_once(world: &World, expected: &Expected, ends: &[Finished]) {
 }
 
 fn number_of(name: &str, log: &str) -> i64 {
-    let line = log.lines().rfind(|line| line.contains("stopped")).unwrap_or_else(|| panic!("no last line:\n{log}"));
+    let line = events(log, "worker.stopped").pop().unwrap_or_else(|| panic!("no last line:\n{log}"));
     let (_, rest) = line.split_once(name).unwrap_or_else(|| panic!("no {name} in {line:?}"));
     rest.split_whitespace().next().unwrap().parse().unwrap()
 }

@@ -60,7 +60,7 @@ async fn a_row_that_a_trigger_waits_for_holds_up_no_other_and_says_why() {
     let mut host = world.run(&["--every", "1h", "--concurrency", "8"]).spawn();
     eventually("the others", async || (world.count("receipts WHERE status = 'ocr_done'").await == 33).then_some(()))
         .await;
-    host.logged("put off").await;
+    host.logged("settle.put_off").await;
     let why = "receipts r JOIN receipt_queue q ON q.receipt_id = r.id WHERE r.account = 7 AND r.status = 'pending'
         AND q.last_error_code = 'queue.SettleTimedOut' AND q.attempts = 0";
     eventually("the reason", async || (world.count(why).await == 1).then_some(())).await;

@@ -67,7 +67,7 @@ async fn every_verb_of_the_host_works_with_what_host_rights_grants() {
     for (receipt, status) in [(&done, "ocr_done"), (&dead, "ocr_failed"), (&spent, "ocr_failed")] {
         world.becomes(receipt, status).await;
     }
-    running.logged("delay=").await;
+    running.logged("receipt.retried").await;
     running.stop().await.ok();
     world.assert_settled(3).await;
     assert!(world.count("receipt_component_changes").await >= 2);

@@ -1,6 +1,6 @@
 //! The row comes first and the photo a moment later, as with apps that upload by a URL that was signed for them.
 
-use tests::{HostCommand, World, eventually, photo_bytes};
+use tests::{HostCommand, World, eventually, has_event, photo_bytes};
 
 /// A host as it ships: tests have no patience with photos that are not there.
 fn host(world: &World, args: &[&str]) -> HostCommand {
@@ -25,7 +25,7 @@ async fn looked_for(world: &World, receipt: &str) {
 async fn a_photo_that_comes_after_its_row_is_read() {
     let world = World::new().await;
     let mut host = host(&world, &["--admin", "off", "--every", "1h"]).spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     // More of them than would open the breaker, were they the services' failures.
     let mut late = Vec::new();
     for number in 0..12 {
@@ -46,8 +46,8 @@ async fn a_photo_that_comes_after_its_row_is_read() {
     assert_eq!(world.count("receipt_queue WHERE attempts <> 1").await, 0, "somebody was charged");
     assert!(world.textract.calls_by_image().values().all(|calls| *calls == 1));
     let log = host.stop().await.stderr;
-    assert!(!log.contains("nothing is claimed for now"), "{log}");
-    assert!(log.contains("--photo-grace"), "{log}");
+    assert!(!has_event(&log, "breaker.opened"), "{log}");
+    assert!(has_event(&log, "receipt.photo_awaited"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -188,7 +188,7 @@ async fn a_full_disk_turns_recording_off_and_nothing_else() {
     assert!(output.status.success(), "{log}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&summary["processed"], &summary["failed_runs"]), (&json!(6), &json!(0)), "{log}");
-    let warnings: Vec<&str> = log.lines().filter(|line| line.contains("recording is off")).collect();
+    let warnings = tests::events(&log, "trace.stopped");
     assert_eq!(warnings.len(), 1, "{log}");
     assert!(warnings[0].contains(folder(&world).to_str().unwrap()) && !log.contains("panicked"), "{log}");
     let left: Vec<PathBuf> = files(&folder(&world)).into_iter().filter(|file| !file.ends_with(".lock")).collect();
@@ -216,7 +216,7 @@ async fn traces_that_are_deleted_beside_a_running_host_leave_the_next_ones_whole
         std::process::Command::new("sh").args(["-c", &script]).status().unwrap();
     }
     let finished = host.stop().await;
-    assert!(!finished.stderr.contains("recording is off"), "{}", finished.stderr);
+    assert!(!finished.logged("trace.stopped"), "{}", finished.stderr);
     finished.ok();
 }
 
@@ -237,7 +237,7 @@ async fn a_folder_that_cannot_be_recorded_into_is_an_error_at_the_start() {
 async fn a_second_host_needs_a_folder_of_its_own() {
     let world = World::new().await;
     let mut first = world.run(&["--record"]).arg(folder(&world)).spawn();
-    first.logged("working").await;
+    first.logged("worker.started").await;
     let error = world.run(&["--once", "--record"]).arg(folder(&world)).run().await.error();
     assert!(error.contains("another host records into") && error.contains("folder of its own"), "{error}");
     world.run(&["--once", "--record"]).arg(world.dir().join("other")).run().await.ok();
@@ -247,7 +247,7 @@ async fn a_second_host_needs_a_folder_of_its_own() {
     assert!(!recorded(&folder(&world)).is_empty());
     // Whoever comes after it goes on in the same one, also where it was killed.
     let mut second = world.run(&["--record"]).arg(folder(&world)).spawn();
-    second.logged("working").await;
+    second.logged("worker.started").await;
     second.kill().await;
     record(&world, &[]).await;
 }

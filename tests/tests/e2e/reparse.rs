@@ -112,8 +112,8 @@ async fn what_a_person_edited_is_left_alone() {
     world.execute(&format!("UPDATE receipts SET status = 'approved' WHERE id = '{}'", receipts[1])).await;
     let before = [world.row("receipts", &receipts[0]).await, world.row("receipts", &receipts[1]).await];
     let finished = reparse(&world, &["--yes", "--receipt", &receipts[0], "--receipt", &receipts[1]]).await;
-    assert!(finished.stderr.contains("a person edited it"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("its status is approved"), "{}", finished.stderr);
+    assert!(finished.logged_with("reparse.left_out", "a person edited it"), "{}", finished.stderr);
+    assert!(finished.logged_with("reparse.left_out", "its status is approved"), "{}", finished.stderr);
     finished.ok();
     reparse(&world, &["--yes"]).await.ok();
     assert_eq!([world.row("receipts", &receipts[0]).await, world.row("receipts", &receipts[1]).await], before);
@@ -126,7 +126,7 @@ async fn a_reading_that_is_the_same_gets_the_digest_only() {
     let world = World::new().await;
     read_before(&world, 1, "user_id = user_id").await;
     let finished = reparse(&world, &["--yes", "--json"]).await;
-    assert!(finished.stderr.contains("same=1"), "{}", finished.stderr);
+    assert!(finished.logged_with("reparse.finished", "same=1"), "{}", finished.stderr);
     assert_eq!(finished.ok(), "");
     assert_eq!(world.count(&format!("receipts WHERE ocr_component <> '{OLD}'")).await, 1);
 }
@@ -142,7 +142,7 @@ async fn a_field_that_is_lost_is_shown_as_such() {
     let finished = reparse(&world, &["--yes"]).await;
     assert!(finished.stdout.starts_with(&receipts[0]), "{}", finished.stdout);
     assert!(finished.stdout.contains("vendor     Blue Bottle Cafe → -  (lost)"), "{}", finished.stdout);
-    assert!(finished.stderr.contains("lost=1"), "{}", finished.stderr);
+    assert!(finished.logged_with("reparse.finished", "lost=1"), "{}", finished.stderr);
     finished.ok();
     assert_eq!(world.count("receipts WHERE vendor_text IS NULL AND status = 'ocr_done'").await, 1);
 }
@@ -174,7 +174,11 @@ async fn a_receipt_that_cannot_be_read_stays_and_is_named() {
     assert!(error(&receipts[0]).contains("NoSuchKey"), "{}", error(&receipts[0]));
     assert!(error(&receipts[1]).contains("is no JSON"), "{}", error(&receipts[1]));
     assert!(error(&receipts[2]).contains("rule"), "{}", error(&receipts[2]));
-    assert!(finished.stderr.contains("changed=1") && finished.stderr.contains("failed=3"), "{}", finished.stderr);
+    assert!(
+        finished.logged_with("reparse.finished", "changed=1") && finished.logged_with("reparse.finished", "failed=3"),
+        "{}",
+        finished.stderr
+    );
     assert_eq!(world.count(&format!("receipts WHERE vendor_text = 'Old' AND ocr_component = '{OLD}'")).await, 3);
 }
 
@@ -276,7 +280,7 @@ async fn ctrl_c_ends_it_between_batches() {
     world.execute("SELECT pg_advisory_unlock(7)").await;
     let finished = host.wait().await;
     assert_eq!(finished.code, Some(1), "{}", finished.stderr);
-    assert!(finished.stderr.contains("goes on from here"), "{}", finished.stderr);
+    assert!(finished.logged("reparse.interrupted"), "{}", finished.stderr);
     assert_eq!(world.count(&done).await, 2);
 }
 
@@ -323,10 +327,10 @@ async fn an_apps_own_column_types_make_no_differences() {
     assert_eq!(world.once().await["processed"], 2);
     old(&world, "image_url = image_url").await;
     let finished = reparse(&world, &["--yes", "--json", "--batch", "1"]).await;
-    assert!(finished.stderr.contains("same=2"), "{}{}", finished.stdout, finished.stderr);
+    assert!(finished.logged_with("reparse.finished", "same=2"), "{}{}", finished.stdout, finished.stderr);
     finished.ok();
     old(&world, "vendor_text = 'Old'").await;
     let finished = reparse(&world, &["--yes", "--json", "--batch", "1"]).await;
-    assert!(finished.stderr.contains("changed=2"), "{}{}", finished.stdout, finished.stderr);
+    assert!(finished.logged_with("reparse.finished", "changed=2"), "{}{}", finished.stdout, finished.stderr);
     finished.ok();
 }

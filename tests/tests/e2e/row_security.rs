@@ -246,7 +246,7 @@ async fn dead_letters_of_receipts_that_the_functions_owner_cannot_see_are_queued
             .unwrap();
         assert_eq!(host().args(["run", "--once"]).run().await.json()["dead"], 2);
         let retried = host().args(["dlq", "retry", "--all"]).run().await;
-        assert!(retried.stderr.contains("count=2"), "{}", retried.stderr);
+        assert!(retried.logged_with("dlq.finished", "count=2"), "{}", retried.stderr);
         retried.ok();
         let queued = "receipt_queue WHERE NOT processed AND deaths = 1 AND s3_key IN ('a.jpg', 'b.jpg')";
         assert_eq!((world.count(queued).await, world.count("receipt_queue_dlq").await), (2, 0));

@@ -97,7 +97,7 @@ async fn a_lost_listening_connection_is_made_anew() {
     listening(&world).await;
     let terminate = format!("SELECT count(pg_terminate_backend(pid)) FROM {LISTENERS}");
     world.client.query_one(&terminate, &[]).await.unwrap();
-    host.logged("lost the listening connection").await;
+    host.logged("listen.lost").await;
     // Inserted while nobody listens: the look after the reconnection finds it.
     let (missed, _) = world.receipt("missed.jpg").await;
     world.becomes(&missed, "ocr_done").await;
@@ -169,7 +169,7 @@ async fn sigterm_ends_what_was_begun_and_gives_back_the_rest() {
     let host = world.run(&["--concurrency", "2", "--batch-size", "1"]).spawn();
     asked(&world, 2).await;
     let finished = host.stop().await;
-    assert!(finished.stderr.contains("draining"), "{}", finished.stderr);
+    assert!(finished.logged("worker.draining"), "{}", finished.stderr);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     let done = world.count("receipts WHERE status = 'ocr_done'").await;
     assert!((2..=4).contains(&done), "{done} were begun");
@@ -208,7 +208,7 @@ async fn a_drain_that_takes_too_long_gives_back_what_it_holds() {
         world.run(&["--concurrency", "3", "--batch-size", "1", "--drain-timeout", "300ms", "--lease", "1h"]).spawn();
     asked(&world, 3).await;
     let finished = host.stop().await;
-    assert!(finished.stderr.contains("did not end in time"), "{}", finished.stderr);
+    assert!(finished.logged("worker.drain_timed_out"), "{}", finished.stderr);
     assert_eq!(finished.code, Some(0), "{}", finished.stderr);
     assert_eq!(
         world.count("receipt_queue WHERE attempts = 0 AND lease_token IS NULL AND available_at <= now()").await,
@@ -228,7 +228,7 @@ async fn a_second_signal_stops_at_once_and_loses_nothing() {
         world.run(&["--concurrency", "2", "--batch-size", "1", "--drain-timeout", "1h", "--lease", "1s"]).spawn();
     asked(&world, 2).await;
     host.signal(Signal::TERM);
-    host.logged("draining").await;
+    host.logged("worker.draining").await;
     // At the same moment it would be the same signal.
     tokio::time::sleep(Duration::from_millis(700)).await;
     host.signal(Signal::INT);
@@ -247,7 +247,7 @@ async fn a_signal_before_there_is_anything_to_do_ends_it() {
     let world = World::new().await;
     for signal in [Signal::TERM, Signal::INT] {
         let mut host = world.run(&[]).spawn();
-        host.logged("working").await;
+        host.logged("worker.started").await;
         host.signal(signal);
         let finished = host.wait().await;
         assert_eq!(finished.code, Some(0), "{}", finished.stderr);
@@ -293,7 +293,7 @@ async fn compiled_components_are_kept_for_this_user_alone_and_used_again() {
     // It is what is loaded: a file that is none is noticed, and made anew.
     std::fs::write(&kept[0], b"no machine code").unwrap();
     let finished = world.run(&["--once"]).env("WORKER_CACHE_DIR", &cache).run().await;
-    assert!(finished.stderr.contains("compiling anew"), "{}", finished.stderr);
+    assert!(finished.logged("compile_cache.unusable"), "{}", finished.stderr);
     finished.ok();
     assert!(std::fs::metadata(&kept[0]).unwrap().len() > 1000);
     // All that is kept is in that folder, and nothing beside it.
@@ -330,10 +330,10 @@ async fn a_compiled_component_that_a_crash_has_damaged_is_compiled_anew() {
         std::fs::write(&file, damaged).unwrap();
         let (receipt, _) = world.receipt("a.jpg").await;
         let finished = once().await;
-        assert!(finished.stderr.contains("compiling anew"), "{}", finished.stderr);
+        assert!(finished.logged("compile_cache.unusable"), "{}", finished.stderr);
         finished.ok();
         assert_eq!(world.status_of(&receipt).await, "ocr_done");
-        assert!(!once().await.stderr.contains("compiling anew"));
+        assert!(!once().await.logged("compile_cache.unusable"));
     }
 }
 
@@ -344,7 +344,7 @@ async fn a_cache_that_others_can_write_is_not_used() {
     std::fs::create_dir(&cache).unwrap();
     std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(0o777)).unwrap();
     let finished = world.run(&["--once"]).env("WORKER_CACHE_DIR", &cache).run().await;
-    assert!(finished.stderr.contains("not caching"), "{}", finished.stderr);
+    assert!(finished.logged("compile_cache.off"), "{}", finished.stderr);
     finished.ok();
     assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
 }

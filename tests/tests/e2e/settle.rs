@@ -171,7 +171,7 @@ async fn connections_that_are_cut_while_settling_settle_everything_once() {
     world.receipts(60).await;
     let mut host = world.run(&["--every", "100ms", "--lease", "5s", "--concurrency", "4"]).spawn();
     // Before that a lost connection is an error of configuration.
-    host.logged("working").await;
+    host.logged("worker.started").await;
     let mut cut = 0_i64;
     let started = std::time::Instant::now();
     eventually("an end", async || {

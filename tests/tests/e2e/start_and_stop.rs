@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use tests::{ARTIFACTS, HostCommand, SOURCE, TestDatabase, World, WorldSettings, eventually};
 use tokio::net::{TcpListener, TcpStream};
 
-const WAITS: &str = "cannot start yet";
+const WAITS: &str = "worker.start_waits";
 const SECRET: &str = "s3cretPASSw0rd";
 
 /// Nobody is there for now.
@@ -59,8 +59,7 @@ async fn a_database_that_comes_later_is_waited_for() {
     let (receipt, _) = world.receipt("a.jpg").await;
     let address = free().await;
     let mut host = world.run(&[]).env("DATABASE_URL", database_at(&world, address)).spawn();
-    host.logged(WAITS).await;
-    assert!(host.log().contains("cannot connect to the database at 127.0.0.1"), "{}", host.log());
+    host.logged_with(WAITS, "cannot connect to the database at 127.0.0.1").await;
     forward(address, place(&world)).await;
     world.becomes(&receipt, "ocr_done").await;
     host.stop().await.ok();
@@ -87,7 +86,7 @@ async fn one_pass_and_the_other_verbs_wait_for_nobody() {
     let gone = database_at(&world, free().await);
     for args in [&["run", "--once"][..], &["status"], &["dlq", "list"], &["migrate"]] {
         let finished = world.host().args(args).env("DATABASE_URL", &gone).run().await;
-        assert!(!finished.stderr.contains(WAITS), "{}", finished.stderr);
+        assert!(!finished.logged(WAITS), "{}", finished.stderr);
         assert!(finished.error().contains("cannot connect to the database"), "{args:?}");
     }
     let error =
@@ -108,7 +107,7 @@ async fn what_waiting_does_not_mend_ends_a_start_at_once() {
         (empty.run(&[]), "run `host migrate`"),
     ] {
         let finished = host.run().await;
-        assert!(!finished.stderr.contains(WAITS) && !finished.stderr.contains(SECRET), "{}", finished.stderr);
+        assert!(!finished.logged(WAITS) && !finished.stderr.contains(SECRET), "{}", finished.stderr);
         let error = finished.error();
         assert!(error.contains(says), "{error}");
     }

@@ -102,7 +102,7 @@ async fn a_running_host_reconciles_and_does_not_where_it_is_told_so() {
     assert_eq!(world.status_of(&receipt).await, "pending");
     let mut host = run(&[]).spawn();
     world.becomes(&receipt, "ocr_done").await;
-    host.logged("they are queued now").await;
+    host.logged("reconcile.queued").await;
     host.stop().await.ok();
     world.assert_settled(1).await;
 }

@@ -170,7 +170,7 @@ async fn an_image_that_is_replaced_while_it_is_read_is_read_anew() {
     eventually("the first call", async || (world.textract.requests() == 1).then_some(())).await;
     world.execute("UPDATE receipts SET image_url = 'new.jpg'").await;
     world.becomes(&receipt, "ocr_done").await;
-    host.logged("lease lost").await;
+    host.logged("lease.lost").await;
     host.stop().await.ok();
     assert!(world.text("SELECT ocr_s3_key FROM receipts", &[]).await.contains(&new.digest));
     assert_eq!(world.textract.calls_by_image().get(&old.digest), Some(&1));

@@ -3,7 +3,7 @@
 
 use host::ocr::local::Fault;
 use rustix::process::Signal;
-use tests::{Running, World, candidates, eventually};
+use tests::{Running, World, candidates, events, eventually};
 
 use crate::invariants::everything;
 use crate::pump::HOUR;
@@ -37,7 +37,7 @@ async fn overtake(world: &World) {
 
 fn lost(log: &str, receipt: &str, token: &str) -> bool {
     let (receipt, token) = (format!("receipt=\"{receipt}\""), format!("token={token}"));
-    log.lines().any(|line| line.contains("lease lost") && line.contains(&receipt) && line.contains(&token))
+    events(log, "lease.lost").iter().any(|line| line.contains(&receipt) && line.contains(&token))
 }
 
 async fn token(world: &World, receipt: &str) -> String {
@@ -59,7 +59,7 @@ async fn zombie_changes_nothing_by_any_settle_and_says_so() {
         world.execute(REFUSE).await;
         let (receipt, _) = world.receipt("a.jpg").await;
         let mut zombie = world.run(&["--lease", "3s", "--every", "1h", "--component"]).arg(&file).spawn();
-        zombie.logged("cannot settle; trying again").await;
+        zombie.logged_with("queue.unreachable", "what=\"settle\"").await;
         stop(&world, &zombie).await;
         let token = token(&world, &receipt).await;
         world.execute(TAKE_AGAIN).await;
@@ -67,10 +67,10 @@ async fn zombie_changes_nothing_by_any_settle_and_says_so() {
         assert_eq!(world.status_of(&receipt).await, "ocr_done");
         let before = everything(&world).await;
         zombie.signal(Signal::CONT);
-        zombie.logged(&format!("lease lost: {doing} it changed nothing")).await;
+        zombie.logged_with("lease.lost", doing).await;
         let finished = zombie.stop().await;
         assert!(lost(&finished.stderr, &receipt, &token), "{}", finished.stderr);
-        assert!(finished.stderr.contains("lost=1"), "{}", finished.stderr);
+        assert!(finished.logged_with("worker.stopped", "lost=1"), "{}", finished.stderr);
         assert_eq!(everything(&world).await, before, "{doing}");
         finished.ok();
     }
@@ -89,7 +89,7 @@ async fn zombie_changes_nothing_by_its_heartbeat_and_says_so() {
     let before = everything(&world).await;
     zombie.signal(Signal::CONT);
     // It waits for its answer yet, and finds out all the same.
-    zombie.logged("lease lost: another worker has the job now").await;
+    zombie.logged_with("lease.lost", "another worker has the job now").await;
     assert!(lost(&zombie.log(), &receipt, &token), "{}", zombie.log());
     assert_eq!(everything(&world).await, before);
     zombie.stop().await.ok();
@@ -106,12 +106,12 @@ async fn a_host_that_claims_its_own_job_anew_says_that_it_lost_it() {
     eventually("its call", async || (world.textract.requests() == 1).then_some(())).await;
     let token = token(&world, &receipt).await;
     world.execute("UPDATE receipt_queue SET available_at = now(); NOTIFY receipt_channel").await;
-    host.logged("lease lost: it ran out, and this host has claimed the job anew").await;
+    host.logged_with("lease.lost", "this host has claimed the job anew").await;
     assert!(lost(&host.log(), &receipt, &token), "{}", host.log());
     world.becomes(&receipt, "ocr_done").await;
     world.textract.faults().clear();
     let finished = host.stop().await;
-    assert!(finished.stderr.contains("processed=1") && finished.stderr.contains("lost=1"), "{}", finished.stderr);
+    assert!(finished.logged_with("worker.stopped", "processed=1 retried=0 dead=0 lost=1"), "{}", finished.stderr);
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn zombie_changes_nothing_when_it_gives_back_and_says_so() {
     for ((receipt, _), token) in receipts.iter().zip(&tokens) {
         assert!(lost(&finished.stderr, receipt, token), "{receipt}: {}", finished.stderr);
     }
-    assert!(finished.stderr.contains("lost=2"), "{}", finished.stderr);
+    assert!(finished.logged_with("worker.stopped", "lost=2"), "{}", finished.stderr);
     assert_eq!(everything(&world).await, before);
     finished.ok();
 }

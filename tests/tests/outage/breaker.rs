@@ -2,14 +2,14 @@
 
 use host::storage::digest_of;
 use serde_json::Value;
-use tests::{HostCommand, Running, World, candidates, eventually, photo_bytes};
+use tests::{HostCommand, Running, World, candidates, events, eventually, photo_bytes};
 
 use crate::poison::{component, world};
 use crate::{charged, claims};
 
-const OPENED: &str = "nothing is claimed for now";
-const TRIED: &str = "one receipt is tried";
-const CLOSED: &str = "working again, at full speed";
+const OPENED: &str = "breaker.opened";
+const TRIED: &str = "breaker.half_opened";
+const CLOSED: &str = "breaker.closed";
 
 fn host(world: &World, bytes: &[u8], args: &[&str]) -> HostCommand {
     world
@@ -21,9 +21,9 @@ fn host(world: &World, bytes: &[u8], args: &[&str]) -> HostCommand {
         .arg(component(world, bytes))
 }
 
-/// Waits until the log has this text so often.
-async fn logged(host: &Running, text: &str, times: usize) {
-    eventually(&format!("{text:?} {times} times"), async || (host.log().matches(text).count() >= times).then_some(()))
+/// Waits until the log has this event so often.
+async fn logged(host: &Running, event: &str, times: usize) {
+    eventually(&format!("{event} {times} times"), async || (events(&host.log(), event).len() >= times).then_some(()))
         .await;
 }
 
@@ -31,8 +31,7 @@ async fn logged(host: &Running, text: &str, times: usize) {
 pub(crate) async fn admin(world: &World, host: &Running, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let log = host.log();
-    let (_, address) =
-        log.lines().find(|line| line.contains("admin.listening")).unwrap().split_once("address=").unwrap();
+    let (_, address) = events(&log, "admin.listening")[0].split_once("address=").unwrap();
     let address = address.split_whitespace().next().unwrap();
     let port = address.rsplit(':').next().unwrap();
     let token = walk(world.dir()).into_iter().find(|file| file.contains("admin") && file.contains(port));
@@ -115,7 +114,7 @@ async fn a_component_that_never_takes_a_job_is_left_alone_and_a_drain_ends_it() 
     logged(&host, OPENED, 1).await;
     logged(&host, TRIED, 1).await;
     let finished = host.stop().await;
-    assert!(finished.stderr.contains("it settles nothing"), "{}", finished.stderr);
+    assert!(finished.logged_with("breaker.opened", "it settles nothing"), "{}", finished.stderr);
     finished.ok();
     assert_eq!((charged(&world).await, world.textract.calls()), (0, 0));
     // Whatever was claimed went back.

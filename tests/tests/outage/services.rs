@@ -2,7 +2,7 @@
 //! the work goes on by itself.
 
 use host::ocr::local::Fault;
-use tests::{HostCommand, Running, World, eventually};
+use tests::{HostCommand, Running, World, eventually, has_event};
 
 use crate::gate::{Door, Gate};
 use crate::{charged, claims, outage};
@@ -47,7 +47,7 @@ impl Bench {
         let knocks = |bench: &Self| bench.s3.knocks() + bench.textract.knocks();
         let (claimed, knocked) = (claims(&self.world).await, knocks(&self));
         self.world.receipts_from(5, WAITING).await;
-        host.logged("storage or OCR fail for everything").await;
+        host.logged_with("breaker.opened", "breaker=\"services\"").await;
         tokio::time::sleep(outage()).await;
         let (claimed, knocked) = (claims(&self.world).await - claimed, knocks(&self) - knocked);
         println!("{name}: in {:?}: {claimed} claims, {knocked} calls at S3 and Textract", outage());
@@ -59,7 +59,7 @@ impl Bench {
         assert_eq!(self.world.count("receipts WHERE status::text = 'ocr_done'").await, 5, "{name}: no outage at all");
 
         end(&self);
-        host.logged("working again, at full speed").await;
+        host.logged("breaker.closed").await;
         self.recovered(&mut host, name, most_charged).await;
         host.stop().await.ok();
     }
@@ -141,5 +141,5 @@ async fn one_receipt_in_an_outage_does_not_die_of_it() {
     bench.world.execute("UPDATE receipt_queue SET available_at = now() WHERE lease_token IS NULL").await;
     bench.world.becomes(&receipt, "ocr_done").await;
     let log = host.stop().await.stderr;
-    assert!(!log.contains("nothing is claimed for now"), "{log}");
+    assert!(!has_event(&log, "breaker.opened"), "{log}");
 }

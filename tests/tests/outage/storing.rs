@@ -73,10 +73,10 @@ async fn refused_while_it_works(status: u16, code: &'static str) {
     let world = World::new().await;
     let s3 = Front::before(&world.s3.endpoint()).await;
     let mut host = host(&world, &s3, &["--concurrency", "2"]).spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     s3.refuse(move |method, path, _| is_put(method, path).then_some(Refusal::Error(status, code)));
     let receipts = world.receipts(10).await;
-    host.logged("storage or OCR fail for everything").await;
+    host.logged_with("breaker.opened", "breaker=\"services\"").await;
     for _ in 0..20 {
         make_due(&world).await;
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
@@ -110,7 +110,7 @@ async fn what_could_not_be_stored_is_stored_before_the_host_ends() {
     let world = World::new().await;
     let s3 = Front::before(&world.s3.endpoint()).await;
     let mut host = host(&world, &s3, &[]).spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     s3.refuse(|method, path, _| is_put(method, path).then_some(Refusal::Error(400, "InvalidRequest")));
     let (_, photo) = world.receipt("a.jpg").await;
     let waits = "receipt_queue WHERE last_error_code = 's3.InvalidRequest' AND lease_token IS NULL";

@@ -205,9 +205,9 @@ async fn invariant_2_a_host_that_was_suspended_changes_nothing_when_it_wakes() {
     let before = everything(&world).await;
     world.textract.faults().clear();
     sleeper.signal(Signal::CONT);
-    sleeper.logged("lease lost").await;
+    sleeper.logged("lease.lost").await;
     let log = sleeper.stop().await;
-    assert!(log.stderr.contains("lost=1"), "{}", log.stderr);
+    assert!(log.logged_with("worker.stopped", "lost=1"), "{}", log.stderr);
     assert_eq!(everything(&world).await, before);
     assert!(world.textract.calls_by_image()[&photo.digest] <= 2);
 }

@@ -96,7 +96,7 @@ async fn invariant_4_a_deleted_receipt_is_no_error() {
     world.becomes(&stays, "ocr_done").await;
     let finished = host.stop().await;
     assert!(!finished.stderr.contains("ERROR"), "{}", finished.stderr);
-    assert!(finished.stderr.contains("lost=1"), "{}", finished.stderr);
+    assert!(finished.logged_with("worker.stopped", "lost=1"), "{}", finished.stderr);
     finished.ok();
     world.assert_settled(1).await;
 }

@@ -1,7 +1,7 @@
 //! Bad components: each is refused or rolled back, with a message of its own, and the old one goes on.
 
 use host::storage::digest_of;
-use tests::{candidates, eventually};
+use tests::{candidates, eventually, has_event, has_event_with};
 
 use super::Bench;
 
@@ -31,20 +31,20 @@ async fn bad_ones_are_refused_each_with_its_message() {
         (candidates::loses_total(), "gate", "total was \"19.50\", is null"),
     ] {
         bench.receipts(2).await;
-        bench.offer(&mut host, &bad, &format!("{stage}: refused: ")).await;
+        bench.offer(&mut host, &bad, "swap.refused", &format!("stage={stage}")).await;
         bench.receipts(2).await;
         receipts += 4;
         let reason = bench.becomes("refused", &bad).await;
         assert!(reason.starts_with(&format!("{stage}: ")) && reason.contains(why), "{why}: {reason}");
-        assert!(host.log().lines().any(|line| line.contains("; the old one goes on") && line.contains(why)), "{why}");
+        assert!(has_event_with(&host.log(), "swap.refused", why), "{why}");
     }
     bench.assert_all_done(receipts, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, receipts);
     let log = host.stop().await.stderr;
-    assert!(!log.contains("switch: ") && !log.contains("panicked"), "{log}");
+    assert!(!has_event(&log, "swap.switched") && !log.contains("panicked"), "{log}");
     for stage in ["compile", "gate", "switch"] {
         // Of those that were refused by their outside, nothing was compiled.
-        assert!(!super::has_line(&log, &super::short(&candidates::wants_sockets()), &format!("{stage}: ")), "{log}");
+        assert!(!super::was_at(&log, &candidates::wants_sockets(), stage), "{log}");
     }
 }
 
@@ -76,9 +76,9 @@ async fn rolled_back(bad: &[u8], policy: &str, why: &str) {
         .await;
     bench.receipts(5).await;
     bench.settled().await;
-    bench.offer(&mut host, bad, "switch: ").await;
+    bench.take_over(&mut host, bad).await;
     bench.receipts(30).await;
-    super::said(&mut host, bad, "probation: rolled back: ").await;
+    super::said(&mut host, bad, "swap.rolled_back", "").await;
     bench.receipts(5).await;
     let reason = bench.becomes("rolled-back", bad).await;
     assert!(reason.contains(why), "{why}: {reason}");
@@ -94,7 +94,7 @@ async fn rolled_back(bad: &[u8], policy: &str, why: &str) {
     let killed = bench.world.count(&format!("receipt_queue WHERE history::text LIKE '%{}%'", digest_of(bad))).await;
     assert!(killed > 0 || *bad == candidates::idles(), "the bad one touched nothing, so that nothing was tested");
     let finished = host.stop().await;
-    assert!(!finished.stderr.contains("not in the ledger"), "{}", finished.stderr);
+    assert!(super::has_whole_ledger(&finished), "{}", finished.stderr);
     finished.ok();
 }
 
@@ -110,7 +110,7 @@ async fn what_a_bad_one_decided_on_a_locked_receipt_is_taken_back_too() {
         .await;
     bench.receipts(2).await;
     bench.settled().await;
-    bench.offer(&mut host, &bad, "switch: ").await;
+    bench.take_over(&mut host, &bad).await;
     world.photo("locked.jpg").await;
     let insert = "WITH r AS (INSERT INTO receipts (image_url, status) VALUES ('locked.jpg', 'draft') RETURNING id) SELECT id::text FROM r";
     let locked = world.text(insert, &[]).await;
@@ -130,7 +130,7 @@ async fn what_a_bad_one_decided_on_a_locked_receipt_is_taken_back_too() {
     // The run is let go by then, and another takes its place.
     tokio::time::sleep(std::time::Duration::from_secs(6)).await;
     bench.receipts(30).await;
-    super::said(&mut host, &bad, "probation: rolled back: ").await;
+    super::said(&mut host, &bad, "swap.rolled_back", "").await;
     assert_eq!(world.status_of(&locked).await, "pending");
     editor.batch_execute("COMMIT").await.unwrap();
     world.becomes(&locked, "ocr_done").await;

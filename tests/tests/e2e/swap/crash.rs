@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tests::candidates;
 
-use super::{Bench, said};
+use super::{Bench, said, switched};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_is_killed_at_any_stage_leaves_nothing_undone() {
@@ -12,17 +12,17 @@ async fn a_host_that_is_killed_at_any_stage_leaves_nothing_undone() {
     let mut receipts = 0;
     // What is logged when a stage was passed: the host is in the next one then.
     let stages = [
-        ("read: ", &[0][..]),
-        ("digest: ", &[0]),
-        ("trust: ", &[0]),
-        ("contract: ", &[0, 150, 500]),
-        ("compile: ", &[0, 150, 500]),
-        ("gate: ", &[0]),
-        ("switch: ", &[0, 30]),
-        ("probation: confirmed", &[0]),
+        ("swap.stage_passed", "stage=read", &[0][..]),
+        ("swap.stage_passed", "stage=digest", &[0]),
+        ("swap.stage_passed", "stage=trust", &[0]),
+        ("swap.stage_passed", "stage=contract", &[0, 150, 500]),
+        ("swap.stage_passed", "stage=compile", &[0, 150, 500]),
+        ("swap.stage_passed", "stage=gate", &[0]),
+        ("swap.switched", "", &[0, 30]),
+        ("swap.confirmed", "", &[0]),
     ];
     let mut number = 0;
-    for (stage, delays) in stages {
+    for (event, stage, delays) in stages {
         for delay in delays {
             number += 1;
             let next = candidates::honest(number);
@@ -30,12 +30,12 @@ async fn a_host_that_is_killed_at_any_stage_leaves_nothing_undone() {
             bench.receipts(4).await;
             receipts += 4;
             bench.replace(&next);
-            if stage.starts_with("probation") {
-                said(&mut host, &next, "switch: ").await;
+            if event == "swap.confirmed" {
+                switched(&mut host, &next).await;
                 bench.receipts(4).await;
                 receipts += 4;
             }
-            said(&mut host, &next, stage).await;
+            said(&mut host, &next, event, stage).await;
             tokio::time::sleep(Duration::from_millis(*delay)).await;
             host.kill().await;
         }
@@ -53,12 +53,12 @@ async fn a_host_that_is_killed_while_it_goes_back_does_not_begin_with_the_bad_on
     let mut host = bench.start(&["--gate-policy", "report", "--probation", "10"]).await;
     bench.receipts(3).await;
     bench.settled().await;
-    bench.offer(&mut host, &candidates::traps(), "switch: ").await;
+    bench.take_over(&mut host, &candidates::traps()).await;
     bench.receipts(10).await;
     bench.becomes("rolled-back", &candidates::traps()).await;
     host.kill().await;
     let host = bench.start(&[]).await;
-    assert!(host.log().contains("starting with the component that was confirmed last"), "{}", host.log());
+    assert!(tests::has_event(&host.log(), "swap.start_refused"), "{}", host.log());
     bench.assert_all_done(13, 2).await;
     host.stop().await.ok();
 }
@@ -73,16 +73,16 @@ async fn a_probation_that_a_crash_cut_off_begins_anew() {
     let mut host = bench.start(&careless).await;
     bench.receipts(3).await;
     bench.settled().await;
-    bench.offer(&mut host, &bad, "switch: ").await;
+    bench.take_over(&mut host, &bad).await;
     bench.receipts(3).await;
-    super::said(&mut host, &bad, "the component failed on a job").await;
+    super::said(&mut host, &bad, "component.failed_on_job", "").await;
     // The ledger is written beside the work: a host that is killed before that leaves no word of the switch.
     bench.becomes("switched", &bad).await;
     host.kill().await;
 
     let mut host = bench.start(&["--max-attempts", "2"]).await;
-    host.logged("has yet to prove itself").await;
-    super::said(&mut host, &bad, "gate: refused: ").await;
+    host.logged("swap.start_unproven").await;
+    super::said(&mut host, &bad, "swap.refused", "stage=gate").await;
     bench.receipts(3).await;
     // The crash cost those that it hit one attempt, and the component none.
     bench.assert_all_done(9, 2).await;

@@ -5,9 +5,9 @@ use std::io::{Cursor, Write};
 use std::time::Duration;
 
 use minisign::KeyPair;
-use tests::candidates;
+use tests::{candidates, events};
 
-use super::{Bench, has_line, said, short};
+use super::{Bench, said, switched, was_at};
 
 /// Longer than the host waits for a file to be quiet.
 const PAUSE: Duration = Duration::from_millis(400);
@@ -23,19 +23,20 @@ async fn a_file_that_is_written_slowly_is_taken_whole_or_not_at_all() {
         bench.receipts(1).await;
         tokio::time::sleep(PAUSE).await;
     }
-    said(&mut host, &new, "switch: ").await;
+    switched(&mut host, &new).await;
     let receipts = bench.world.count("receipts").await;
 
     // One that stays half written is refused in the end, and never works.
     let half = candidates::truncated();
     std::fs::write(&bench.file, &half).unwrap();
-    said(&mut host, &half, "contract: refused: it is cut off").await;
+    said(&mut host, &half, "swap.refused", "it is cut off").await;
     bench.receipts(2).await;
     bench.assert_all_done(receipts + 2, 1).await;
     let log = host.stop().await.stderr;
-    assert_eq!(log.matches("switch: ").count(), 1, "{log}");
+    assert_eq!(events(&log, "swap.switched").len(), 1, "{log}");
     // Nothing in between was so much as offered.
-    let offered: Vec<&str> = log.lines().filter(|line| line.contains(" read: ")).collect();
+    let passed = events(&log, "swap.stage_passed");
+    let offered: Vec<_> = passed.iter().filter(|line| line.contains("stage=read")).collect();
     assert_eq!(offered.len(), 2, "{offered:#?}");
 }
 
@@ -53,21 +54,21 @@ async fn only_what_a_trusted_key_signed_comes_to_the_compiler() {
 
     let (unsigned, wrong) = (candidates::honest(1), candidates::honest(2));
     std::fs::remove_file(&signature).unwrap();
-    bench.offer(&mut host, &unsigned, "trust: refused: it has no signature beside it").await;
+    bench.offer(&mut host, &unsigned, "swap.refused", "it has no signature beside it").await;
     std::fs::write(&signature, sign(&other, &wrong)).unwrap();
-    bench.offer(&mut host, &wrong, "trust: refused: it is signed by another key").await;
+    bench.offer(&mut host, &wrong, "swap.refused", "it is signed by another key").await;
     bench.receipts(3).await;
     bench.assert_all_done(3, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 3);
     for refused in [&unsigned, &wrong] {
         assert!(bench.becomes("refused", refused).await.starts_with("trust: "));
         for stage in ["contract", "compile", "gate", "switch"] {
-            assert!(!has_line(&host.log(), &short(refused), &format!("{stage}: ")), "{}", host.log());
+            assert!(!was_at(&host.log(), refused, stage), "{}", host.log());
         }
     }
     // The right signature, later than the component.
     std::fs::write(&signature, sign(&mine, &wrong)).unwrap();
-    said(&mut host, &wrong, "switch: ").await;
+    switched(&mut host, &wrong).await;
     host.stop().await.ok();
 }
 
@@ -76,9 +77,9 @@ async fn only_a_pinned_component_comes_to_the_compiler() {
     let bench = Bench::new().await;
     let pins = [0, 1].map(|number| host::storage::digest_of(&candidates::honest(number))).join(",");
     let mut host = bench.start(&["--component-sha256", &pins]).await;
-    bench.offer(&mut host, &candidates::honest(2), "trust: refused: its digest is not pinned").await;
-    assert!(!has_line(&host.log(), &short(&candidates::honest(2)), "compile: "), "{}", host.log());
-    bench.offer(&mut host, &candidates::honest(1), "switch: ").await;
+    bench.offer(&mut host, &candidates::honest(2), "swap.refused", "its digest is not pinned").await;
+    assert!(!was_at(&host.log(), &candidates::honest(2), "compile"), "{}", host.log());
+    bench.take_over(&mut host, &candidates::honest(1)).await;
     host.stop().await.ok();
 
     // A host does not start with one either.

@@ -71,6 +71,6 @@ async fn recorded_runs_are_what_it_looks_at() {
     assert_eq!(honest["outcome"], "switched", "{honest}");
     // Two built-in ones besides.
     assert!((3..=9).contains(&honest["gate"]["traces"].as_u64().unwrap()), "{honest}");
-    host.logged("gate: passed").await;
+    host.logged_with("swap.stage_passed", "stage=gate").await;
     host.stop().await.ok();
 }

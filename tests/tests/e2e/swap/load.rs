@@ -5,7 +5,7 @@ use std::time::Duration;
 use host::storage::digest_of;
 use tests::candidates;
 
-use super::{Bench, said};
+use super::{Bench, switched};
 
 /// Each is compiled in a debug build, which is what takes the time. `SWAPS=200` takes some minutes.
 fn swaps() -> u32 {
@@ -27,7 +27,7 @@ async fn many_swaps_lose_nothing_and_repeat_nothing() {
             receipts += 1;
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        said(&mut host, &next, "switch: ").await;
+        switched(&mut host, &next).await;
     }
     bench.assert_all_done(receipts, 1).await;
     assert_eq!(bench.world.textract.calls(), u64::try_from(receipts).unwrap());
@@ -36,6 +36,6 @@ async fn many_swaps_lose_nothing_and_repeat_nothing() {
     let decided = bench.world.text("SELECT ocr_component FROM receipts WHERE id::text = $1", &[&last]).await;
     assert_eq!(decided, digest_of(&candidates::honest(swaps)));
     let finished = host.stop().await;
-    assert!(!finished.stderr.contains("refused") && !finished.stderr.contains("rolled back"), "{}", finished.stderr);
+    assert!(!finished.logged("swap.refused") && !finished.logged("swap.rolled_back"), "{}", finished.stderr);
     finished.ok();
 }

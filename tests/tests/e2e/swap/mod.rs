@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use host::storage::digest_of;
 use serde_json::Value;
-use tests::{HostCommand, Running, World, candidates, eventually};
+use tests::{Finished, HostCommand, Running, World, candidates, events, eventually};
 
 /// A world with a component's file, and hosts that watch it.
 struct Bench {
@@ -74,10 +74,16 @@ impl Bench {
         self.at(self.world.host()).env("WORKER_ADMIN", admin(host)).arg("swap").arg("--json").arg(file)
     }
 
-    /// Replaces the file and waits until the host has this to say of it.
-    async fn offer(&self, host: &mut Running, component: &[u8], says: &str) {
+    /// Replaces the file and waits until the host has logged this of it.
+    async fn offer(&self, host: &mut Running, component: &[u8], event: &str, part: &str) {
         self.replace(component);
-        said(host, component, says).await;
+        said(host, component, event, part).await;
+    }
+
+    /// Replaces the file and waits until the host works with it.
+    async fn take_over(&self, host: &mut Running, component: &[u8]) {
+        self.replace(component);
+        switched(host, component).await;
     }
 
     /// Receipts with photos of their own, also between two calls.
@@ -142,21 +148,34 @@ fn link_compiled(from: &Path, to: &Path) {
     }
 }
 
-/// Waits until a line of the log has both this text and this component's digest.
-async fn said(host: &mut Running, component: &[u8], text: &str) {
+/// Waits until the log has this event, with this in its fields or words, of this component.
+async fn said(host: &mut Running, component: &[u8], event: &str, part: &str) {
     let digest = short(component);
-    eventually(&format!("{text:?} of {digest}"), async || {
-        let log = host.log();
+    eventually(&format!("{event} {part:?} of {digest}"), async || {
         let ended = host.has_ended();
-        let found = has_line(&log, &digest, text);
-        assert!(found || !ended, "the host ended without {text:?} of {digest}:\n{log}");
+        let log = host.log();
+        let found = events(&log, event).iter().any(|line| line.contains(&digest) && line.contains(part));
+        assert!(found || !ended, "the host ended without {event} {part:?} of {digest}:\n{log}");
         found.then_some(())
     })
     .await;
 }
 
-fn has_line(log: &str, digest: &str, text: &str) -> bool {
-    log.lines().any(|line| line.contains(text) && line.contains(digest))
+/// Waits until the host works with this component.
+async fn switched(host: &mut Running, component: &[u8]) {
+    said(host, component, "swap.switched", "").await;
+}
+
+/// Whether the log has this component at this stage, whatever became of it there.
+fn was_at(log: &str, component: &[u8], stage: &str) -> bool {
+    let (digest, stage) = (short(component), format!("stage={stage}"));
+    let at_stage = ["swap.stage_passed", "swap.refused"].into_iter().flat_map(|event| events(log, event));
+    at_stage.into_iter().any(|line| line.contains(&digest) && line.contains(&stage))
+}
+
+/// Whether every change of its component is in the ledger, as far as the host knows.
+fn has_whole_ledger(finished: &Finished) -> bool {
+    !["ledger.incomplete", "ledger.entry_lost"].into_iter().any(|event| finished.logged(event))
 }
 
 /// As the log names it.
@@ -167,8 +186,7 @@ fn short(component: &[u8]) -> String {
 /// Where its admin endpoint is.
 fn admin(host: &Running) -> String {
     let log = host.log();
-    let line = log.lines().find(|line| line.contains("admin.listening")).unwrap();
-    let (_, address) = line.split_once("address=").unwrap();
+    let (_, address) = events(&log, "admin.listening")[0].split_once("address=").unwrap();
     address.split_whitespace().next().unwrap().to_owned()
 }
 

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{HostCommand, Running, candidates, eventually};
+use tests::{HostCommand, Running, candidates, events, eventually, has_event, has_event_with};
 
 use host::storage::digest_of;
 
@@ -15,9 +15,9 @@ async fn rolled_back(bench: &Bench) -> Running {
     let mut host = bench.start(&REPORT).await;
     bench.receipts(2).await;
     bench.settled().await;
-    bench.offer(&mut host, &candidates::traps(), "switch: ").await;
+    bench.take_over(&mut host, &candidates::traps()).await;
     bench.receipts(10).await;
-    said(&mut host, &candidates::traps(), "rolled back: ").await;
+    said(&mut host, &candidates::traps(), "swap.rolled_back", "").await;
     bench.assert_all_done(12, 1).await;
     host
 }
@@ -39,7 +39,8 @@ async fn the_same_component_is_refused_until_somebody_allows_it() {
     host.signal(Signal::HUP);
     eventually("it is refused again", async || {
         let log = host.log();
-        (log.matches("digest: refused: ").count() >= 2).then_some(())
+        let refused = events(&log, "swap.refused");
+        (refused.iter().filter(|line| line.contains("stage=digest")).count() >= 2).then_some(())
     })
     .await;
 
@@ -59,7 +60,8 @@ async fn the_same_component_is_refused_until_somebody_allows_it() {
     }
     components().args(["allow", &digest_of(&bad)]).run().await.ok();
     host.signal(Signal::HUP);
-    eventually("it is let in once more", async || (host.log().matches("switch: ").count() == 2).then_some(())).await;
+    eventually("it is let in once more", async || (events(&host.log(), "swap.switched").len() == 2).then_some(()))
+        .await;
     host.stop().await.ok();
 }
 
@@ -68,12 +70,12 @@ async fn a_host_that_finds_it_at_its_start_begins_with_the_one_before() {
     let bench = Bench::new().await;
     rolled_back(&bench).await.stop().await.ok();
     let mut host = bench.start(&REPORT).await;
-    assert!(host.log().contains("starting with the component that was confirmed last"), "{}", host.log());
+    assert!(has_event(&host.log(), "swap.start_refused"), "{}", host.log());
     bench.receipts(3).await;
     bench.assert_all_done(15, 1).await;
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 15);
     // It watches the file still.
-    bench.offer(&mut host, &candidates::honest(1), "switch: ").await;
+    bench.take_over(&mut host, &candidates::honest(1)).await;
     host.stop().await.ok();
 
     // Another machine has nothing to begin with.
@@ -92,13 +94,14 @@ async fn a_component_on_probation_is_no_measure_for_the_next() {
     bench.settled().await;
     // Too few jobs for a verdict, all of them bad.
     let first = candidates::numbered(candidates::gives_up(), 1);
-    bench.offer(&mut host, &first, "switch: ").await;
+    bench.take_over(&mut host, &first).await;
     bench.receipts(2).await;
     eventually("two were given up", async || (bench.world.count("receipt_queue_dlq").await == 2).then_some(())).await;
-    bench.offer(&mut host, &candidates::gives_up(), "switch: ").await;
+    bench.take_over(&mut host, &candidates::gives_up()).await;
     bench.receipts(12).await;
-    said(&mut host, &candidates::gives_up(), "rolled back: ").await;
-    assert!(host.log().contains(&format!("back_to=\"{}\"", short(&candidates::honest(0)))), "{}", host.log());
+    said(&mut host, &candidates::gives_up(), "swap.rolled_back", "").await;
+    let back_to = format!("back_to=\"{}\"", short(&candidates::honest(0)));
+    assert!(has_event_with(&host.log(), "swap.rolled_back", &back_to), "{}", host.log());
     // Also what the first one gave up, of which nothing was proved either way.
     eventually("all are done", async || {
         (bench.world.count("receipts WHERE status::text = 'ocr_done'").await == 22).then_some(())
@@ -112,7 +115,7 @@ async fn a_component_on_probation_is_no_measure_for_the_next() {
 async fn the_last_confirmed_one_is_let_in_again_without_a_gate() {
     let bench = Bench::new().await;
     let mut host = bench.start(&["--gate-policy", "report", "--probation", "50"]).await;
-    bench.offer(&mut host, &candidates::shouts(), "switch: ").await;
+    bench.take_over(&mut host, &candidates::shouts()).await;
     bench.receipts(3).await;
     bench.settled().await;
     let back = verdict(&bench.swap(&host, "back.wasm", &candidates::honest(0)).run().await);

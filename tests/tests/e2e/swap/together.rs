@@ -2,11 +2,11 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tests::{ARTIFACTS, candidates, eventually};
+use tests::{ARTIFACTS, candidates, eventually, has_event};
 
 use host::storage::digest_of;
 
-use super::{Bench, admin, said, short, verdict};
+use super::{Bench, admin, has_whole_ledger, said, switched, verdict, was_at};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recordings");
 
@@ -17,13 +17,13 @@ async fn a_swap_during_a_drain_is_refused_and_the_drain_ends() {
     bench.receipts(5).await;
     let swap = bench.swap(&host, "late.wasm", &candidates::honest(1)).spawn();
     // Between the compiler and the end of the gate.
-    said(&mut host, &candidates::honest(1), "compile: ").await;
+    said(&mut host, &candidates::honest(1), "swap.stage_passed", "stage=compile").await;
     let stopped = host.stop().await;
     let finished = swap.wait().await;
     let refused = verdict(&finished);
     assert_eq!((finished.code, &refused["outcome"]), (Some(1), &Value::from("refused")));
     assert_eq!((&refused["stage"], &refused["reason"]), (&"gate".into(), &"the host is draining".into()), "{refused}");
-    assert!(!stopped.stderr.contains("switch: "), "{}", stopped.stderr);
+    assert!(!stopped.logged("swap.switched"), "{}", stopped.stderr);
     stopped.ok();
     assert_eq!(bench.recorded("refused", &candidates::honest(1)).await.as_deref(), Some("gate: the host is draining"));
     assert!(bench.recorded("stopped", &candidates::honest(0)).await.is_some(), "the ledger's last entry");
@@ -36,13 +36,13 @@ async fn a_swap_during_a_drain_is_refused_and_the_drain_ends() {
 async fn a_host_ends_at_once_while_a_component_is_on_probation() {
     let bench = Bench::new().await;
     let mut host = bench.start(&["--probation", "1000"]).await;
-    bench.offer(&mut host, &candidates::honest(1), "switch: ").await;
+    bench.take_over(&mut host, &candidates::honest(1)).await;
     let finished = host.stop().await;
-    assert!(!finished.stderr.contains("not in the ledger"), "{}", finished.stderr);
+    assert!(has_whole_ledger(&finished), "{}", finished.stderr);
     finished.ok();
     assert!(bench.recorded("stopped", &candidates::honest(1)).await.is_some());
     let once = bench.command(&["--once"]).run().await;
-    assert!(!once.stderr.contains("not in the ledger"), "{}", once.stderr);
+    assert!(has_whole_ledger(&once), "{}", once.stderr);
     once.ok();
 }
 
@@ -66,7 +66,7 @@ async fn two_swaps_at_once_are_compared_one_after_the_other() {
     bench.replace(&three);
     let by_hand = verdict(&bench.swap(&host, "four.wasm", &four).run().await);
     assert_eq!(by_hand["outcome"], "switched", "{by_hand}");
-    said(&mut host, &three, "switch: ").await;
+    switched(&mut host, &three).await;
     bench.receipts(10).await;
     bench.assert_all_done(10, 1).await;
     host.stop().await.ok();
@@ -80,7 +80,7 @@ async fn two_hosts_swap_from_one_file() {
     bench.receipts(10).await;
     bench.replace(&candidates::honest(1));
     for host in [&mut first, &mut second] {
-        said(host, &candidates::honest(1), "switch: ").await;
+        switched(host, &candidates::honest(1)).await;
     }
     // One of them goes ahead alone.
     let ahead = verdict(&bench.swap(&first, "ahead.wasm", &candidates::honest(2)).run().await);
@@ -112,12 +112,12 @@ async fn one_upload_swaps_a_whole_fleet() {
     bench.receipts(6).await;
     upload(candidates::honest(1)).await;
     for host in &mut fleet {
-        said(host, &candidates::honest(1), "switch: ").await;
+        switched(host, &candidates::honest(1)).await;
     }
     bench.receipts(6).await;
     upload(candidates::traps()).await;
     for host in &mut fleet {
-        said(host, &candidates::traps(), "gate: refused: ").await;
+        said(host, &candidates::traps(), "swap.refused", "stage=gate").await;
     }
     bench.assert_all_done(12, 1).await;
     assert!(bench.done_by(&candidates::honest(1)).await >= 6);
@@ -131,7 +131,7 @@ async fn a_hangup_with_the_same_content_is_no_swap() {
     let bench = Bench::new().await;
     let mut host = bench.start(&[]).await;
     host.signal(Signal::HUP);
-    said(&mut host, &candidates::honest(0), "digest: no swap").await;
+    said(&mut host, &candidates::honest(0), "swap.stage_passed", "stage=digest").await;
     // Another file with the same content is none either.
     let same = verdict(&bench.swap(&host, "same.wasm", &candidates::honest(0)).run().await);
     assert_eq!(same["outcome"], "unchanged", "{same}");
@@ -139,10 +139,7 @@ async fn a_hangup_with_the_same_content_is_no_swap() {
     bench.receipts(2).await;
     bench.assert_all_done(2, 1).await;
     let log = host.stop().await.stderr;
-    assert!(
-        !log.contains("switch: ") && !log.contains(&format!("compile: {}", short(&candidates::honest(0)))),
-        "{log}"
-    );
+    assert!(!has_event(&log, "swap.switched") && !was_at(&log, &candidates::honest(0), "compile"), "{log}");
     eventually("it says goodbye", async || bench.recorded("stopped", &candidates::honest(0)).await).await;
     assert!(bench.recorded("switched", &candidates::honest(0)).await.is_none());
 }

@@ -40,7 +40,7 @@ async fn dev_works_the_photos_and_goes_on_with_what_was_there() {
     // Nothing is sent, read or paid again.
     let second = once().await;
     assert_eq!(second.stdout, table, "{}", second.stderr);
-    assert!(!second.stderr.contains(" read receipt"), "{}", second.stderr);
+    assert!(!second.logged("receipt.read"), "{}", second.stderr);
     assert_eq!(artifacts(), 2);
     second.ok();
 }
@@ -66,7 +66,7 @@ async fn what_a_killed_dev_left_is_nobodys_though_another_process_has_its_number
     let error = dev_host(folder.path()).arg("status").run().await.error();
     assert!(error.contains("no database"), "{error}");
     let mut dev = dev_host(folder.path()).arg("dev").spawn();
-    dev.logged("working").await;
+    dev.logged("worker.started").await;
     dev_host(folder.path()).arg("status").run().await.ok();
     assert_eq!(dev.stop().await.code, Some(0));
 }
@@ -75,7 +75,7 @@ async fn what_a_killed_dev_left_is_nobodys_though_another_process_has_its_number
 async fn dev_stays_up_tells_what_to_type_and_the_other_verbs_find_it() {
     let folder = open_folder();
     let mut dev = dev_host(folder.path()).arg("dev").spawn();
-    dev.logged("working").await;
+    dev.logged("worker.started").await;
     let state = folder.path().join("data/dev.json");
     eventually("the state of the running host", async || state.exists().then_some(())).await;
     let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&state).unwrap().permissions());

@@ -28,10 +28,10 @@ async fn completions_and_help_are_there() {
 async fn migrate_says_what_it_did() {
     let world = World::with(WorldSettings { db: Some(TestDatabase::empty().await), ..Default::default() }).await;
     let finished = world.host().arg("migrate").run().await;
-    assert!(finished.stderr.contains("20261101000000_receipt_queue"), "{}", finished.stderr);
+    assert!(finished.logged_with("migrate.applied", "20261101000000_receipt_queue"), "{}", finished.stderr);
     assert_eq!(finished.ok(), "");
     let finished = world.host().arg("migrate").run().await;
-    assert!(finished.stderr.contains("nothing to do"), "{}", finished.stderr);
+    assert!(finished.logged("migrate.up_to_date"), "{}", finished.stderr);
     finished.ok();
 }
 
@@ -65,7 +65,7 @@ async fn logs_can_be_json() {
     let finished = world.run(&["--once", "--log-format", "json"]).run().await;
     let lines: Vec<Value> = finished.stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(
-        lines.iter().any(|line| line["message"] == "read" && line["vendor"] == "Blue Bottle Cafe"),
+        lines.iter().any(|line| line["event"] == "receipt.read" && line["vendor"] == "Blue Bottle Cafe"),
         "{}",
         finished.stderr
     );

@@ -77,7 +77,7 @@ async fn who_watches_the_status_goes_on_when_the_database_does() {
         (world.client.query_one(cut, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
     })
     .await;
-    host.logged("watching on").await;
+    host.logged("status.unreachable").await;
     eventually("another session", async || {
         let sql = "pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'receipt-worker%'";
         (world.count(sql).await > 0).then_some(())
@@ -101,7 +101,5 @@ async fn errors_in_the_log_are_quoted_like_all_else() {
     world.receipt("a.jpg").await;
     let file = super::write(world.dir(), "my component.wasm", candidates::traps());
     let finished = world.run(&["--once", "--component"]).arg(&file).run().await;
-    let line =
-        finished.stderr.lines().find(|line| line.contains("ERROR")).unwrap_or_else(|| panic!("{}", finished.stderr));
-    assert!(line.contains("error=\""), "{line}");
+    assert!(finished.logged_with("component.failed_on_job", "error=\""), "{}", finished.stderr);
 }
