@@ -2,13 +2,9 @@
 //! kind. All but those that must differ as a whole are the built-in component, or one test component with its marker
 //! changed.
 
-use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-
 use host::sandbox::EMBEDDED;
 
-#[path = "../../host/build/component.rs"]
-mod build;
+use crate::components::{component, replaced};
 
 /// The built-in component under another digest, one for each number.
 pub fn honest(number: u32) -> Vec<u8> {
@@ -98,7 +94,7 @@ pub fn wrong_version() -> Vec<u8> {
 
 /// Connects to a server.
 pub fn wants_sockets() -> Vec<u8> {
-    std::fs::read(built("reaches_for_sockets")).unwrap()
+    std::fs::read(component("reaches_for_sockets")).unwrap()
 }
 
 /// WebAssembly, but no component.
@@ -119,31 +115,5 @@ fn behaving(behaviour: &str) -> Vec<u8> {
         marker.resize(26, 0);
         marker
     };
-    replaced(std::fs::read(built("candidate")).unwrap(), &marker("honest"), &marker(behaviour))
-}
-
-fn replaced(mut bytes: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|&at| bytes[at..].starts_with(from)).collect();
-    assert!(!places.is_empty(), "the component does not hold {:?}", String::from_utf8_lossy(from));
-    for place in places {
-        bytes[place..place + to.len()].copy_from_slice(to);
-    }
-    bytes
-}
-
-/// The file of a test component, built once a process and as the real one is.
-fn built(name: &str) -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        // Where the build script has built the real one: they share what they are made of.
-        let target = crate::process::profile_folder().parent().unwrap().join("component");
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| env!("CARGO").to_owned());
-        let mut build = build::command(cargo, workspace, &target);
-        build.args(["--package", "test-components", "--example", "candidate", "--example", "reaches_for_sockets"]);
-        assert!(build.status().unwrap().success(), "the test components do not build");
-        target.join("wasm32-wasip2/component/examples")
-    });
-    folder.join(format!("{name}.wasm"))
+    replaced(std::fs::read(component("candidate")).unwrap(), &marker("honest"), &marker(behaviour))
 }

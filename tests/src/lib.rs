@@ -10,6 +10,7 @@ pub mod chaos;
 #[cfg(test)]
 mod circles;
 mod cluster;
+pub mod components;
 #[cfg(test)]
 mod events;
 mod front;

@@ -157,7 +157,9 @@ impl Running {
         let stdout = self.stdout.await.unwrap();
         self.reading.await.unwrap();
         let stderr = self.stderr.lock().unwrap().clone();
-        assert!(!stderr.contains("panicked"), "{stderr}");
+        // A component's own panic is a line of its output, and that is marked as such.
+        let panicked = stderr.lines().any(|line| line.contains("panicked") && !line.contains("component="));
+        assert!(!panicked, "{stderr}");
         Finished { code: status.code(), stdout, stderr }
     }
 
@@ -188,11 +190,24 @@ impl Finished {
         has_event_with(&self.stderr, event, part)
     }
 
+    /// Fails unless it ended well.
+    #[track_caller]
+    pub fn unharmed(self) -> Self {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
     /// Fails unless it ended well; returns what it printed.
     #[track_caller]
     pub fn ok(self) -> String {
-        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
-        self.stdout
+        self.unharmed().stdout
+    }
+
+    /// One of the numbers that `run --once` prints.
+    #[track_caller]
+    pub fn count(&self, name: &str) -> u64 {
+        let summary: Value = serde_json::from_str(self.stdout.trim()).unwrap();
+        summary[name].as_u64().unwrap()
     }
 
     /// Fails unless it ended well and printed one line of JSON.

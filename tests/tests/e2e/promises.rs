@@ -13,7 +13,7 @@ const SUITES: [(&str, &str); 10] = [
     ("chaos", "tests/tests/chaos.rs"),
     ("library", "host/src"),
     ("support", "tests/src"),
-    ("sandbox", "host/tests/sandbox"),
+    ("sandbox", "tests/tests/sandbox"),
     ("local_services", "host/tests/local_services"),
     ("found", "tests/fuzz/tests"),
 ];

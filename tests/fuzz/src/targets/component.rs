@@ -47,7 +47,7 @@ const GRANTED: [&str; 12] = [
 ];
 
 /// The least that is a worker: every import, and exports that do nothing.
-const SMALL: &str = include_str!("../../../../host/tests/sandbox/attacks/least.wat");
+const SMALL: &str = include_str!("../../../tests/sandbox/attacks/least.wat");
 
 fn run(data: &[u8]) {
     let Some((&how, rest)) = data.split_first() else { return };

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use host::ocr::local::Fault;
 use host::sandbox::{Limits, RunError};
+use tests::components::component;
 
-use crate::components::component;
-use crate::support::{World, host, sandbox};
+use crate::support::{Bench, host, sandbox};
 
 /// What goes wrong on a job, and how that is recorded.
 pub(crate) struct Bad {
@@ -54,10 +54,10 @@ pub(crate) fn tight() -> Limits {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_text_that_is_too_long_for_the_host_is_a_limit() {
-    let world = World::new().await;
-    world.insert(&["long-message.1"]).await;
-    world.pass(&component("misbehaves"), Limits::default(), 1).await;
-    let dead = world.dead("long-message.1").await.unwrap();
+    let bench = Bench::new().await;
+    bench.insert(&["long-message.1"]).await;
+    bench.pass(&component("misbehaves"), Limits::default(), 1).await;
+    let dead = bench.dead("long-message.1").await.unwrap();
     assert_eq!((&*dead.kind, &*dead.code), ("limit-exceeded", "component.Limit"), "{}", dead.message);
     assert!(dead.message.contains("--max-host-call"), "{}", dead.message);
 }
@@ -65,11 +65,11 @@ async fn a_text_that_is_too_long_for_the_host_is_a_limit() {
 /// With room for it the text arrives, and is cut to what an error may be long.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_message_is_cut() {
-    let world = World::new().await;
-    world.insert(&["long-message.1"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["long-message.1"]).await;
     let limits = Limits { host_call_bytes: 32 << 20, ..Limits::default() };
-    world.pass(&component("misbehaves"), limits, 1).await;
-    let dead = world.dead("long-message.1").await.unwrap();
+    bench.pass(&component("misbehaves"), limits, 1).await;
+    let dead = bench.dead("long-message.1").await.unwrap();
     assert_eq!(dead.code, "test.Ordered");
     assert!(dead.message.starts_with("mmm") && dead.message.len() <= 1000);
 }
@@ -77,23 +77,23 @@ async fn a_long_message_is_cut() {
 /// The deadline is for computing: an OCR call that takes five times as long does not count.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_the_host_does_not_count() {
-    let world = World::new().await;
-    world.textract.faults().always(Fault::Delay(Duration::from_millis(1500)));
-    world.insert(&["ok.1"]).await;
+    let bench = Bench::new().await;
+    bench.textract.faults().always(Fault::Delay(Duration::from_millis(1500)));
+    bench.insert(&["ok.1"]).await;
     let limits = Limits { deadline: Duration::from_millis(300), ..Limits::default() };
-    world.pass(&component("misbehaves"), limits, 1).await;
-    assert_eq!(world.done("ok.1").await, Some((1, Some("ok".to_owned()))));
+    bench.pass(&component("misbehaves"), limits, 1).await;
+    assert_eq!(bench.done("ok.1").await, Some((1, Some("ok".to_owned()))));
 }
 
 /// What ends a run that waits for S3 or OCR for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn waiting_for_the_host_has_an_end() {
-    let world = World::new().await;
-    world.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
-    world.insert(&["ok.1"]).await;
+    let bench = Bench::new().await;
+    bench.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
+    bench.insert(&["ok.1"]).await;
     let limits = Limits { run_timeout: Duration::from_secs(1), ..Limits::default() };
-    world.pass(&component("misbehaves"), limits, 1).await;
-    let dead = world.dead("ok.1").await.unwrap();
+    bench.pass(&component("misbehaves"), limits, 1).await;
+    let dead = bench.dead("ok.1").await.unwrap();
     assert_eq!((&*dead.kind, &*dead.code), ("limit-exceeded", "component.Limit"), "{}", dead.message);
     assert!(dead.message.contains("--run-timeout"), "{}", dead.message);
 }
@@ -101,15 +101,16 @@ async fn waiting_for_the_host_has_an_end() {
 /// A limit that the component cannot live within is named before it takes a job.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_does_not_fit_the_limits_is_refused_by_name() {
-    let response = crate::components::target().join("tmp/response.json");
+    let folder = tempfile::tempdir().unwrap();
+    let response = folder.path().join("response.json");
     std::fs::write(&response, crate::support::RESPONSE).unwrap();
     for (flag, value) in
         [("--max-memory", "64KiB"), ("--max-table-elements", "1"), ("--max-tables", "1"), ("--max-instances", "1")]
     {
         let ran = host(&["parse", response.to_str().unwrap(), flag, value]).await;
-        assert_eq!(ran.code, Some(1), "{flag}: {}{}", ran.stdout, ran.log);
-        assert!(!ran.log.contains("panicked"), "{flag}: {}", ran.log);
-        assert!(ran.log.contains(flag), "{flag}: {}", ran.log);
+        assert_eq!(ran.code, Some(1), "{flag}: {}{}", ran.stdout, ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{flag}: {}", ran.stderr);
+        assert!(ran.stderr.contains(flag), "{flag}: {}", ran.stderr);
     }
 }
 

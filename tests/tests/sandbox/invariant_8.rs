@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use host::sandbox::Limits;
+use tests::components::{component, workspace};
 
-use crate::components::{component, workspace};
 use crate::support::{RESPONSE, host, sandbox};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn invariant_8_same_input_same_output() {
         let mut args = vec!["parse", "--jobs", jobs];
         args.extend(paths.iter().map(|path| path.to_str().unwrap()));
         let ran = host(&args).await;
-        assert_eq!(ran.code, Some(1), "broken.json and other.json are no responses: {}", ran.log);
+        assert_eq!(ran.code, Some(1), "broken.json and other.json are no responses: {}", ran.stderr);
         ran.stdout
     };
     let first = read("1").await;

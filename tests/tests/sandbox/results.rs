@@ -1,13 +1,13 @@
 //! Results that break the contract: never a lost receipt, never a stuck one, and nothing in the database that is none.
 
 use host::sandbox::Limits;
+use tests::components::component;
 
-use crate::components::component;
-use crate::support::World;
+use crate::support::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_out_of_range_is_put_right_or_refused_by_name() {
-    let world = World::new().await;
+    let bench = Bench::new().await;
     let ids = [
         "ok.1",
         "confidence-nan.1",
@@ -27,13 +27,13 @@ async fn a_result_out_of_range_is_put_right_or_refused_by_name() {
         "year.1",
         "ok.3",
     ];
-    world.insert(&ids).await;
-    world.pass(&component("misbehaves"), Limits::default(), 1).await;
+    bench.insert(&ids).await;
+    bench.pass(&component("misbehaves"), Limits::default(), 1).await;
 
     let field = async |id: &str, field: &str| -> Option<String> {
-        assert!(world.done(id).await.is_some(), "{id}: {:?}", world.dead(id).await);
+        assert!(bench.done(id).await.is_some(), "{id}: {:?}", bench.dead(id).await);
         let query = format!("SELECT ({field})::text FROM receipts WHERE id = $1");
-        world.db.query_one(&query, &[&id]).await.unwrap().get(0)
+        bench.client.query_one(&query, &[&id]).await.unwrap().get(0)
     };
     for id in ["ok.1", "ok.2", "ok.3"] {
         assert_eq!(field(id, "vendor_text").await.as_deref(), Some("ok"));
@@ -54,25 +54,25 @@ async fn a_result_out_of_range_is_put_right_or_refused_by_name() {
     assert_eq!(field("blank.1", "vendor_text").await, None);
     assert_eq!(field("vendor.1", "vendor_text ~ '^v+$'").await.as_deref(), Some("true"));
     for id in ["no-such-day.1", "month.1", "day-zero.1"] {
-        let dead = world.dead(id).await.unwrap_or_else(|| panic!("{id} is no dead letter"));
+        let dead = bench.dead(id).await.unwrap_or_else(|| panic!("{id} is no dead letter"));
         assert_eq!((&*dead.code, dead.attempts), ("queue.ResultRefused", 1), "{id}: {}", dead.message);
         assert_eq!(dead.notes.as_deref(), Some("the database refused the result"));
     }
-    assert!(world.done("year.1").await.is_some() || world.dead("year.1").await.is_some());
+    assert!(bench.done("year.1").await.is_some() || bench.dead("year.1").await.is_some());
 }
 
 /// The app's own columns may be narrower than what was read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_the_apps_columns_do_not_take_is_a_dead_letter() {
-    let world = World::new().await;
+    let bench = Bench::new().await;
     let narrow = "ALTER TABLE receipts ALTER vendor_text TYPE varchar(20), ALTER total_amount TYPE numeric(10, 2)";
-    world.db.batch_execute(narrow).await.unwrap();
-    world.insert(&["ok.1", "whole.1", "vendor.1", "ok.2"]).await;
-    world.pass(&component("misbehaves"), Limits::default(), 5).await;
+    bench.client.batch_execute(narrow).await.unwrap();
+    bench.insert(&["ok.1", "whole.1", "vendor.1", "ok.2"]).await;
+    bench.pass(&component("misbehaves"), Limits::default(), 5).await;
     for id in ["ok.1", "ok.2"] {
-        assert_eq!(world.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
+        assert_eq!(bench.done(id).await, Some((1, Some("ok".to_owned()))), "{id}");
     }
     for id in ["whole.1", "vendor.1"] {
-        assert_eq!(world.dead(id).await.unwrap().code, "queue.ResultRefused", "{id}");
+        assert_eq!(bench.dead(id).await.unwrap().code, "queue.ResultRefused", "{id}");
     }
 }

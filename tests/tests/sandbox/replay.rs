@@ -10,11 +10,11 @@ use host::ocr::local::Fault;
 use host::sandbox::{EMBEDDED, Limits, Observer, types};
 use host::trace::{Event, FailedHow, RecordSettings, Recorder, Trace, traces_in};
 use tempfile::TempDir;
+use tests::Finished;
+use tests::components::component;
 
-use crate::components::component;
-use crate::invariant_7::terminate;
 use crate::limits::{BAD, tight};
-use crate::support::{Ran, World, host};
+use crate::support::{Bench, host};
 
 /// A run that was too long for its trace has no more events than fit, but its end.
 const SMALL: u64 = 256 * 1024;
@@ -24,7 +24,7 @@ fn recorder(folder: &TempDir) -> Arc<Recorder> {
     Arc::new(Recorder::start(settings).unwrap())
 }
 
-async fn replay(folder: &Path, more: &[&str]) -> Ran {
+async fn replay(folder: &Path, more: &[&str]) -> Finished {
     let component = component("misbehaves");
     let (folder, component) = (folder.to_str().unwrap(), component.to_str().unwrap());
     let args = ["replay", folder, "--component", component];
@@ -68,15 +68,15 @@ async fn every_way_of_failing_is_recorded_and_replays_as_that() {
         "memory.x" | "stack.x" | "handles.x" | "long-message.x" => FailedHow::Limit,
         _ => FailedHow::Trap,
     };
-    let world = World::new().await;
+    let bench = Bench::new().await;
     let ids: Vec<&str> = BAD.iter().map(|bad| bad.receipt).collect();
     // One that goes right before each: otherwise the component would fail on everything, and be left alone.
     for (number, bad) in ids.iter().enumerate() {
-        world.insert(&[&format!("ok.{number}"), bad]).await;
+        bench.insert(&[&format!("ok.{number}"), bad]).await;
     }
     let folder = TempDir::new().unwrap();
     let recorder = recorder(&folder);
-    world.pass_on_record(&component("misbehaves"), tight(), &recorder, None).await;
+    bench.pass_on_record(&component("misbehaves"), tight(), &recorder, None).await;
     drop(recorder);
 
     let traces = traces(folder.path());
@@ -102,13 +102,13 @@ async fn every_way_of_failing_is_recorded_and_replays_as_that() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_waited_for_too_long_replays_up_to_there() {
-    let world = World::new().await;
-    world.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
-    world.insert(&["ok.1"]).await;
+    let bench = Bench::new().await;
+    bench.textract.faults().always(Fault::Delay(Duration::from_secs(3600)));
+    bench.insert(&["ok.1"]).await;
     let folder = TempDir::new().unwrap();
     let recorder = recorder(&folder);
     let limits = Limits { run_timeout: Duration::from_secs(1), ..Limits::default() };
-    world.pass_on_record(&component("misbehaves"), limits, &recorder, None).await;
+    bench.pass_on_record(&component("misbehaves"), limits, &recorder, None).await;
     drop(recorder);
     let traces = traces(folder.path());
     let (how, message) = end(&traces[0]).unwrap();
@@ -121,16 +121,16 @@ async fn a_run_that_waited_for_too_long_replays_up_to_there() {
 /// With an hour of computing granted, as with seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_a_drain_stopped_replays_up_to_there() {
-    let world = World::new().await;
-    world.insert(&["loop.1"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["loop.1"]).await;
     let (folder, component) = (TempDir::new().unwrap(), component("misbehaves"));
     let mut args = vec!["run", "--record", folder.path().to_str().unwrap(), "--component", component.to_str().unwrap()];
     args.extend(["--deadline", "1h", "--drain-timeout", "200ms"]);
-    let host = world.command(&args).stderr(std::process::Stdio::piped()).spawn().unwrap();
-    world.until("it is worked", "SELECT count(leased_by) = 1 FROM receipt_queue").await;
+    let host = bench.host().args(args).spawn();
+    bench.until("it is worked", "SELECT count(leased_by) = 1 FROM receipt_queue").await;
     // Worked, not only claimed: its first calls were made.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    terminate(host).await;
+    host.stop().await.ok();
 
     let traces = traces(folder.path());
     assert_eq!(traces.len(), 1);
@@ -153,15 +153,15 @@ impl Observer for Panics {
 /// A bug of the host's, in the middle of an import.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_in_which_the_host_panicked_has_an_end() {
-    let world = World::new().await;
-    world.insert(&["ok.1"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["ok.1"]).await;
     let folder = TempDir::new().unwrap();
     let recorder = recorder(&folder);
     let limits = Limits::default();
     let worker = folder.path().join("worker.wasm");
     std::fs::write(&worker, EMBEDDED).unwrap();
-    world.pass_on_record(&worker, limits, &recorder, Some(Arc::new(Panics))).await;
-    assert_eq!(world.dead("ok.1").await.unwrap().code, "host.Panic");
+    bench.pass_on_record(&worker, limits, &recorder, Some(Arc::new(Panics))).await;
+    assert_eq!(bench.dead("ok.1").await.unwrap().code, "host.Panic");
     drop(recorder);
     let traces = traces(folder.path());
     assert_eq!(traces.len(), 1);
@@ -182,13 +182,13 @@ impl Observer for PanicsOnce {
 /// One attempt is all that each has.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panic_of_the_host_charges_none_of_many() {
-    let world = World::new().await;
-    world.insert(&["ok.1", "ok.2", "ok.3"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["ok.1", "ok.2", "ok.3"]).await;
     let folder = TempDir::new().unwrap();
     let recorder = recorder(&folder);
     let worker = folder.path().join("worker.wasm");
     std::fs::write(&worker, EMBEDDED).unwrap();
     let observer = Arc::new(PanicsOnce::default());
-    let (counts, _) = world.pass_on_record(&worker, Limits::default(), &recorder, Some(observer)).await;
+    let (counts, _) = bench.pass_on_record(&worker, Limits::default(), &recorder, Some(observer)).await;
     assert_eq!((counts.processed, counts.dead), (3, 0));
 }

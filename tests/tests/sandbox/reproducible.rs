@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::components::{build, cargo, target, workspace};
+use tests::components::{build, cargo, target, workspace};
+
 use crate::support::host;
 
 /// The sources in another folder, with no git around and nothing built before, give the component that is built in here.
@@ -34,7 +35,7 @@ async fn two_folders_give_one_component() {
 /// `cargo build` leaves the component beside the host, and it is the one inside of it.
 #[test]
 fn the_component_lies_beside_the_host() {
-    let beside = Path::new(env!("CARGO_BIN_EXE_host")).with_file_name("worker.wasm");
+    let beside = Path::new(env!("CARGO_BIN_EXE_host-under-test")).with_file_name("worker.wasm");
     assert!(beside.starts_with(target()));
     assert_eq!(fs::read(beside).unwrap(), host::sandbox::EMBEDDED);
 }

@@ -1,9 +1,9 @@
-//! What a component finds when it reaches for the world: nothing.
+//! What a component finds when it reaches for the bench: nothing.
 
 use host::sandbox::{Limits, Program, Sandbox};
+use tests::components::component;
 
-use crate::components::component;
-use crate::support::{World, sandbox};
+use crate::support::{Bench, sandbox};
 
 /// What the component found, as it tells it in its vendor.
 async fn ask(sandbox: &Sandbox, program: &Program, response: &str) -> String {
@@ -51,16 +51,16 @@ async fn every_call_is_in_a_fresh_instance() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn output_is_bounded_and_forges_no_line() {
-    let world = World::new().await;
-    world.insert(&["print.1"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["print.1"]).await;
     let component = component("misbehaves");
     let args = ["run", "--once", "--max-log-bytes", "8KiB", "--component", component.to_str().unwrap()];
-    let ran = world.host(&args).await.unharmed();
+    let ran = bench.host().args(args).run().await.unharmed();
     assert_eq!(ran.count("processed"), 1);
-    assert!(ran.log.contains(r"an honest line\u{1b}[31m with a colour\r2026-01-01T00:00:00Z  INFO a forged line"));
-    assert!(ran.log.contains(r"and another\u{7} one"), "{}", ran.log);
-    assert!(!ran.log.contains(['\u{1b}', '\r', '\u{7}', '\u{202e}']), "{}", ran.log);
-    assert!(ran.log.contains("line 0 of a flood") && !ran.log.contains("line 19999 of a flood"));
-    assert_eq!(ran.log.matches("--max-log-bytes").count(), 1, "{}", ran.log);
-    assert!(ran.log.len() < 200_000);
+    assert!(ran.stderr.contains(r"an honest line\u{1b}[31m with a colour\r2026-01-01T00:00:00Z  INFO a forged line"));
+    assert!(ran.stderr.contains(r"and another\u{7} one"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains(['\u{1b}', '\r', '\u{7}', '\u{202e}']), "{}", ran.stderr);
+    assert!(ran.stderr.contains("line 0 of a flood") && !ran.stderr.contains("line 19999 of a flood"));
+    assert_eq!(ran.stderr.matches("--max-log-bytes").count(), 1, "{}", ran.stderr);
+    assert!(ran.stderr.len() < 200_000);
 }

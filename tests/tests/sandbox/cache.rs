@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use crate::support::{RESPONSE, Ran, host_command};
+use tests::{Finished, HostCommand};
+
+use crate::support::RESPONSE;
 
 /// What is read from [`RESPONSE`], whatever it is: no error.
 const READ: &str = r#"one.json","vendor":"#;
@@ -24,10 +26,9 @@ impl Folder {
         self.root.path().join("cache/compiled")
     }
 
-    async fn parse(&self, cache: &Path) -> Ran {
-        let mut command = host_command(&["parse"]);
-        command.arg(self.root.path().join("one.json")).env("WORKER_CACHE_DIR", cache);
-        let ran = Ran::from(command.output().await.unwrap()).unharmed();
+    async fn parse(&self, cache: &Path) -> Finished {
+        let parse = HostCommand::bare().arg("parse").arg(self.root.path().join("one.json"));
+        let ran = parse.env("WORKER_CACHE_DIR", cache).env("HOME", self.root.path()).run().await.unharmed();
         assert!(ran.stdout.contains(READ), "{}", ran.stdout);
         ran
     }
@@ -49,7 +50,7 @@ async fn the_second_start_does_not_compile() {
     let first = folder.compiled();
     let ran = folder.parse(&folder.cache()).await;
     assert_eq!(folder.compiled(), first, "a compilation puts a new file there");
-    assert!(ran.log.is_empty(), "{}", ran.log);
+    assert!(ran.stderr.is_empty(), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -61,9 +62,9 @@ async fn a_file_that_does_not_fit_is_compiled_anew() {
     for damaged in [Vec::new(), b"garbage".to_vec(), whole[..whole.len() / 2].to_vec(), vec![0; whole.len()]] {
         fs::write(&file, damaged).unwrap();
         let ran = folder.parse(&folder.cache()).await;
-        assert!(ran.log.contains("compile_cache.unusable: ") && ran.log.contains(".cwasm"), "{}", ran.log);
+        assert!(ran.logged_with("compile_cache.unusable", ".cwasm"), "{}", ran.stderr);
         assert_eq!(fs::read(&file).unwrap().len(), whole.len(), "it is put right");
-        assert!(folder.parse(&folder.cache()).await.log.is_empty());
+        assert!(folder.parse(&folder.cache()).await.stderr.is_empty());
     }
 }
 
@@ -75,18 +76,18 @@ async fn a_folder_that_others_can_change_is_not_used() {
     fs::set_permissions(folder.cache(), fs::Permissions::from_mode(0o777)).unwrap();
     fs::write(&file, b"planted").unwrap();
     let ran = folder.parse(&folder.cache()).await;
-    assert!(ran.log.contains("compile_cache.off: ") && ran.log.contains("777"), "{}", ran.log);
-    assert!(!ran.log.contains("compile_cache.unusable: "), "it is not even read: {}", ran.log);
+    assert!(ran.logged_with("compile_cache.off", "777"), "{}", ran.stderr);
+    assert!(!ran.logged("compile_cache.unusable"), "it is not even read: {}", ran.stderr);
     assert_eq!((fs::read(&file).unwrap(), folder.compiled().1), (b"planted".to_vec(), inode));
 
     // A link into a folder of somebody else's is no folder of ours.
     let link = folder.root.path().join("link");
     std::os::unix::fs::symlink(folder.root.path(), &link).unwrap();
-    assert!(folder.parse(&link).await.log.contains("compile_cache.off: "));
+    assert!(folder.parse(&link).await.logged("compile_cache.off"));
     // Nor is a file one.
-    assert!(folder.parse(&folder.root.path().join("one.json")).await.log.contains("compile_cache.off: "));
+    assert!(folder.parse(&folder.root.path().join("one.json")).await.logged("compile_cache.off"));
     // And nobody needs one.
-    assert!(folder.parse(Path::new("")).await.log.is_empty());
+    assert!(folder.parse(Path::new("")).await.stderr.is_empty());
 }
 
 /// Where address space is short there is no pool, and everything works.
@@ -95,29 +96,24 @@ async fn a_folder_that_others_can_change_is_not_used() {
 async fn a_machine_that_grants_little_address_space_will_do() {
     let folder = Folder::new();
     let parse = async |kib: &str, flags: &[&str]| {
-        let mut command = tokio::process::Command::new("sh");
         let shell = format!("ulimit -v {kib}; exec \"$@\"");
-        let real = host_command(&["parse", "--jobs", "8"]);
-        command.args(["-c", &shell, "sh"]).arg(real.as_std().get_program()).args(real.as_std().get_args());
-        command
-            .arg(folder.root.path().join("one.json"))
-            .args(flags)
-            .env("WORKER_CACHE_DIR", "off")
-            .env("NO_COLOR", "1");
-        let ran = Ran::from(command.output().await.unwrap());
-        assert!(ran.log.contains("sandbox.not_pooled: "), "{kib}: {}", ran.log);
+        let real = HostCommand::bare().into_inner();
+        let command = HostCommand::of("sh").args(["-c", &shell, "sh"]).arg(real.as_std().get_program());
+        let parse = command.args(["parse", "--jobs", "8"]).arg(folder.root.path().join("one.json")).args(flags);
+        let ran = parse.env("WORKER_CACHE_DIR", "off").run().await;
+        assert!(ran.logged("sandbox.not_pooled"), "{kib}: {}", ran.stderr);
         ran
     };
     for kib in ["20000000", "3000000"] {
         let ran = parse(kib, &[]).await.unharmed();
-        assert!(ran.stdout.contains(READ), "{kib}: {}{}", ran.stdout, ran.log);
+        assert!(ran.stdout.contains(READ), "{kib}: {}{}", ran.stdout, ran.stderr);
     }
     // The limits are the same there, only that they are found out later.
     for flags in
         [["--max-memory", "64KiB"], ["--max-table-elements", "1"], ["--max-tables", "1"], ["--max-instances", "1"]]
     {
         let ran = parse("3000000", &flags).await;
-        assert_eq!(ran.code, Some(1), "{flags:?}: {}", ran.log);
-        assert!(ran.log.contains(flags[0]) && !ran.log.contains("panicked"), "{flags:?}: {}", ran.log);
+        assert_eq!(ran.code, Some(1), "{flags:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(flags[0]) && !ran.stderr.contains("panicked"), "{flags:?}: {}", ran.stderr);
     }
 }

@@ -11,9 +11,10 @@ use host::sandbox::{Call, EMBEDDED, Limits, Meter, NoAnswer, Oracle, Program, Ru
 use host::storage::digest_of;
 use host::trace::{Json, RecordSettings, Recorder, Trace, traces_in};
 use serde_json::{Value, json};
+use tests::cache_dir;
+use tests::components::{component, workspace};
 
-use crate::components::{component, workspace};
-use crate::support::{RESPONSE, cache};
+use crate::support::RESPONSE;
 
 const FUEL: u64 = 200_000_000;
 
@@ -24,7 +25,7 @@ fn runs() -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn invariant_8_same_component_same_trace_same_calls_and_results() {
-    let meter = Meter::new(limits(), Some(&cache())).unwrap();
+    let meter = Meter::new(limits(), Some(&cache_dir())).unwrap();
     let honest = meter.load_bytes("built in", EMBEDDED).unwrap();
     let wild = std::fs::read(component("misbehaves")).unwrap();
     let wild = meter.load_bytes("misbehaves", &wild).unwrap();
@@ -60,7 +61,7 @@ async fn invariant_8_same_component_same_trace_same_calls_and_results() {
 /// The loose replay of the component that was recorded decides what was decided.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_loose_replay_of_the_same_component_decides_the_same() {
-    let meter = Meter::new(limits(), Some(&cache())).unwrap();
+    let meter = Meter::new(limits(), Some(&cache_dir())).unwrap();
     let honest = meter.load_bytes("built in", EMBEDDED).unwrap();
     let recorded = record(&meter, &[(&honest, 10_000..10_300, false)]).await;
     for path in traces_in(&[recorded.path().to_owned()]).unwrap() {
@@ -74,7 +75,7 @@ async fn a_loose_replay_of_the_same_component_decides_the_same() {
 /// One byte of one argument is enough.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_component_that_does_something_else_is_found_out() {
-    let meter = Meter::new(limits(), Some(&cache())).unwrap();
+    let meter = Meter::new(limits(), Some(&cache_dir())).unwrap();
     let honest = meter.load_bytes("built in", EMBEDDED).unwrap();
     let wild = std::fs::read(component("misbehaves")).unwrap();
     let wild = meter.load_bytes("misbehaves", &wild).unwrap();

@@ -3,43 +3,47 @@
 use std::path::Path;
 
 use host::sandbox::{Limits, LoadError, Refusal, Sandbox};
+use tests::components::{component, replaced};
 
-use crate::components::{component, renamed};
-use crate::support::{World, host, sandbox};
+use crate::support::{Bench, host, sandbox};
 
 /// `inspect` and `run` agree on what is refused, and on why.
-async fn refused(world: &World, file: &Path, says: &str) {
+async fn refused(bench: &Bench, file: &Path, says: &str) {
     let file = file.to_str().unwrap();
     let inspected = host(&["inspect", "--json", file]).await;
-    assert_eq!(inspected.code, Some(1), "{file}: {}{}", inspected.stdout, inspected.log);
+    assert_eq!(inspected.code, Some(1), "{file}: {}{}", inspected.stdout, inspected.stderr);
     let report: serde_json::Value = serde_json::from_str(&inspected.stdout).unwrap();
     assert_eq!(report["runs"], false, "{file}");
     assert!(report["reason"].as_str().unwrap().contains(says), "{file}: {report}");
 
-    let ran = world.host(&["run", "--once", "--component", file]).await;
-    assert_eq!(ran.code, Some(1), "{file}: {}", ran.log);
-    assert!(ran.log.contains(says) && ran.log.contains(file), "{file}: {}", ran.log);
-    assert!(!ran.log.contains("panicked") && ran.stdout.is_empty(), "{file}: {}", ran.log);
-    assert_eq!(world.waits("ok.1").await, Some((0, None)), "{file}");
+    let ran = bench.run(&["--once", "--component", file]).run().await;
+    assert_eq!(ran.code, Some(1), "{file}: {}", ran.stderr);
+    assert!(ran.stderr.contains(says) && ran.stderr.contains(file), "{file}: {}", ran.stderr);
+    assert!(!ran.stderr.contains("panicked") && ran.stdout.is_empty(), "{file}: {}", ran.stderr);
+    assert_eq!(bench.waits("ok.1").await, Some((0, None)), "{file}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_run_is_refused_by_name() {
-    let world = World::new().await;
-    world.insert(&["ok.1"]).await;
+    let bench = Bench::new().await;
+    bench.insert(&["ok.1"]).await;
 
-    refused(&world, &component("reaches_for_files"), "wasi:filesystem/").await;
-    refused(&world, &component("reaches_for_sockets"), "wasi:sockets/").await;
-    refused(&world, &component("reaches_for_http"), "wasi:http/").await;
-    refused(&world, &component("another_signature"), "does not fit the contract").await;
+    refused(&bench, &component("reaches_for_files"), "wasi:filesystem/").await;
+    refused(&bench, &component("reaches_for_sockets"), "wasi:sockets/").await;
+    refused(&bench, &component("reaches_for_http"), "wasi:http/").await;
+    refused(&bench, &component("another_signature"), "does not fit the contract").await;
 
     let folder = tempfile::tempdir().unwrap();
     let embedded = host::sandbox::EMBEDDED;
     let files: [(&str, Vec<u8>, &str); 9] = [
-        ("next.wasm", renamed(embedded, "receipts/worker@0.2.0", "receipts/worker@0.3.0"), "@0.3.0"),
-        ("no-policy.wasm", renamed(embedded, "receipts/policy@", "receipts/polizy@"), "snapceit:receipts/policy@0.2.0"),
-        ("more.wasm", renamed(embedded, "receipts/textract@", "receipts/database@"), "receipts/database@0.2.0"),
-        ("verb.wasm", renamed(embedded, "preferred-api", "preferred-ape"), "preferred-ape"),
+        ("next.wasm", replaced(embedded, "receipts/worker@0.2.0", "receipts/worker@0.3.0"), "@0.3.0"),
+        (
+            "no-policy.wasm",
+            replaced(embedded, "receipts/policy@", "receipts/polizy@"),
+            "snapceit:receipts/policy@0.2.0",
+        ),
+        ("more.wasm", replaced(embedded, "receipts/textract@", "receipts/database@"), "receipts/database@0.2.0"),
+        ("verb.wasm", replaced(embedded, "preferred-api", "preferred-ape"), "preferred-ape"),
         ("module.wasm", b"\0asm\x01\0\0\0".to_vec(), "not a component"),
         ("half.wasm", embedded[..embedded.len() / 2].to_vec(), "cut off or damaged"),
         ("cut.wasm", embedded[..embedded.len() - 1].to_vec(), "cut off or damaged"),
@@ -49,25 +53,25 @@ async fn what_cannot_be_run_is_refused_by_name() {
     for (name, bytes, says) in files {
         let file = folder.path().join(name);
         std::fs::write(&file, bytes).unwrap();
-        refused(&world, &file, says).await;
+        refused(&bench, &file, says).await;
     }
 
-    let missing = world.host(&["run", "--once", "--component", "/nowhere/worker.wasm"]).await;
+    let missing = bench.run(&["--once", "--component", "/nowhere/worker.wasm"]).run().await;
     assert_eq!(missing.code, Some(1));
-    assert!(missing.log.contains("cannot read the component /nowhere/worker.wasm"), "{}", missing.log);
+    assert!(missing.stderr.contains("cannot read the component /nowhere/worker.wasm"), "{}", missing.stderr);
 }
 
 /// However long a file is: what is read of it is bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_is_larger_than_a_component_may_be_is_not_read() {
-    let world = World::new().await;
+    let bench = Bench::new().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("terabyte.wasm");
     std::fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     let file = path.to_str().unwrap();
-    for ran in [host(&["inspect", file]).await, world.host(&["run", "--once", "--component", file]).await] {
-        assert_eq!(ran.code, Some(1), "{}", ran.log);
-        assert!(ran.log.contains(file) && ran.log.contains("more than the 67108864 bytes"), "{}", ran.log);
+    for ran in [host(&["inspect", file]).await, bench.run(&["--once", "--component", file]).run().await] {
+        assert_eq!(ran.code, Some(1), "{}", ran.stderr);
+        assert!(ran.stderr.contains(file) && ran.stderr.contains("more than the 67108864 bytes"), "{}", ran.stderr);
     }
 }
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use host::queue::{Job, Pump};
 use host::sandbox::{Limits, Program, Sandbox, Services};
-
-use super::{Attack, Case, Ends, How};
+use tests::cache_dir;
+use tests::components::component;
 use tokio::sync::Notify;
 
-use crate::components::component;
-use crate::support::{World, cache};
+use super::{Attack, Case, Ends, How};
+use crate::support::Bench;
 
 /// Limits that a test does not wait long for, and in which the good component has room.
 pub(super) fn limits() -> Limits {
@@ -24,9 +24,9 @@ pub(super) fn limits() -> Limits {
     }
 }
 
-/// The programs and the world that attacks and good work share.
+/// The programs and the bench that attacks and good work share.
 pub(super) struct Field {
-    pub(super) world: World,
+    pub(super) bench: Bench,
     pub(super) pump: Arc<Pump>,
     pub(super) services: Arc<Services>,
     pub(super) sandbox: Sandbox,
@@ -37,16 +37,16 @@ pub(super) struct Field {
 
 impl Field {
     pub(super) async fn new(limits: Limits) -> Self {
-        let world = World::new().await;
-        let (pump, services, wake) = world.pump(1).await;
-        let sandbox = Sandbox::new(limits, 2, Some(&cache())).unwrap();
+        let bench = Bench::new().await;
+        let (pump, services, wake) = bench.pump(1).await;
+        let sandbox = Sandbox::new(limits, 2, Some(&cache_dir())).unwrap();
         let good = sandbox.load(None).unwrap();
-        Self { world, pump, services, sandbox, good, wake, taken: tokio::sync::Mutex::default() }
+        Self { bench, pump, services, sandbox, good, wake, taken: tokio::sync::Mutex::default() }
     }
 
     /// The job of this receipt, which is new.
     pub(super) async fn job(&self, receipt: &str) -> Job {
-        self.world.insert(&[receipt]).await;
+        self.bench.insert(&[receipt]).await;
         self.wake.notify_one();
         let mut ready = self.pump.ready();
         let mut taken = self.taken.lock().await;
@@ -74,7 +74,7 @@ impl Field {
         let receipt = job.receipt_id.clone();
         let end = self.sandbox.run(&self.good, &self.services, vec![job]).await;
         assert_eq!(end.result.unwrap().processed, 1, "{receipt}");
-        assert!(matches!(self.world.done(&receipt).await, Some((1, _))), "{receipt}");
+        assert!(matches!(self.bench.done(&receipt).await, Some((1, _))), "{receipt}");
     }
 
     /// Runs an attack on a job: whether it failed, and with what.
@@ -86,12 +86,12 @@ impl Field {
     async fn ends_as_it_must(&self, attack: Attack, receipt: &str, failed: Option<String>, ends: Ends) {
         let (Ends::Charged(says) | Ends::BeforeAJob(says) | Ends::AfterSettling(says)) = ends else {
             assert_eq!(failed, None, "{attack:?}");
-            assert!(self.world.done(receipt).await.is_some(), "{attack:?}");
+            assert!(self.bench.done(receipt).await.is_some(), "{attack:?}");
             return;
         };
         let failed = failed.unwrap_or_else(|| panic!("{attack:?} did not fail; it should with {says:?}"));
         assert!(failed.contains(says), "{attack:?}: {failed}");
-        let dead = self.world.dead(receipt).await;
+        let dead = self.bench.dead(receipt).await;
         match ends {
             Ends::Charged(_) => {
                 let dead = dead.unwrap_or_else(|| panic!("{attack:?} is charged to nobody: {failed}"));
@@ -162,12 +162,12 @@ async fn the_host_goes_on_when_a_component_breaks_the_rules_of_a_call() {
         let Case { how: How::Run(bytes), ends: Ends::Charged(says) } = attack.case() else { panic!("{attack:?}") };
         let file = folder.path().join(format!("{attack:?}.wasm"));
         std::fs::write(&file, bytes).unwrap();
-        let world = World::new().await;
-        world.insert(&["a", "b"]).await;
+        let bench = Bench::new().await;
+        bench.insert(&["a", "b"]).await;
         let args = ["run", "--once", "--max-attempts", "1", "--batch-size", "1", "--deadline", "300ms", "--component"];
         let args = [&args[..], &[file.to_str().unwrap()]].concat();
-        let ran = world.host(&args).await.unharmed();
-        assert_eq!((ran.count("processed"), ran.count("dead")), (0, 2), "{attack:?}: {}", ran.log);
-        assert!(ran.log.contains(says), "{attack:?}: {}", ran.log);
+        let ran = bench.host().args(args).run().await.unharmed();
+        assert_eq!((ran.count("processed"), ran.count("dead")), (0, 2), "{attack:?}: {}", ran.stderr);
+        assert!(ran.stderr.contains(says), "{attack:?}: {}", ran.stderr);
     }
 }

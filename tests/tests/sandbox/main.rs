@@ -1,12 +1,9 @@
 //! The sandbox against components that misbehave. What a bad component does must end in an error with a name, be charged
 //! to the job that it was working on, and harm nobody else. The components are in `tests/components`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
-// Straight to the server: a test may name its statements.
-#![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod attacks;
 mod cache;
-mod components;
 mod contract;
 mod invariant_7;
 mod invariant_8;
