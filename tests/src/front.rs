@@ -26,7 +26,7 @@ pub enum Refusal {
 
 type Rule = Box<dyn Fn(&Method, &str, usize) -> Option<Refusal> + Send + Sync>;
 
-/// See the module.
+/// A proxy before one service. Its clones are the same one.
 #[derive(Clone)]
 pub struct Front {
     address: SocketAddr,

@@ -15,7 +15,7 @@ use crate::{HostCommand, TestDatabase, answer, eventually, photo_bytes};
 pub const SOURCE: &str = "receipts-source";
 pub const ARTIFACTS: &str = "receipts-artifacts";
 
-/// See the module.
+/// One test's own database and buckets, and a Textract.
 pub struct World {
     pub db: TestDatabase,
     /// A connection to it.

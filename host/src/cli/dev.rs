@@ -191,7 +191,7 @@ async fn work_photos(clients: &Clients, files: &[PathBuf]) -> anyhow::Result<Vec
     let count = u32::try_from(ids.len()).unwrap_or(u32::MAX);
     let deadline = tokio::time::Instant::now() + LONGEST_WAIT_A_PHOTO.saturating_mul(count.max(1));
     loop {
-        let rows = receipts::look(&client, &ids).await?;
+        let rows = receipts::query(&client, &ids).await?;
         let done = rows.iter().filter(|row| row.is_final()).count();
         bar.set_position(done as u64);
         if done == rows.len() || tokio::time::Instant::now() > deadline {

@@ -59,7 +59,7 @@ impl Enqueue {
             ids.push(receipts::insert(&client, photo.key(), self.user_id.as_deref()).await?);
         }
         let rows =
-            if self.wait { wait(&client, &ids, self.timeout).await? } else { receipts::look(&client, &ids).await? };
+            if self.wait { wait(&client, &ids, self.timeout).await? } else { receipts::query(&client, &ids).await? };
         show(&self.files, &rows, self.json)?;
         let done = rows.len() == ids.len() && rows.iter().all(|row| row.status == "ocr_done");
         Ok(if done || !self.wait { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -104,7 +104,7 @@ pub(super) async fn upload(aws: &Aws, bucket: &str, photo: &Photo) -> anyhow::Re
 async fn wait(client: &impl Connection, ids: &[String], timeout: Duration) -> anyhow::Result<Vec<ReceiptRow>> {
     let deadline = Instant::now() + timeout;
     loop {
-        let rows = receipts::look(client, ids).await?;
+        let rows = receipts::query(client, ids).await?;
         if rows.iter().all(ReceiptRow::is_final) || Instant::now() >= deadline {
             let open = rows.iter().filter(|row| !row.is_final()).count();
             if open > 0 {

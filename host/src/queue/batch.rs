@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::fate::{Fate, Question, Said, fate};
+use super::fate::{Fate, Query, Said, fate};
 use super::lane::Lane;
 use super::outcome::{JobOutcome, SettleEntry};
 use super::settle::{SettleVerdict, SettleVerdicts, Writer};
@@ -28,7 +28,7 @@ pub(super) struct Batch {
 struct Unclear {
     settlement: Settlement,
     said: Said,
-    question: Question,
+    query: Query,
 }
 
 impl Batch {
@@ -124,12 +124,12 @@ impl Batch {
                 locked_for_long: verdict == Some(SettleVerdict::Blocked) && settlement.is_suspicious(),
             };
             match fate(&said, None) {
-                Fate::Unclear(question) => unclear.push(Unclear { settlement, said, question }),
+                Fate::Unclear(query) => unclear.push(Unclear { settlement, said, query }),
                 fate => self.meet(settlement, fate),
             }
         }
-        let questions = unclear.iter().map(|it| (it.question, it.settlement.entry.clone())).collect();
-        let answered = self.ask(questions).await;
+        let queries = unclear.iter().map(|it| (it.query, it.settlement.entry.clone())).collect();
+        let answered = self.query(queries).await;
         for Unclear { settlement, said, .. } in unclear {
             match &answered {
                 Ok(yes) => {
@@ -143,15 +143,15 @@ impl Batch {
     }
 
     /// The leases for which the answer is yes.
-    async fn ask(&mut self, questions: Vec<(Question, SettleEntry)>) -> Result<BTreeSet<Lease>, QueueError> {
+    async fn query(&mut self, queries: Vec<(Query, SettleEntry)>) -> Result<BTreeSet<Lease>, QueueError> {
         let mut yes = BTreeSet::new();
-        let about = |wanted| questions.iter().filter(move |(question, _)| *question == wanted).map(|(_, entry)| entry);
-        let doubted: Vec<SettleEntry> = about(Question::SettledBefore).cloned().collect();
+        let about = |wanted| queries.iter().filter(move |(query, _)| *query == wanted).map(|(_, entry)| entry);
+        let doubted: Vec<SettleEntry> = about(Query::SettledBefore).cloned().collect();
         if !doubted.is_empty() {
             let tokens = self.lane.statements().await?.settled_before(&doubted).await?;
             yes.extend(doubted.iter().map(|entry| entry.lease).filter(|lease| tokens.contains(&lease.token)));
         }
-        for entry in about(Question::ReadOnly) {
+        for entry in about(Query::ReadOnly) {
             if self.lane.statements().await?.is_read_only(entry.lease.job).await? {
                 yes.insert(entry.lease);
             }

@@ -10,7 +10,7 @@ use tokio_postgres::types::Type;
 use super::due::Due;
 use super::lane::Statements;
 use super::session::{Parameter, Session};
-use super::text::{Asked, Text};
+use super::text::{Queryable, Text};
 use super::{Client, Job, Lease, QueueError};
 use crate::failure::{Failure, FailureKind};
 
@@ -143,7 +143,7 @@ impl Claimer {
         let parameters: [Parameter<'_>; 2] = [(&attempts, Type::INT4), (&limit, Type::INT8)];
         let rows = self.session.query("a look for exhausted jobs", EXHAUSTED, &parameters).await?;
         let columns = ["last_error_kind", "last_error_code", "last_error"];
-        let texts = Asked::<Client>::Session(&self.session).columns(&rows, columns).await?;
+        let texts = Queryable::<Client>::Session(&self.session).columns(&rows, columns).await?;
         rows.iter()
             .zip(texts)
             .map(|(row, texts)| {
@@ -160,7 +160,7 @@ impl Claimer {
 
     async fn jobs(&self, rows: &[Row], max_attempts: u32) -> Result<Vec<(Job, Due)>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query("the claim", &error);
-        let texts = Asked::<Client>::Session(&self.session).columns(rows, ["receipt_id", "s3_key"]).await?;
+        let texts = Queryable::<Client>::Session(&self.session).columns(rows, ["receipt_id", "s3_key"]).await?;
         let jobs: Result<Vec<_>, _> =
             rows.iter().zip(texts).map(|(row, [id, key])| job(row, id, key, max_attempts, self.since)).collect();
         let mut jobs = jobs.map_err(problem)?;

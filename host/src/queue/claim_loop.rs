@@ -12,7 +12,7 @@ use super::lane::Lane;
 use super::outage::Outage;
 use super::outcome::{JobOutcome, SettleEntry};
 use super::settlement::Settlement;
-use super::shared::{Ask, Held, Pass, Shared};
+use super::shared::{Held, LeaseRequest, Pass, Shared};
 use super::{Database, Job, QueueError};
 use crate::charging::{Attempt, Cause, Circumstances, charge};
 use crate::failure::{Failure, FailureKind};
@@ -251,7 +251,7 @@ impl ClaimLoop {
     /// Waits until whatever is held is renewed.
     async fn renewed(&self) {
         let (done, renewed) = oneshot::channel();
-        let _ = self.shared.keeper.send(Ask::Renew(done));
+        let _ = self.shared.keeper.send(LeaseRequest::Renew(done));
         let _ = renewed.await;
     }
 

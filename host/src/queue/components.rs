@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 
 use super::pooler::is_pooled;
 use super::server::SESSION_NAME;
-use super::text::{Asked, Text};
+use super::text::{Queryable, Text};
 use super::{Connection, QueueError};
 
 const DISTRUSTED: &str = include_str!("sql/distrusted.sql");
@@ -197,7 +197,7 @@ pub async fn history(client: &impl Connection, limit: i64) -> Result<Vec<Recorde
                LIMIT $1";
     let rows = client.query_typed(sql, &[(&limit, Type::INT8)]).await.map_err(problem)?;
     let columns = ["worker", "digest", "previous", "reason", "source", "host_version"];
-    let texts = Asked::Client(client).columns(&rows, columns).await?;
+    let texts = Queryable::Client(client).columns(&rows, columns).await?;
     let recorded = |(row, texts): (&Row, [Option<Text>; 6])| {
         let [worker, digest, previous, reason, source, host_version] = texts.map(|text| text.map(Text::shown));
         let (worker, digest) = (worker.unwrap_or_default(), digest.unwrap_or_default());
@@ -211,7 +211,7 @@ pub async fn history(client: &impl Connection, limit: i64) -> Result<Vec<Recorde
 pub async fn distrusted(client: &impl Connection, digest: &str) -> Result<Option<Distrust>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at whether a component is trusted", &error);
     let rows = client.query_typed(DISTRUSTED, &[(&digest, Type::TEXT)]).await.map_err(problem)?;
-    let texts = Asked::Client(client).columns(&rows, ["worker", "reason"]).await?;
+    let texts = Queryable::Client(client).columns(&rows, ["worker", "reason"]).await?;
     let distrust = |(row, texts): (&Row, [Option<Text>; 2])| {
         let [worker, reason] = texts.map(|text| text.map(Text::shown));
         Ok(Distrust { at: row.try_get("at")?, worker: worker.unwrap_or_default(), reason })
@@ -223,7 +223,7 @@ pub async fn distrusted(client: &impl Connection, digest: &str) -> Result<Option
 pub async fn last_confirmed(client: &impl Connection) -> Result<Option<String>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look for the last good component", &error);
     let rows = client.query_typed(LAST_CONFIRMED, &[]).await.map_err(problem)?;
-    let digests = Asked::Client(client).columns(&rows, ["digest"]).await?;
+    let digests = Queryable::Client(client).columns(&rows, ["digest"]).await?;
     Ok(digests.into_iter().flatten().flatten().next().map(Text::shown))
 }
 
@@ -249,7 +249,7 @@ pub async fn running(client: &impl Connection) -> Result<Vec<Running>, QueueErro
     // them last.
     let named = own.try_get::<_, String>(0).map_err(problem)?.starts_with(SESSION_NAME) && !is_pooled(client).await?;
     let rows = client.query_typed(RUNNING, &[(&named, Type::BOOL)]).await.map_err(problem)?;
-    let texts = Asked::Client(client).columns(&rows, ["worker", "digest", "previous", "reason", "paused"]).await?;
+    let texts = Queryable::Client(client).columns(&rows, ["worker", "digest", "previous", "reason", "paused"]).await?;
     let running = |(row, texts): (&Row, [Option<Text>; 5])| {
         let [worker, digest, previous, why, paused] = texts.map(|text| text.map(Text::shown));
         let alive: bool = row.try_get("alive")?;

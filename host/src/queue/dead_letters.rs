@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::text::{self, Asked, Text};
+use super::text::{self, Queryable, Text};
 use super::{Connection, Parameter, QueueError};
 
 /// Which dead letters `d` are meant: $1 and $2 are what [`DeadLetterSelection::ids`] returns.
@@ -129,7 +129,7 @@ pub async fn list(
     let (ids, raw) = which.ids();
     let parameters: [Parameter<'_>; 3] = [(&ids, Type::TEXT_ARRAY), (&raw, Type::BYTEA_ARRAY), (&limit, Type::INT8)];
     let rows = client.query_typed(&sql, &parameters).await.map_err(problem)?;
-    let texts = Asked::Client(client).columns(&rows, TEXTS).await?;
+    let texts = Queryable::Client(client).columns(&rows, TEXTS).await?;
     rows.iter().zip(texts).map(|(row, texts)| dead_letter(row, texts)).collect::<Result<_, _>>().map_err(problem)
 }
 
@@ -203,7 +203,7 @@ pub async fn retry(client: &mut impl Connection, which: &DeadLetterSelection) ->
 
 /// The receipts' ids, for people.
 async fn shown(client: &impl Connection, rows: &[Row]) -> Result<Vec<String>, QueueError> {
-    let texts = Asked::Client(client).columns(rows, ["receipt_id"]).await?;
+    let texts = Queryable::Client(client).columns(rows, ["receipt_id"]).await?;
     Ok(texts.into_iter().flatten().flatten().map(Text::shown).collect())
 }
 

@@ -28,19 +28,19 @@ pub(super) enum Fate {
     /// It is tried again.
     Waits,
     /// That depends on the answer.
-    Unclear(Question),
+    Unclear(Query),
 }
 
-/// What is asked of the database before a fate is known.
+/// What must be known of the database before the fate is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Question {
+pub(super) enum Query {
     /// Whether a job was settled by this token.
     SettledBefore,
     /// Whether the receipt is one that this role may see and not change.
     ReadOnly,
 }
 
-/// `answer`: to the question that this was [`Fate::Unclear`] for.
+/// `answer`: of the query that this was [`Fate::Unclear`] for.
 pub(super) fn fate(said: &Said, answer: Option<bool>) -> Fate {
     match (said.verdict, answer) {
         (Some(SettleVerdict::Committed), _) => Fate::Committed,
@@ -48,14 +48,14 @@ pub(super) fn fate(said: &Said, answer: Option<bool>) -> Fate {
         (Some(SettleVerdict::LeaseLost), _) if !said.doubtful => Fate::LeaseLost,
         // It may have lost its lease to an earlier write of its own, whose answer never came: what is settled by this token was
         // settled by us.
-        (Some(SettleVerdict::LeaseLost), None) => Fate::Unclear(Question::SettledBefore),
+        (Some(SettleVerdict::LeaseLost), None) => Fate::Unclear(Query::SettledBefore),
         (Some(SettleVerdict::LeaseLost), Some(true)) => Fate::Committed,
         // A job given back leaves no trace of it once another worker has settled it. Either way it is no longer ours, which
         // is all that was wanted.
         (Some(SettleVerdict::LeaseLost), Some(false)) if said.is_give_back => Fate::Committed,
         (Some(SettleVerdict::LeaseLost), Some(false)) => Fate::LeaseLost,
         // A lock ends. What row-level security lets a role see and not change looks the same to a settle, and never ends.
-        (Some(SettleVerdict::Blocked), None) if said.locked_for_long => Fate::Unclear(Question::ReadOnly),
+        (Some(SettleVerdict::Blocked), None) if said.locked_for_long => Fate::Unclear(Query::ReadOnly),
         (Some(SettleVerdict::Blocked), Some(true)) => Fate::Hidden,
         (Some(SettleVerdict::Blocked), _) | (None, _) => Fate::Waits,
     }

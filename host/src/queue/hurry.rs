@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use super::dead_letters::DeadLetterSelection;
-use super::text::{Asked, Text};
+use super::text::{Queryable, Text};
 use super::{CHANNEL, Connection, QueueError};
 
 /// A job that was put off and is due now.
@@ -46,7 +46,7 @@ pub async fn hurry(client: &mut impl Connection, which: &DeadLetterSelection) ->
         transaction.execute_typed("SELECT pg_notify($1, '')", &[(&CHANNEL, Type::TEXT)]).await.map_err(problem)?;
     }
     transaction.commit().await.map_err(problem)?;
-    let texts = Asked::Client(client).columns(&rows, ["receipt_id", "code", "error"]).await?;
+    let texts = Queryable::Client(client).columns(&rows, ["receipt_id", "code", "error"]).await?;
     let hurried = |texts: [Option<Text>; 3]| {
         let [receipt_id, error_code, error] = texts.map(|text| text.map(Text::shown));
         Hurried { receipt_id: receipt_id.unwrap_or_default(), error_code, error }

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::heartbeat::{LeaseRenewer, Renewal};
 use super::lane::Lane;
 use super::outage::Outage;
-use super::shared::{Ask, Shared};
+use super::shared::{LeaseRequest, Shared};
 use super::{Database, Lease, QueueError};
 use crate::failure::Failure;
 
@@ -23,19 +23,23 @@ const TIMEOUTS: u32 = 8;
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs until it is aborted.
-pub(super) async fn run(lane: Lane<LeaseRenewer>, mut asks: mpsc::UnboundedReceiver<Ask>, shared: Arc<Shared>) {
+pub(super) async fn run(
+    lane: Lane<LeaseRenewer>,
+    mut requests: mpsc::UnboundedReceiver<LeaseRequest>,
+    shared: Arc<Shared>,
+) {
     let mut keeper = Keeper { lane, shared, waiting: Vec::new() };
     let mut outage = Outage::new("renew leases", LONGEST_PAUSE);
     let mut beat = tokio::time::interval(keeper.shared.settings.lease / BEATS);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         let asked = tokio::select! {
-            ask = asks.recv() => ask,
+            request = requests.recv() => request,
             _ = beat.tick() => None,
         };
         let renewed = match asked {
-            Some(Ask::Confirm(lease, reply)) => keeper.confirm(lease, reply).await,
-            Some(Ask::Renew(reply)) => {
+            Some(LeaseRequest::Confirm(lease, reply)) => keeper.confirm(lease, reply).await,
+            Some(LeaseRequest::Renew(reply)) => {
                 keeper.waiting.push(reply);
                 keeper.renew_all().await
             }

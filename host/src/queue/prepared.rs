@@ -16,7 +16,7 @@ use super::pump::{Pump, Tasks, random_id};
 use super::rehearser::Rehearser;
 use super::settle::Writer;
 use super::settler;
-use super::shared::{Ask, PumpSettings, Shared};
+use super::shared::{LeaseRequest, PumpSettings, Shared};
 use super::status::missing_rights;
 use super::{Database, QueueError, Refusals};
 
@@ -27,7 +27,7 @@ pub struct Prepared {
     leases: Lane<LeaseRenewer>,
     settles: Lane<Writer>,
     clock: Clock,
-    asks: mpsc::UnboundedReceiver<Ask>,
+    requests: mpsc::UnboundedReceiver<LeaseRequest>,
     shared: Shared,
 }
 
@@ -52,7 +52,7 @@ impl Prepared {
         // for.
         tokio::try_join!(claims.check(), leases.check(), settles.check())?;
         let clock = claims.statements().await?.clock();
-        let (keeper, asks) = mpsc::unbounded_channel();
+        let (keeper, requests) = mpsc::unbounded_channel();
         let shared = Shared {
             settings,
             worker,
@@ -68,7 +68,7 @@ impl Prepared {
             suspects: Mutex::default(),
             refusals: Arc::default(),
         };
-        Ok(Self { database, claims, leases, settles, clock, asks, shared })
+        Ok(Self { database, claims, leases, settles, clock, requests, shared })
     }
 
     /// This worker's id: random for each process, and a part of its database sessions' names.
@@ -84,7 +84,7 @@ impl Prepared {
     /// Starts claiming. `on_settled` hears of each job that ended: the digest of the component that decided (none: the host
     /// did), and how.
     pub fn start(self, on_settled: impl Fn(Option<&str>, Settled) + Send + Sync + 'static) -> Pump {
-        let Self { database, claims, leases, settles, clock, asks, shared } = self;
+        let Self { database, claims, leases, settles, clock, requests, shared } = self;
         shared.lock().on_settled = Some(Box::new(on_settled));
         let shared = Arc::new(shared);
         let (settler, settlements) = mpsc::unbounded_channel();
@@ -92,7 +92,7 @@ impl Prepared {
         let (s1, s2, s3) = (Arc::clone(&shared), Arc::clone(&shared), Arc::clone(&shared));
         let tasks = Tasks {
             claimer: tokio::spawn(watched("claims", &shared, claim_loop::run(claims, clock, weak, s1))),
-            keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(leases, asks, s2))),
+            keeper: tokio::spawn(watched("keeps leases", &shared, keeper::run(leases, requests, s2))),
             settler: tokio::spawn(watched("settles", &shared, settler::run(settles, second, settlements, s3))),
         };
         let (settler, tasks) = (Mutex::new(Some(settler)), Mutex::new(Some(tasks)));

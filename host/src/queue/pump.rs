@@ -13,7 +13,7 @@ use super::Job;
 use super::outcome::{Counts, JobOutcome, SettleEntry};
 use super::rehearser::Rehearser;
 use super::settlement::{Afterwards, Settlement};
-use super::shared::{Ask, Pass, Shared};
+use super::shared::{LeaseRequest, Pass, Shared};
 use crate::failure::{Failure, FailureKind};
 
 /// A job that the component dropped unsettled waits this long, so that a component that always does so is no busy loop.
@@ -137,7 +137,7 @@ impl Pump {
             return Ok(());
         }
         let (reply, answer) = oneshot::channel();
-        let _ = self.shared.keeper.send(Ask::Confirm(job.lease, reply));
+        let _ = self.shared.keeper.send(LeaseRequest::Confirm(job.lease, reply));
         match answer.await {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) | Err(_) => Err(Failure::lease_lost()),

@@ -76,8 +76,8 @@ pub async fn find(client: &impl Connection, key: &str) -> Result<Option<String>,
     row.map(|row| row.try_get(0)).transpose().map_err(problem)
 }
 
-/// Looks at receipts.
-pub async fn look(client: &impl Connection, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
+/// The receipts with these ids.
+pub async fn query(client: &impl Connection, ids: &[String]) -> Result<Vec<ReceiptRow>, QueueError> {
     let problem = |error: tokio_postgres::Error| QueueError::query("a look at the receipts", &error);
     let rows = client
         .query_typed(

@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
-use super::text::{Asked, Text};
+use super::text::{Queryable, Text};
 use super::{Connection, Database, QueueError};
 
 /// Receipts that one statement looks at.
@@ -128,7 +128,7 @@ async fn slice(
 
 /// It may name a receipt whose id is no text.
 async fn why(client: &impl Connection, row: &Row) -> Result<Option<String>, QueueError> {
-    let texts = Asked::Client(client).columns(std::slice::from_ref(row), ["problem"]).await?;
+    let texts = Queryable::Client(client).columns(std::slice::from_ref(row), ["problem"]).await?;
     Ok(texts.into_iter().flatten().flatten().next().map(Text::shown))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::text::{Asked, Text};
+use super::text::{Queryable, Text};
 use super::{Client, Completion, Connection as _, Database, Parameter, QueueError};
 
 const PAGE: &str = include_str!("sql/reparse_page.sql");
@@ -116,7 +116,7 @@ impl Reparser {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let rows = self.select(PAGE, which, after, Some(limit)).await.map_err(problem)?;
         let columns = ["id", "vendor", "total", "currency", "day", "artifact_key", "component"];
-        let texts = Asked::Client(&self.client).columns(&rows, columns).await?;
+        let texts = Queryable::Client(&self.client).columns(&rows, columns).await?;
         rows.iter().zip(texts).map(|(row, texts)| seen(row, texts)).collect::<Result<_, _>>().map_err(problem)
     }
 
@@ -125,7 +125,7 @@ impl Reparser {
         let problem = |error: tokio_postgres::Error| QueueError::query("a look for the receipts", &error);
         let parameters: [Parameter<'_>; 2] = [(&self.digest, Type::TEXT), (&receipts, Type::TEXT_ARRAY)];
         let rows = self.client.query_typed(LEFT_OUT, &parameters).await.map_err(problem)?;
-        let texts = Asked::Client(&self.client).columns(&rows, ["id", "why"]).await?;
+        let texts = Queryable::Client(&self.client).columns(&rows, ["id", "why"]).await?;
         let shown = |text: Option<Text>| text.map(Text::shown).unwrap_or_default();
         Ok(texts.into_iter().map(|[id, why]| (shown(id), shown(why))).collect())
     }

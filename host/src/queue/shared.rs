@@ -28,7 +28,7 @@ pub struct PumpSettings {
 }
 
 /// What the keeper is asked.
-pub(super) enum Ask {
+pub(super) enum LeaseRequest {
     /// Whether a lease is still ours.
     Confirm(Lease, oneshot::Sender<Result<bool, Failure>>),
     /// To renew whatever is held; answered when that has been done.
@@ -47,7 +47,7 @@ pub(super) struct Shared {
     /// Rung by the listener, and whenever something may have become due.
     pub(super) wake: Arc<Notify>,
     pub(super) room: Notify,
-    pub(super) keeper: mpsc::UnboundedSender<Ask>,
+    pub(super) keeper: mpsc::UnboundedSender<LeaseRequest>,
     pub(super) stopping: AtomicBool,
     /// Jobs that may be held ready, where that is less than the capacity.
     pub(super) admitted: AtomicUsize,

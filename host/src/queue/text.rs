@@ -67,13 +67,13 @@ pub(super) fn bytes_of(shown: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Where a database can be asked.
-pub(super) enum Asked<'a, C> {
+/// What queries can be sent on.
+pub(super) enum Queryable<'a, C> {
     Session(&'a Session),
     Client(&'a C),
 }
 
-impl<C: Connection> Asked<'_, C> {
+impl<C: Connection> Queryable<'_, C> {
     /// The texts in these columns, row by row; the rows have the database's encoding in a column of that name.
     pub(super) async fn columns<const N: usize>(
         &self,
@@ -100,7 +100,7 @@ impl<C: Connection> Asked<'_, C> {
         if matches!(encoding, "UTF8" | "SQL_ASCII") || raw.iter().all(|bytes| bytes.is_ascii()) {
             return Ok(raw.iter().map(|bytes| Text::of_utf8(bytes)).collect());
         }
-        match self.ask(encoding, raw).await {
+        match self.query_texts(encoding, raw).await {
             Ok(texts) => return Ok(texts.into_iter().map(Text::Readable).collect()),
             Err(error) if error.is_about_the_data() => {}
             Err(error) => return Err(error),
@@ -108,7 +108,7 @@ impl<C: Connection> Asked<'_, C> {
         // One of them is at fault; alone it spoils only itself.
         let mut texts = Vec::with_capacity(raw.len());
         for bytes in raw {
-            let text = match self.ask(encoding, &[bytes]).await {
+            let text = match self.query_texts(encoding, &[bytes]).await {
                 Ok(text) => text.into_iter().next(),
                 Err(error) if error.is_about_the_data() => None,
                 Err(error) => return Err(error),
@@ -118,7 +118,7 @@ impl<C: Connection> Asked<'_, C> {
         Ok(texts)
     }
 
-    async fn ask(&self, encoding: &str, bytes: &[&[u8]]) -> Result<Vec<String>, QueueError> {
+    async fn query_texts(&self, encoding: &str, bytes: &[&[u8]]) -> Result<Vec<String>, QueueError> {
         let problem = |error: tokio_postgres::Error| QueueError::query(WHAT, &error);
         let parameters: [Parameter<'_>; 2] = [(&bytes, Type::BYTEA_ARRAY), (&encoding, Type::TEXT)];
         let rows = match self {

@@ -89,8 +89,8 @@ impl<C: Component> Deployment<C> {
         &self.confirmed
     }
 
-    /// How far what works is trusted, in words.
-    pub(super) fn standing(&self) -> &'static str {
+    /// The state of what works, in words.
+    pub(super) fn state(&self) -> &'static str {
         match self.state {
             State::Confirmed => "confirmed",
             State::OnProbation { .. } => "on probation",
@@ -222,13 +222,13 @@ mod tests {
         let (old, new) = (component("old"), component("new"));
         let mut deployment = Deployment::new(Arc::clone(&old));
         assert_eq!(deployment.switch(&new, &old, SETTINGS), Switched::OnProbation);
-        assert_eq!((names(&deployment), deployment.standing()), (("new", "old"), "on probation"));
+        assert_eq!((names(&deployment), deployment.state()), (("new", "old"), "on probation"));
         assert!(!new.is_trusted());
         new.worked(9, 0);
         assert_eq!(deployment.judge(&new, SETTINGS), Judged::Undecided);
         new.worked(10, 0);
         assert_eq!(deployment.judge(&new, SETTINGS), Judged::Confirmed("did no worse in 10 jobs".to_owned()));
-        assert_eq!((names(&deployment), deployment.standing()), (("new", "new"), "confirmed"));
+        assert_eq!((names(&deployment), deployment.state()), (("new", "new"), "confirmed"));
         assert!(new.is_trusted());
     }
 
@@ -239,7 +239,7 @@ mod tests {
         deployment.switch(&bad, &old, SETTINGS);
         bad.worked(2, 2);
         assert!(matches!(deployment.judge(&bad, SETTINGS), Judged::RolledBack(why) if why.contains("2 failures")));
-        assert_eq!((names(&deployment), deployment.standing()), (("old", "old"), "confirmed"));
+        assert_eq!((names(&deployment), deployment.state()), (("old", "old"), "confirmed"));
         assert!(!bad.is_trusted(), "what it has in hand is not final");
         assert!(deployment.rolled_back().get("bad").is_some_and(|why| why.contains("2 failures")));
         deployment.allow("bad");
@@ -293,7 +293,7 @@ mod tests {
         let mut deployment = Deployment::new(Arc::clone(&old));
         deployment.switch(&new, &old, SETTINGS);
         assert_eq!(deployment.switch(&old, &new, SETTINGS), Switched::Confirmed("it was confirmed before"));
-        assert_eq!((names(&deployment), deployment.standing()), (("old", "old"), "confirmed"));
+        assert_eq!((names(&deployment), deployment.state()), (("old", "old"), "confirmed"));
         assert!(old.is_trusted() && deployment.rolled_back().is_empty());
         assert_eq!(deployment.judge(&new, SETTINGS), Judged::Replaced);
     }

@@ -30,11 +30,11 @@ pub(super) struct History {
 
 impl History {
     /// Where the database cannot say, nobody knows whether it was rolled back: asked again for a moment, and then told.
-    pub(super) async fn ask(database: &Database, digest: &str) -> Self {
+    pub(super) async fn query(database: &Database, digest: &str) -> Self {
         let mut tries = 0;
         loop {
             tries += 1;
-            match Self::ask_once(database, digest).await {
+            match Self::query_once(database, digest).await {
                 Ok(history) => return history,
                 Err(error) if tries == LEDGER_TRIES || error.is_permanent() => {
                     tracing::error!(
@@ -50,7 +50,7 @@ impl History {
         }
     }
 
-    async fn ask_once(database: &Database, digest: &str) -> Result<Self, QueueError> {
+    async fn query_once(database: &Database, digest: &str) -> Result<Self, QueueError> {
         let client = database.connect().await?;
         let (distrust, unproven, proven) = tokio::try_join!(
             components::distrusted(&client, digest),

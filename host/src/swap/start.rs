@@ -81,7 +81,7 @@ impl Loaded {
         let offered = digest_of(&candidate.bytes);
         // Why another folder is not used is said where the component is compiled.
         let store = cache.filter(|cache| prepare_cache_folder(cache).is_ok()).map(ComponentStore::new);
-        let history = History::ask(database, &offered).await;
+        let history = History::query(database, &offered).await;
         let rolled_back = history.rolled_back.is_some();
         let first = first::load(sandbox, trust, candidate, store.as_ref(), history)?;
         // What was offered and may yet prove itself is offered again.

@@ -10,7 +10,7 @@ use host::queue::migrate::migrate;
 use tempfile::TempDir;
 use tokio_postgres::Client;
 
-/// See the module.
+/// The Postgres. It goes with this.
 pub struct Cluster {
     postgres: LocalPostgres,
     _folder: TempDir,

@@ -21,7 +21,7 @@ pub const ARTIFACTS: &str = "load-artifacts";
 /// Photos `photo-0.jpg` and so on, each with an OCR answer of its own.
 pub const DISTINCT: i64 = 2_500;
 
-/// See the module.
+/// Where they are, and the command line of a host that works with them.
 pub struct Servers {
     host: PathBuf,
     cache: PathBuf,

@@ -14,7 +14,7 @@ use hyper::{Method, StatusCode};
 use crate::oracle::Violation;
 use crate::{ARTIFACTS, SOURCE};
 
-/// See the module.
+/// The OCR calls of a run, and which of them were money thrown away.
 #[derive(Default)]
 pub struct Bill(Mutex<Entries>);
 

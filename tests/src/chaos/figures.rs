@@ -97,7 +97,7 @@ pub struct Zombies {
     pub leases_lost: u64,
 }
 
-/// See the module.
+/// What one run came to.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Report {
     pub seed: u64,

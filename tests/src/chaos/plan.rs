@@ -60,7 +60,7 @@ pub struct Storm {
     pub over_s3: bool,
 }
 
-/// See the module.
+/// What goes wrong in one run, and when.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// One for each host.

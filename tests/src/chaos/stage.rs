@@ -27,7 +27,7 @@ use crate::{ARTIFACTS, HostCommand, SOURCE, answer, candidates, oracle};
 
 const DATABASE: &str = "chaos";
 
-/// See the module. Postgres is not in it: it comes and goes.
+/// S3, Textract and the photos of a run. Postgres is not in it: it comes and goes.
 pub struct Stage {
     settings: Settings,
     folder: PathBuf,

@@ -55,7 +55,7 @@ pub enum Fault {
     Cut,
 }
 
-/// See the module.
+/// One place where a fault can hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Point {
     pub step: Step,

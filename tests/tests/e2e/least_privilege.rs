@@ -150,7 +150,7 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     dead_letters::retry(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq retry"))?;
     dead_letters::discard(client, &DeadLetterSelection::Receipts(Vec::new())).await.map_err(named("dlq discard"))?;
     take_back(client, &[Lease { job: 0, token: 0 }]).await.map_err(named("take back"))?;
-    receipts::look(client, &[]).await.map_err(named("look"))?;
+    receipts::query(client, &[]).await.map_err(named("look"))?;
     components::history(client, 1).await.map_err(named("history"))?;
     let entry = LedgerEntry {
         worker: "w".to_owned(),

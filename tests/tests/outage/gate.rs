@@ -21,7 +21,7 @@ pub(crate) enum Door {
     Silent,
 }
 
-/// See the module.
+/// The door before one service, and what knocked there.
 pub(crate) struct Gate {
     address: SocketAddr,
     door: watch::Sender<Door>,

@@ -20,7 +20,7 @@ fn a_lost_lease_is_looked_up_only_where_an_answer_was_lost() {
     let lost = Said { verdict: Some(SettleVerdict::LeaseLost), ..SAID };
     assert_eq!(fate(&lost, None), Fate::LeaseLost);
     let doubtful = Said { doubtful: true, ..lost };
-    assert_eq!(fate(&doubtful, None), Fate::Unclear(Question::SettledBefore));
+    assert_eq!(fate(&doubtful, None), Fate::Unclear(Query::SettledBefore));
     assert_eq!(fate(&doubtful, Some(true)), Fate::Committed);
     assert_eq!(fate(&doubtful, Some(false)), Fate::LeaseLost);
 }
@@ -28,7 +28,7 @@ fn a_lost_lease_is_looked_up_only_where_an_answer_was_lost() {
 #[test]
 fn a_give_back_whose_lease_is_lost_was_given_back() {
     let doubtful = Said { verdict: Some(SettleVerdict::LeaseLost), doubtful: true, is_give_back: true, ..SAID };
-    assert_eq!(fate(&doubtful, None), Fate::Unclear(Question::SettledBefore));
+    assert_eq!(fate(&doubtful, None), Fate::Unclear(Query::SettledBefore));
     assert_eq!(fate(&doubtful, Some(false)), Fate::Committed);
     assert_eq!(fate(&Said { doubtful: false, ..doubtful }, None), Fate::LeaseLost, "nothing of it was sent before");
 }
@@ -38,7 +38,7 @@ fn what_is_locked_for_long_is_asked_about_and_waits_where_it_is_a_lock() {
     let blocked = Said { verdict: Some(SettleVerdict::Blocked), ..SAID };
     assert_eq!(fate(&blocked, None), Fate::Waits);
     let long = Said { locked_for_long: true, ..blocked };
-    assert_eq!(fate(&long, None), Fate::Unclear(Question::ReadOnly));
+    assert_eq!(fate(&long, None), Fate::Unclear(Query::ReadOnly));
     assert_eq!(fate(&long, Some(false)), Fate::Waits);
     assert_eq!(fate(&long, Some(true)), Fate::Hidden);
 }

@@ -45,7 +45,7 @@ impl S3Source {
         self.read = None;
         loop {
             // None: it was replaced between two requests.
-            if let Some(candidate) = self.look().await? {
+            if let Some(candidate) = self.poll().await? {
                 return Ok(candidate);
             }
         }
@@ -55,7 +55,7 @@ impl S3Source {
     pub async fn next(&mut self) -> Candidate {
         loop {
             self.ticks.tick().await;
-            match self.look().await {
+            match self.poll().await {
                 Ok(candidate) => {
                     if self.problem.take().is_some() {
                         tracing::info!(
@@ -91,7 +91,7 @@ impl S3Source {
     }
 
     /// None: nothing new, or it is just being replaced.
-    async fn look(&mut self) -> Result<Option<Candidate>, Failure> {
+    async fn poll(&mut self) -> Result<Option<Candidate>, Failure> {
         let Some(etag) = self.component.etag().await? else {
             return Err(Failure::new(
                 FailureKind::NotFound,
@@ -295,7 +295,7 @@ mod tests {
         let mut source = world.source(None);
         let address = world.s3.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
         world.s3.stop().await;
-        assert!(source.look().await.is_err());
+        assert!(source.poll().await.is_err());
         let mut settings = Settings::new(world.root.path());
         settings.listen = address;
         let restart = async {

@@ -47,7 +47,7 @@ impl Swapper {
             "current": {
                 "digest": current.digest(),
                 "source": current.name,
-                "standing": deployment.standing(),
+                "state": deployment.state(),
                 "counts": current.program.tally.counts(),
             },
             "confirmed": deployment.confirmed().digest(),
