@@ -79,7 +79,7 @@ async fn a_password_that_changes_is_taken_up_without_a_restart_and_without_an_at
             "trace,hyper=debug,hyper_util=debug,wasmtime=info,cranelift=info,wasmtime_internal_cranelift=info",
         )
         .spawn();
-    host.logged("working").await;
+    host.logged("worker.started").await;
     let of_process = |name: &str| std::fs::read(format!("/proc/{}/{name}", host.pid())).unwrap();
     holds_no_password(&String::from_utf8_lossy(&of_process("cmdline")), "its command line");
     world.receipts_from(0, 3).await;
@@ -89,14 +89,14 @@ async fn a_password_that_changes_is_taken_up_without_a_restart_and_without_an_at
     kept.in_database(SECOND).await;
     kept.cut().await;
     world.receipts_from(3, 5).await;
-    host.logged("password authentication failed").await;
+    host.logged_with("queue.unreachable", "password authentication failed").await;
     kept.in_file(SECOND);
     eventually("the others are done", async || {
         (world.count("receipts WHERE status = 'ocr_done'").await == 8).then_some(())
     })
     .await;
     let log = host.stop().await;
-    assert!(log.stderr.contains("the database has another password now"), "{}", log.stderr);
+    assert!(log.logged("secret.changed"), "{}", log.stderr);
     holds_no_password(&log.stderr, "the log at level trace");
     assert_eq!(world.count("receipt_queue WHERE attempts <> 1").await, 0);
     world.assert_settled(8).await;
