@@ -58,6 +58,45 @@ fn every_link_of_the_documentation_leads_somewhere() {
     assert!(lost.is_empty(), "links that lead nowhere: {lost:?}");
 }
 
+/// docs/cli.md is written from the program; what the other pages call a flag or a verb of it must be there.
+#[test]
+fn every_flag_and_verb_that_the_documentation_names_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let cli = fs::read_to_string(root.join("docs/cli.md")).unwrap();
+    let flags: BTreeSet<&str> = cli.split(|c: char| !is_of_a_flag(c)).filter(|word| word.starts_with("--")).collect();
+    let verbs: BTreeSet<&str> =
+        cli.lines().filter_map(|line| line.strip_prefix("## host ")?.split(' ').next()).collect();
+    let mut wrong = Vec::new();
+    let pages = fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    for page in pages.filter(|path| path.extension().is_some_and(|e| e == "md")).chain([root.join("README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        let commands = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("    "))
+            .map(|line| line.trim_start_matches("$ "))
+            .filter(|line| line.starts_with("host "));
+        // Commands of other programs are in backticks, too: ours begin with `host`, or are a flag alone.
+        for code in text.lines().flat_map(|line| line.split('`').skip(1).step_by(2)).chain(commands) {
+            let verb = code.strip_prefix("host ").map(|rest| rest.split(' ').next().unwrap());
+            let is_verb = |verb: &str| verb.bytes().all(|byte| byte.is_ascii_lowercase()) && !verb.is_empty();
+            wrong.extend(
+                verb.filter(|verb| is_verb(verb) && !verbs.contains(verb)).map(|verb| (page.clone(), verb.to_owned())),
+            );
+            if verb.is_some() || code.starts_with("--") {
+                let code = code.split(" #").next().unwrap();
+                let named =
+                    code.split(|c: char| !is_of_a_flag(c)).filter(|word| word.starts_with("--") && word.len() > 2);
+                wrong.extend(named.filter(|flag| !flags.contains(flag)).map(|flag| (page.clone(), flag.to_owned())));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the program has no such flag or verb (docs/cli.md): {wrong:?}");
+}
+
+fn is_of_a_flag(c: char) -> bool {
+    c == '-' || c.is_ascii_lowercase() || c.is_ascii_digit()
+}
+
 /// The tests that a proof names, each with the suite that was named last before it.
 fn named_in(proof: &str) -> Vec<(&str, &str)> {
     let mut named = Vec::new();
