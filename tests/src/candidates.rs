@@ -115,5 +115,5 @@ fn behaving(behaviour: &str) -> Vec<u8> {
         marker.resize(26, 0);
         marker
     };
-    replaced(std::fs::read(component("candidate")).unwrap(), &marker("honest"), &marker(behaviour))
+    replaced(std::fs::read(component("candidate")).unwrap(), marker("honest"), marker(behaviour))
 }

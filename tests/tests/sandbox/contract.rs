@@ -32,7 +32,7 @@ async fn a_component_of_the_former_version_with_the_present_receipt_works_receip
     let path = folder.path().join("between.wasm");
     let mut bytes = host::sandbox::EMBEDDED.to_vec();
     for interface in ["types", "objects", "queue", "textract", "worker", "parser", "policy"] {
-        bytes = replaced(bytes, &format!("receipts/{interface}@0.2.0"), &format!("receipts/{interface}@0.1.0"));
+        bytes = replaced(bytes, format!("receipts/{interface}@0.2.0"), format!("receipts/{interface}@0.1.0"));
     }
     std::fs::write(&path, bytes).unwrap();
     bench.insert(&["between.1"]).await;
