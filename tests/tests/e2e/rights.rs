@@ -122,7 +122,8 @@ async fn waits_with_the_reason(role: &str, what: &str) {
         tokio::time::timeout(tests::PATIENCE, run.run()).await.expect("it ends")
     };
     let log = once().await.stderr;
-    assert!(log.contains("row-level security hides rows of public.receipts from this role"), "{log}");
+    let hides = "row-level security hides rows of public.receipts from this role";
+    assert!(tests::has_event_with(&log, "database.rights_missing", hides), "{log}");
     let waiting = "receipt_queue
         WHERE last_error_code = 'queue.ReceiptHidden' AND attempts = 0 AND lease_token IS NULL
           AND available_at > now() + interval '10 minutes'";
@@ -137,7 +138,7 @@ async fn waits_with_the_reason(role: &str, what: &str) {
         ))
         .await;
     let log = once().await.stderr;
-    assert!(!log.contains("row-level security"), "{log}");
+    assert!(!tests::has_event(&log, "database.rights_missing"), "{log}");
     world.becomes(&hidden, "ocr_done").await;
     assert_eq!((world.count("receipt_queue_dlq").await, world.textract.calls()), (1, 1));
 }

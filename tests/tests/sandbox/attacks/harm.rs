@@ -168,6 +168,6 @@ async fn the_host_goes_on_when_a_component_breaks_the_rules_of_a_call() {
         let args = [&args[..], &[file.to_str().unwrap()]].concat();
         let ran = bench.host().args(args).run().await.unharmed();
         assert_eq!((ran.count("processed"), ran.count("dead")), (0, 2), "{attack:?}: {}", ran.stderr);
-        assert!(ran.stderr.contains(says), "{attack:?}: {}", ran.stderr);
+        assert!(ran.logged_with("component.failed_on_job", says), "{attack:?}: {}", ran.stderr);
     }
 }
