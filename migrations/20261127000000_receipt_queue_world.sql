@@ -672,9 +672,13 @@ SELECT
     waiting.oldest_age_seconds,
     CASE WHEN dead.letters <= 10000 THEN dead.letters ELSE greatest(dead.letters, all_dead.letters) END AS dead_letters
 FROM (
-    SELECT count(*) AS jobs, coalesce(round(max(age)), 0)::bigint AS oldest_age_seconds
+    SELECT
+        count(*) AS jobs,
+        coalesce(
+            round(extract(epoch FROM now()) - extract(epoch FROM min(enqueued_at) FILTER (WHERE isfinite(enqueued_at)))), 0
+        )::bigint AS oldest_age_seconds
     FROM (
-        SELECT CASE WHEN isfinite(enqueued_at) THEN extract(epoch FROM now()) - extract(epoch FROM enqueued_at) END AS age
+        SELECT enqueued_at
         FROM public.receipt_queue
         WHERE NOT processed AND available_at < 'infinity'
         ORDER BY available_at, id
