@@ -80,8 +80,8 @@ pub async fn load_with(overrides: &AwsOverrides, read_timeout: Duration) -> Resu
         // MinIO and the like serve buckets as paths; AWS itself by name.
         .force_path_style(s3_endpoint.is_some())
         .retry_config(RetryConfig::standard().with_max_attempts(2));
-    if let Some(endpoint) = &overrides.s3_endpoint {
-        s3 = s3.endpoint_url(endpoint);
+    if let Some(endpoint) = &s3_endpoint {
+        s3 = s3.endpoint_url(with_path_ended(endpoint));
     }
     let mut textract = aws_sdk_textract::config::Builder::from(&config).retry_config(RetryConfig::disabled());
     if let Some(endpoint) = &overrides.textract_endpoint {
@@ -116,6 +116,14 @@ pub(crate) async fn configured(overrides: &AwsOverrides, read_timeout: Duration)
 
 fn region_of(config: &SdkConfig) -> Option<String> {
     config.region().map(ToString::to_string).filter(|region| !region.is_empty())
+}
+
+/// The SDK puts the bucket right behind the address. One with a path (Supabase Storage's is …/storage/v1/s3) ends in a slash.
+fn with_path_ended(endpoint: &str) -> String {
+    match endpoint.parse::<hyper::Uri>() {
+        Ok(uri) if uri.path() != "/" && !uri.path().ends_with('/') => format!("{endpoint}/"),
+        _ => endpoint.to_owned(),
+    }
 }
 
 /// An address that is none would be quoted in messages, with whatever is in it.
@@ -306,5 +314,29 @@ mod tests {
         let asked = aws_sdk_s3::Client::from_conf(config).head_object().bucket("b").key("k").send().await;
         let failure = classify(&asked.unwrap_err(), "s3", "s3://b/k", |_| None);
         assert_eq!((failure.kind, &*failure.code), (FailureKind::AccessDenied, "s3.NoCredentials"), "{failure}");
+    }
+
+    #[tokio::test]
+    async fn the_bucket_comes_behind_the_endpoints_path() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        for slash in ["", "/"] {
+            let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let overrides = AwsOverrides {
+                region: Some("us-east-1".to_owned()),
+                credentials: Some(("id".to_owned(), "secret".to_owned())),
+                s3_endpoint: Some(format!("http://{}/storage/v1/s3{slash}", server.local_addr().unwrap())),
+                ..AwsOverrides::default()
+            };
+            let s3 = load(&overrides).await.unwrap().s3;
+            let asked = async {
+                let (mut stream, _) = server.accept().await.unwrap();
+                let mut head = [0; 64];
+                stream.read_exact(&mut head).await.unwrap();
+                let _ = stream.write_all(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n").await;
+                String::from_utf8_lossy(&head).into_owned()
+            };
+            let (_, head) = tokio::join!(s3.head_object().bucket("photos").key("a/b.jpg").send(), asked);
+            assert!(head.starts_with("HEAD /storage/v1/s3/photos/a/b.jpg "), "{head}");
+        }
     }
 }
