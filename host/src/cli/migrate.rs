@@ -10,6 +10,7 @@ use super::output;
 use crate::aws::AwsOverrides;
 use crate::queue::migrate::{mend, migrate};
 use crate::queue::place::{NewTable, check_place, status_default};
+use crate::queue::realtime::publish;
 use crate::queue::rehearsal::{Rehearsed, of_any};
 
 /// Creates or completes the tables, trigger and views of the queue.
@@ -30,6 +31,9 @@ pub(crate) struct Migrate {
     /// Make a new, empty receipts table, though there is one by another spelling or in another schema.
     #[arg(long, env = "WORKER_NEW_TABLE", value_parser = FalseyValueParser::new())]
     new_table: bool,
+    /// Publish the receipts table by Supabase's Realtime (publication supabase_realtime), so that an app hears of each result.
+    #[arg(long, env = "WORKER_REALTIME", value_parser = FalseyValueParser::new())]
+    realtime: bool,
     /// One line of JSON: what was applied, and what was mended.
     #[arg(long)]
     json: bool,
@@ -62,6 +66,9 @@ impl Migrate {
                 database = database.at(),
                 "nothing to do: the schema is up to date"
             );
+        }
+        if self.realtime && publish(&client).await? {
+            tracing::info!(name: "migrate.published", "receipts are published by supabase_realtime now");
         }
         if let Some(default) = status_default(&client).await? {
             tracing::warn!(

@@ -5,6 +5,7 @@ use std::fmt;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use super::Schema;
+use super::hosted::cure_of_silence;
 use crate::failure::{Failure, FailureKind, chain};
 use crate::secret::SecretError;
 
@@ -54,7 +55,8 @@ pub enum QueueError {
     ReadOnly { at: String },
     #[error(
         "notifications do not get through the pooler at {at} (transaction mode?); give LISTEN a direct connection with \
-         DATABASE_DIRECT_URL, or run with --no-listen and --every 1s"
+         DATABASE_DIRECT_URL, or run with --no-listen and --every 1s{}",
+        cure_of_silence(.at)
     )]
     Pooled { at: String },
     #[error("a notification sent to {from} did not arrive at {at} within {seconds} s; is it the same database?")]
@@ -74,6 +76,10 @@ pub enum QueueError {
     NotQueued { missing: usize, asked: usize },
     #[error("{table} is {what}")]
     Unfit { table: String, what: String },
+    #[error(
+        "there is no publication supabase_realtime in this database: enable Realtime for the project, or leave --realtime out"
+    )]
+    NoRealtime,
     #[error("migration {name} failed: {reason}")]
     Migration { name: &'static str, reason: String },
     #[error("the database refused {what}: {reason}")]

@@ -6,6 +6,7 @@ use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{Severity, SqlState};
 use tokio_postgres::{Config, Connection, Socket};
 
+use super::hosted::{self, Attempt};
 use super::options::{Options, Variables};
 use super::tls::{self, MakeTls, TlsSettings};
 use super::{QueueError, Schema, describe};
@@ -168,6 +169,12 @@ impl Server {
         let refused = refused_login(error);
         if refused && by_token {
             reason.push_str("; for rds-iam: GRANT rds_iam TO the role, and allow rds-db:connect as it");
+        }
+        let host = self.config.get_hosts().iter().map(name).next().unwrap_or_default();
+        let user = self.config.get_user().unwrap_or_default();
+        let unreachable = error.code().is_none() && passing;
+        if let Some(cure) = hosted::cure(&Attempt { host: &host, user, reason: &reason, refused, unreachable }) {
+            reason = format!("{reason}; {cure}");
         }
         QueueError::Connect { at: self.at(), reason, passing, refused }
     }
