@@ -7,10 +7,10 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev check test fuzz score bench load growth chaos clean
+.PHONY: help setup build release dev check test fuzz score bench load growth chaos deploy-test clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## install what is missing for all of the others (asks nothing; says what it does)
 	@scripts/setup dev test
@@ -64,6 +64,10 @@ growth: ## measure the queue's statements on 11 million rows, and what a million
 	@scripts/setup dev
 	cargo build --locked --workspace --bin growth
 	@$(TARGET)/debug/growth $(ARGS)
+
+deploy-test: ## what is deployed, under software that is not ours: takes minutes, installs it first
+	@scripts/setup deploy
+	cargo test --locked --workspace --test deploy -- --include-ignored --nocapture --test-threads 2
 
 clean: ## remove what was built (not the data of `make dev`)
 	cargo clean

@@ -16,6 +16,7 @@ mod events;
 mod front;
 mod log;
 pub mod oracle;
+pub mod peers;
 mod process;
 pub mod wire;
 mod world;

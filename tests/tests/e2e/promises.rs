@@ -5,9 +5,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Where a suite's tests are.
-const SUITES: [(&str, &str); 10] = [
+const SUITES: [(&str, &str); 11] = [
     ("e2e", "tests/tests/e2e"),
     ("connections", "tests/tests/connections"),
+    ("deploy", "tests/tests/deploy"),
     ("outage", "tests/tests/outage"),
     ("model", "tests/tests/model"),
     ("chaos", "tests/tests/chaos.rs"),
