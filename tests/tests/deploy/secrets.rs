@@ -8,6 +8,9 @@ use crate::aws::Aws;
 
 const PASSWORD: &str = "p/w@rd:1 é";
 const NEXT: &str = "n3xt one?";
+/// All but the compiler's.
+const LOG: &str =
+    "trace,wasmtime=info,cranelift=info,wasmtime_internal_cranelift=info,wasmtime_environ=info,regalloc2=info";
 const LAST: &str = "l4st one#";
 
 struct Kept {
@@ -69,6 +72,16 @@ impl Kept {
     }
 }
 
+async fn asked(address: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
 async fn every_form_is_read(aws: Aws) {
     let kept = Kept::new(aws).await;
     let secret = kept.json(PASSWORD);
@@ -111,8 +124,9 @@ async fn a_rotation_costs_no_receipt_and_no_attempt() {
     let kept = Kept::new(Aws::moto().await).await;
     let (world, aws) = (&kept.world, &kept.aws);
     aws.cli(&["secretsmanager", "create-secret", "--name", "db", "--secret-string", &kept.json(PASSWORD)]).await;
-    let mut host =
-        kept.host("db").args(["run", "--every", "200ms", "--admin", "off"]).env("WORKER_LOG", "debug").spawn();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let admin = format!("127.0.0.1:{port}");
+    let mut host = kept.host("db").args(["run", "--every", "200ms", "--admin", &admin]).env("WORKER_LOG", LOG).spawn();
     host.logged("worker.started").await;
     world.receipts_from(0, 3).await;
     kept.done(3).await;
@@ -141,12 +155,17 @@ async fn a_rotation_costs_no_receipt_and_no_attempt() {
     world.receipts_from(6, 3).await;
     host.logged_with("queue.unreachable", "holds no other that gets in").await;
     assert_eq!(world.count("receipts WHERE status = 'ocr_done'").await, 6);
+    let mut told = String::new();
+    for path in ["/metrics", "/readyz", "/healthz"] {
+        told += &asked(&admin, path).await;
+    }
+    assert!(told.contains("receipt_worker"), "{told}");
     let begun = std::time::Instant::now();
     aws.cli(&[&put[..], &["AWSCURRENT", "--secret-string", &last]].concat()).await;
     kept.done(9).await;
     eprintln!("work goes on {:?} after the secret has moved", begun.elapsed());
 
-    let log = host.stop().await.stderr;
+    let log = told + &host.stop().await.stderr;
     for password in [PASSWORD, NEXT, LAST, "p%2Fw%40rd", "n3xt", "l4st"] {
         assert!(!log.contains(password), "{log}");
     }
