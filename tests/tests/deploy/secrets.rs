@@ -2,7 +2,7 @@
 //! is one of theirs; Postgres is real.
 
 use serde_json::json;
-use tests::{HostCommand, World, eventually};
+use tests::{Front, HostCommand, Refusal, World, eventually};
 
 use crate::aws::Aws;
 
@@ -171,4 +171,35 @@ async fn a_rotation_costs_no_receipt_and_no_attempt() {
     }
     assert_eq!(world.count("receipt_queue WHERE attempts <> 1").await, 0);
     world.assert_settled(9).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_had_is_waited_for_at_a_start_and_named_in_an_outage() {
+    let kept = Kept::new(Aws::moto().await).await;
+    let (world, aws) = (&kept.world, &kept.aws);
+    aws.cli(&["secretsmanager", "create-secret", "--name", "db", "--secret-string", &kept.json(PASSWORD)]).await;
+    let front = Front::before(&aws.endpoint).await;
+    let away = || front.refuse(|_, _, _| Some(Refusal::Error(503, "ServiceUnavailable")));
+    away();
+    let host = || kept.host("db").env("AWS_ENDPOINT_URL_SECRETS_MANAGER", front.endpoint());
+    // A verb says so at once; a worker waits.
+    let error = host().arg("status").run().await.error();
+    assert!(error.contains("DATABASE_URL_SECRET") && error.contains("503"), "{error}");
+    let mut worker = host().args(["run", "--every", "200ms", "--admin", "off"]).spawn();
+    worker.logged("secret.awaited").await;
+    front.allow();
+    worker.logged("worker.started").await;
+    world.receipts_from(0, 2).await;
+    kept.done(2).await;
+
+    away();
+    kept.password(NEXT).await;
+    worker.logged_with("queue.unreachable", "cannot read the secret db").await;
+    aws.cli(&["secretsmanager", "put-secret-value", "--secret-id", "db", "--secret-string", &kept.json(NEXT)]).await;
+    front.allow();
+    world.receipts_from(2, 2).await;
+    kept.done(4).await;
+    worker.stop().await;
+    assert_eq!(world.count("receipt_queue WHERE attempts <> 1").await, 0);
+    world.assert_settled(4).await;
 }
