@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::american;
 use super::amounts;
 use super::date_notation::{Found, LABELS, scan};
 use super::header;
@@ -20,13 +21,13 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
     ) {
         (true, false) => true,
         (false, true) => false,
-        _ => us,
+        _ => us || days.iter().any(|day| day.found.is_ambiguous()) && american::is_likely(rows),
     };
     leave_out_listed(&mut days, rows, month_first);
     let mut best: Option<(f32, Field<Date>)> = None;
     for day in &days {
         let (Some(date), Some(row)) = (day.found.date(month_first), rows.get(day.row)) else { continue };
-        let sure = day.sure(us);
+        let sure = day.sure(month_first);
         if sure < LEAST || best.as_ref().is_some_and(|(s, _)| sure <= *s + 0.01) {
             continue;
         }
@@ -42,7 +43,7 @@ pub(super) fn find(rows: &[Row], us: bool) -> Option<Field<Date>> {
 /// Days that are not the document's own.
 const OTHER_DAYS: List = list(
     "DUE, EXPIRY, EXPIRE, EXP, VALID, BIRTH, DOB, UNTIL, BEFORE, SINCE, DELIVERY DATE, START DATE, END DATE, PERIOD, \
-    ARRIVAL, DEPARTURE, CHECK IN, CHECK OUT",
+    ARRIVAL, DEPARTURE, CHECK IN, CHECK OUT, RETURN, RETURNS, EXCHANGE",
 );
 /// How sure a day must be: what is only another day of the document is none.
 const LEAST: f32 = 0.5;
@@ -82,13 +83,13 @@ impl Day {
         found.iter().map(|found| Self { found: *found, row: at, called: named(found), has_time }).collect()
     }
 
-    fn sure(&self, us: bool) -> f32 {
+    fn sure(&self, month_first: bool) -> f32 {
         let mut sure: f32 = match self.called {
             Called::Date => 0.97,
             Called::OtherDay => 0.4,
             Called::Nothing => 0.85,
         };
-        if self.found.is_ambiguous() && !us {
+        if self.found.is_ambiguous() && !month_first {
             sure -= 0.05;
         }
         if self.has_time {
@@ -96,6 +97,9 @@ impl Day {
         }
         if self.found.short_year {
             sure -= 0.03;
+        }
+        if self.found.is_run {
+            sure -= 0.2;
         }
         sure
     }

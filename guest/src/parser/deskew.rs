@@ -3,6 +3,8 @@
 //! A photo may be turned by quarters and a little crooked. Where Textract's polygons say which way the text runs, they are
 //! followed; where they say nothing (boxes alone), a slant shows in the lines that would then stand at one height.
 
+mod tilt;
+
 use std::collections::BTreeMap;
 
 use crate::receipt::{BoundingBox, Place};
@@ -28,8 +30,17 @@ struct Turn {
 
 /// Below, a page is straight enough: rows follow such a slant from neighbour to neighbour, and a bend of the paper too.
 const LEVEL: f32 = 0.015;
+/// The same of a slant that the rows tell: two columns far apart have no neighbours between them.
+const LEVEL_OF_ROWS: f32 = 0.006;
 /// Above, it is no slant but something else that is printed across.
 const STEEPEST: f32 = 0.25;
+
+/// The steepest slant that is looked for by the rows alone.
+const STEEPEST_OF_ROWS: f32 = 0.07;
+const STEP: f32 = 0.005;
+/// How far from what the columns say the slant may be, in tenths of it.
+const TILT_STEPS: (i16, i16) = (5, 17);
+const STEEPEST_TILT: f32 = 0.15;
 
 impl Deskewed {
     pub(super) fn new(document: &Document) -> Self {
@@ -57,7 +68,8 @@ impl Deskewed {
         self.apply(lines, turn);
         let crooked = run.iter().any(|(_, [x, y])| *x != 0.0 && *y != 0.0);
         let slope = if crooked { slope(&run, quarter) } else { self.slope_of_rows(lines) };
-        if (LEVEL..STEEPEST).contains(&slope.abs()) {
+        let least = if crooked { LEVEL } else { LEVEL_OF_ROWS };
+        if (least..STEEPEST).contains(&slope.abs()) {
             turn.slope = slope;
             self.apply(lines, Turn { quarter: 0, slope });
         }
@@ -76,26 +88,42 @@ impl Deskewed {
 
     /// The slant under which the most lines stand beside another one; none where it makes no clear difference.
     fn slope_of_rows(&self, lines: &[usize]) -> f32 {
-        const STEPS: i16 = 14;
-        const STEP: f32 = 0.005;
         /// Lines that are compared, each with each.
         const ENOUGH: usize = 100;
-        let boxes = lines.iter().filter_map(|at| self.lines.get(*at)?.bounds);
-        let boxes: Vec<BoundingBox> = boxes.take(ENOUGH).collect();
-        let steepest = f32::from(STEPS) * STEP;
+        let some: Vec<&Line> = lines
+            .iter()
+            .filter_map(|at| self.lines.get(*at))
+            .filter(|line| line.bounds.is_some())
+            .take(ENOUGH)
+            .collect();
+        let boxes: Vec<BoundingBox> = some.iter().filter_map(|line| line.bounds).collect();
+        let tilt = tilt::of_columns(&some);
+        let steepest = tilt.map_or(STEEPEST_OF_ROWS, |tilt| (2.0 * tilt.abs()).clamp(STEEPEST_OF_ROWS, STEEPEST_TILT));
         let pairs = boxes.iter().enumerate().flat_map(|(at, a)| boxes.iter().skip(at + 1).map(move |b| (a, b)));
         let pairs: Vec<Pair> =
             pairs.filter_map(|(a, b)| Pair::new(a, b)).filter(|pair| pair.reaches(steepest)).collect();
+        let fits = |slope: f32| -> f32 { pairs.iter().map(|pair| pair.fit(slope)).sum() };
+        if let Some(tilt) = tilt {
+            // Which row is meant, the next one or its own, only the columns tell.
+            let steps = (TILT_STEPS.0..=TILT_STEPS.1).map(|tenths| f32::from(tenths) * 0.1 * tilt);
+            let steps = steps.filter(|slope| slope.abs() <= STEEPEST_TILT).map(|slope| (fits(slope), slope));
+            let best = steps.reduce(|best, next| if next.0 > best.0 { next } else { best });
+            // Columns lean on a photo from the side, too, whose rows are level.
+            if let Some((_, slope)) = best.filter(|(fit, _)| *fit > 1.8 * fits(0.0) + 1.0) {
+                return slope;
+            }
+        }
         // What stands level is level: under a slant it would be so by chance alone.
         if pairs.iter().filter(|pair| pair.fit(0.0) > 0.7).count() >= 2 {
             return 0.0;
         }
-        let fits = |slope: f32| -> f32 { pairs.iter().map(|pair| pair.fit(slope)).sum() };
         let level = fits(0.0);
         let mut best = (level, 0.0);
-        for step in 1..=STEPS {
+        let steps = (STEEPEST_OF_ROWS / STEP) as i16;
+        for step in 1..=steps {
             for slope in [f32::from(step) * STEP, -f32::from(step) * STEP] {
-                let fit = fits(slope);
+                // A row further up or down fits nearly as well; a small slant is the likelier one.
+                let fit = fits(slope) * (1.0 - 4.0 * slope.abs());
                 if fit > best.0 * 1.02 {
                     best = (fit, slope);
                 }

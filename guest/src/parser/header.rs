@@ -58,7 +58,9 @@ const TITLE: List = list(
     INVOICE, TAX INVOICE, SIMPLIFIED TAX INVOICE, RECEIPT, TAX RECEIPT, OFFICIAL RECEIPT, CASH RECEIPT, CASH BILL, \
     CASH SALES, CASH SALE, CASH, BILL, GUEST CHECK, CHECK, SALES RECEIPT, SALES INVOICE, COPY, CUSTOMER COPY, \
     MERCHANT COPY, DUPLICATE, REPRINT, ORIGINAL, STATEMENT, QUOTATION, DELIVERY ORDER, RECHNUNG, QUITTUNG, BELEG, \
-    FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT",
+    FACTURE, TICKET, FACTURA, RICEVUTA, YOUR STATEMENT, RESIT, SALE, PURCHASE, REFUND, RETURN, DELIVERY, ONLINE ORDER, WEB ORDER, \
+    PHONE ORDER, MERCHANT ID, CREDIT SALE, DEBIT SALE, CREDIT CARD SALE, TRANSACTION RECORD, BON, KASSENBON, KASSABON, SCONTRINO, FACTURA SIMPLIFICADA, \
+    RECIBO, KVITTERING, KVITTO, NOTA, DELIVERY RECEIPT",
 );
 const OTHER_STARTS: List = list(
     "\
@@ -74,7 +76,7 @@ const STREET: List = list(
     KOMPLEKS, PLAZA, STREET, STR, ROAD, RD, AVENUE, AVE, BOULEVARD, BLVD, LANE, LN, DRIVE, HIGHWAY, HWY, SQUARE, \
     PKWY, PARKWAY, ROUTE, SUITE, STE, FLOOR, FLR, GROUND, LEVEL, BLOCK, BLK, UNIT, STRASSE, PLATZ, RUE, CALLE, \
     AVENIDA, AVDA, CL, CTRA, PZA, PIAZZA, ST, MALL, VIA, VIALE, CORSO, LARGO, RUA, PRACA, PASEO, CARRER, QUAI, CHEMIN, \
-    IMPASSE, ZONE",
+    IMPASSE, ZONE, PLACE",
 );
 /// How streets end in German and Dutch: `Hauptstrasse 12`, `Kerkstraat 8`.
 const STREET_ENDS: [&str; 9] = ["STRASSE", "STR", "STRAAT", "WEG", "GASSE", "PLATZ", "ALLEE", "LAAN", "PLEIN"];
@@ -102,6 +104,11 @@ pub(super) fn is_business(words: &Words) -> bool {
     words.has_any(&BUSINESS)
 }
 
+/// Whether the word is one that businesses call themselves by.
+pub(super) fn is_business_word(word: &str) -> bool {
+    BUSINESS.has(word)
+}
+
 /// Whether the text is the rest of a name that began above: every word is one that any company may have, and one of them
 /// is the kind that ends a name.
 pub(super) fn is_rest_of_name(words: &Words) -> bool {
@@ -119,30 +126,6 @@ pub(super) fn begins_in_the_middle(text: &str, words: &Words) -> bool {
 pub(super) fn is_cut_off(text: &str) -> bool {
     let text = text.trim_end();
     text.ends_with(['&', '+', '-', ',']) || text.ends_with(" AND") || text.ends_with(" OF")
-}
-
-/// The number of a branch: `Store #2207`, `Cafe 1180`.
-pub(super) fn is_branch_number(text: &str, words: &Words) -> bool {
-    const BRANCHES: List = list(
-        "STORE, SHOP, CAFE, RESTAURANT, UNIT, BRANCH, OUTLET, LOCATION, LOC, STATION, TIENDA, SUCURSAL, FILIALE, MAGASIN",
-    );
-    let has_number = words.iter().last().is_some_and(|word| word.bytes().all(|b| b.is_ascii_digit()));
-    words.starts_with_any(&BRANCHES)
-        && has_number
-        && (words.len() <= 2 || words.len() <= 3 && text.contains(['#', '-']))
-}
-
-/// Whether it says only what is sold there: `THAI STREET KITCHEN`, `MEXICAN GRILL`.
-pub(super) fn is_descriptor(words: &Words) -> bool {
-    const KINDS: List = list(
-        "\
-        KOREAN, MEXICAN, ITALIAN, CHINESE, THAI, INDIAN, JAPANESE, VIETNAMESE, GREEK, FRENCH, SPANISH, TURKISH, LEBANESE, AMERICAN, \
-        ASIAN, MEDITERRANEAN, VEGETARIAN, VEGAN, SEAFOOD, FISH, STEAK, STEAKS, STEAKHOUSE, BURGER, BURGERS, STREET, GAS, FUEL, LIQUOR, \
-        WINE, WINES, SPIRITS, FAMILY, FINE, DINING, TAKEAWAY, BBQ, BARBECUE, NOODLE, NOODLES, TEA, CUISINE, NEIGHBORHOOD, LOUNGE, \
-        CANTINA, TAQUERIA, PIZZERIA, ESSEN, TRINKEN, CAFETERIA, AND, OF, THE, ORGANIC, FRESH",
-    );
-    let is_kind = |word: &str| KINDS.has(word) || BUSINESS.has(word);
-    words.len() >= 2 && !is_legal(words) && words.iter().all(is_kind)
 }
 
 /// How many of the words are not ones that any company may have.
@@ -173,7 +156,7 @@ pub(super) fn classify(text: &str, words: &Words) -> LineKind {
         return LineKind::TaxNumber;
     }
     // NV is a state before it is a Dutch company.
-    if places::town(text).is_some_and(|town| town.is_us) {
+    if places::town(text).is_some_and(|town| town.is_us || town.is_sure) || places::begins_in_dutch_postcode(text) {
         return LineKind::Address;
     }
     let legal = is_legal(words);
@@ -196,19 +179,23 @@ pub(super) fn classify(text: &str, words: &Words) -> LineKind {
         return LineKind::Address;
     }
     // `TABLE : 7`, `OUTLET: J18`; but `OWN BY: CHEF LEE SDN BHD` names the owner.
-    if text.contains(':') && !legal {
+    if text.contains(':') && !legal && !names_itself(text) {
         return LineKind::Other;
     }
     LineKind::Name
 }
 
 fn party_label(words: &str) -> Option<LineKind> {
-    match words {
-        "FROM" | "SELLER" | "VENDOR" | "SUPPLIER" | "MERCHANT" | "SOLD BY" | "ISSUED BY" => Some(LineKind::SellerLabel),
-        "TO" | "NAME" | "CUSTOMER NAME" | "BILL TO" | "BILLED TO" | "SHIP TO" | "SOLD TO" | "INVOICE TO"
-        | "DELIVER TO" | "CUSTOMER" | "ATTN" | "ATTENTION" => Some(LineKind::BuyerLabel),
-        _ => None,
-    }
+    const SELLERS: List =
+        list("FROM, SELLER, VENDOR, SUPPLIER, MERCHANT, SOLD BY, ISSUED BY, VERKAUFER, VENDEUR, VENDEDOR, VENDITORE");
+    const BUYERS: List = list(
+        "\
+        TO, NAME, CUSTOMER NAME, BILL TO, BILLED TO, SHIP TO, SOLD TO, INVOICE TO, DELIVER TO, CUSTOMER, CLIENT, ATTN, ATTENTION, \
+        RECEIVED FROM, GUEST NAME, PATIENT, KUNDE, RECHNUNG AN, LIEFERADRESSE, EMPFANGER, FACTURE A, DESTINATAIRE, CLIENTE, \
+        FACTURAR A, DESTINATARIO, FATTURATO A, FATURAR A, KLANT, FACTUUR AAN",
+    );
+    let of = |list: &List, kind| list.has(words).then_some(kind);
+    of(&SELLERS, LineKind::SellerLabel).or_else(|| of(&BUYERS, LineKind::BuyerLabel))
 }
 
 /// Whether it is the head of the table of items.
@@ -220,6 +207,14 @@ pub(super) fn is_items_head(words: &Words) -> bool {
     );
     let heads = words.count(&HEADS);
     heads >= 2 || (heads == 1 && words.len() == 1)
+}
+
+/// `Restaurant: Golden Ladle`.
+fn names_itself(text: &str) -> bool {
+    const KINDS: List = list("RESTAURANT, MERCHANT, SHOP, VENDOR, SELLER, HOTEL, CAFE, PHARMACY");
+    text.split_once(": ").is_some_and(|(kind, name)| {
+        KINDS.has(&kind.to_uppercase()) && name.chars().all(|c| !c.is_ascii_digit()) && own_words(&Words::new(name)) > 0
+    })
 }
 
 fn is_tax_number(words: &Words, digits: usize) -> bool {
@@ -248,6 +243,12 @@ fn is_address(text: &str, words: &Words, digits: usize) -> bool {
     let ends_as_street = |word: &str| STREET_ENDS.iter().any(|end| word.len() > end.len() && word.ends_with(end));
     let street = words.has_any(&STREET) || (digits > 0 && words.iter().any(ends_as_street));
     let commas = text.matches(',').count();
+    // `SINGAPORE 049213`, `Recife/PE`.
+    let is_country = || {
+        words.iter().all(|word| COUNTRIES.has(word) || word.bytes().all(|b| b.is_ascii_digit())) && !words.is_empty()
+    };
+    let has_slash =
+        || text.split_once('/').is_some_and(|(town, code)| town.len() > 2 && code.len() == 2 && places::is_state(code));
     let house_number = text.starts_with(|c: char| c.is_ascii_digit());
     postcode && words.len() >= 2
         || starts && (digits > 0 || commas > 0)
@@ -257,12 +258,25 @@ fn is_address(text: &str, words: &Words, digits: usize) -> bool {
         || text.ends_with(',')
         || commas == 1 && is_state(text)
         || places::ends_in_postcode(text)
+        || is_country()
+        || has_slash()
 }
 
-/// `CHICAGO, IL`.
+const COUNTRIES: List = list(
+    "U A E, UAE, U K, UK, USA, U S A, SINGAPORE, MALAYSIA, INDIA, INDONESIA, THAILAND, AUSTRALIA, CANADA, ENGLAND, SCOTLAND, IRELAND, \
+        FRANCE, GERMANY, SPAIN, ITALY, PORTUGAL, NETHERLANDS, BELGIUM, SWITZERLAND, AUSTRIA, PHILIPPINES, VIETNAM, MEXICO, BRASIL, BRAZIL",
+);
+
+/// `CHICAGO, IL`, `Dubai, U.A.E`.
 fn is_state(text: &str) -> bool {
     let end = text.rsplit(',').next().unwrap_or_default().trim();
-    end.len() == 2 && end.bytes().all(|b| b.is_ascii_uppercase())
+    let words = Words::new(end);
+    let all: Vec<&str> = words.iter().collect();
+    // `Kelowna, BC VIY 6N4`: the postcode may be misread.
+    let has_code = end.split(' ').next().is_some_and(places::is_state)
+        && words.len() <= 3
+        && end.contains(|c: char| c.is_ascii_digit());
+    COUNTRIES.has(&all.join(" ")) || has_code || end.len() == 2 && end.bytes().all(|b| b.is_ascii_uppercase())
 }
 
 #[cfg(test)]

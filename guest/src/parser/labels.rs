@@ -65,7 +65,7 @@ const ACCOUNT: List = list(
 );
 const TAX: List = list(
     "\
-    TAX, GST, VAT, SST, HST, PST, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS, CUKAI, MEHRWERTSTEUER",
+    TAX, GST, G S T, V A T, CGST, SGST, IGST, UTGST, VAT, SST, HST, PST, QST, CESS, MWST, UST, TVA, IVA, BTW, TAXES, SERVICE TAX, MOMS, CUKAI, MEHRWERTSTEUER",
 );
 const INCLUSIVE: List = list("INCL, INCLUSIVE, INCLUDING, INCLUDES, INCLUDED, INCLUDE, INC, WITH, TTC, INKL, PAYABLE");
 const ROUNDING: List = list(
@@ -86,7 +86,7 @@ const TENDERED: List = list(
 );
 const CARD: List = list(
     "\
-    VISA, EDC, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
+    CR CARD, DR CARD, CR CD, BANK CARD, BANKCARD, DISCOVER, UNIONPAY, JCB, APPLE PAY, GOOGLE PAY, VISA, EDC, MASTER, MASTERCARD, AMEX, DEBIT, CREDIT, CARD, NETS, MAESTRO, GIROCARD, EFTPOS, AMERICAN EXPRESS, CB, \
     CARTE, KARTE, TARJETA, CONTACTLESS, CARTAO, MULTIBANCO, CARTA",
 );
 const DUE: List = list(
@@ -101,7 +101,7 @@ const DUE: List = list(
 const TOTAL: List = list(
     "\
     TOTAL, TTL, JUMLAH, SUMME, GESAMT, GESAMTBETRAG, ENDBETRAG, GESAMTSUMME, TOTALE, TOTAAL, SUMA, SUMMA, RAZEM, \
-    IMPORTE, TOTALS, TOT, UKUPNO, CELKEM, SPOLU, SKUPAJ, I ALT, IALT, YHTEENSA, SAMTALS, KOKKU, KOPA, VISO, OSSZESEN, VEGOSSZEG, \
+    IMPORTE, TOTALS, TOT, SUM, GESAMTPREIS, ENDSUMME, ENDPREIS, UKUPNO, CELKEM, SPOLU, SKUPAJ, I ALT, IALT, YHTEENSA, SAMTALS, KOKKU, KOPA, VISO, OSSZESEN, VEGOSSZEG, \
     SOMME, SUMMEN, TOPLAM, TONG CONG, TONG TIEN, FUEL SALE, COMPLESSIVO",
 );
 
@@ -132,7 +132,7 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.has_any(&ACCOUNT) || words.has_any(&REDUCTION) && !words.has("AFTER") {
         return Some(Label::Other);
     }
-    if words.has_any(&DUE) || words.len() == 1 && words.has("DUE") {
+    if words.has_any(&DUE) || words.len() == 1 && words.has_any(&const { list("DUE, PAYABLE") }) {
         let change = words.has("CHANGE");
         return Some(if change { Label::Change } else { Label::Total(95) });
     }
@@ -177,6 +177,9 @@ pub(super) fn classify(words: Words) -> Option<Label> {
     if words.starts_with("BALANCE") && words.len() <= 2 {
         return Some(Label::Total(50));
     }
+    if words.starts_with("S C") && words.len() <= 3 {
+        return Some(Label::Service);
+    }
     if words.has_any(&const { list("SERV, SERVICE, SVC, SRV, SVR") })
         && words.has_any(&const { list("CHARGE, CHG, CHRG, CHR, CHARGES") })
     {
@@ -195,6 +198,13 @@ pub(super) fn is_reduction(words: &Words) -> bool {
     words.has_any(&REDUCTION) || words.has_any(&const { list("PROMO, PROMOTION, OFFER, FREE, LESS") })
 }
 
+/// `Total 2 items`: how many there are stands within the label.
+fn is_of_items(words: &Words) -> bool {
+    let all: Vec<&str> = words.iter().collect();
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    all.windows(3).any(|three| matches!(three, ["TOTAL", number, count] if is_number(number) && COUNT.has(count)))
+}
+
 fn of_total(words: &Words, inclusive: bool) -> Label {
     if words.has_any(&const { list("TENDERED, TENDER, PAID, CASH, ACCEPTED, GIVEN") }) && !inclusive {
         return Label::Tendered;
@@ -205,7 +215,9 @@ fn of_total(words: &Words, inclusive: bool) -> Label {
                 list("NET TOTAL, NETT TOTAL, GRAND TOTAL, ITEMS TOTAL, GRAND TOT, TOTAL COMPRA, TOT COMPRA, FUEL TOTAL")
             },
         );
-    if words.has_any(&COUNT) && !inclusive && !is_net || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") }) {
+    if words.has_any(&COUNT) && !inclusive && !is_net && !is_of_items(words)
+        || words.has_any(&const { list("SUPPLIES, SUPPLY, TAXABLE") })
+    {
         return Label::Other;
     }
     if words.has_any(&const { list("GRAND, FINAL, NETT, NET, AFTER") }) {

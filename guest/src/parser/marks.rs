@@ -63,6 +63,14 @@ XPF YER ZAR ZMW ZWG";
 /// Codes that are also words or names of goods: they are one where they end a label.
 const WORDS: &str = "ALL AMD BAM BHD BND BOB COP CUP DOP ERN GEL LAK MAD MOP MUR PAB PEN RON SLE SOS STN TOP";
 
+/// Those of them that stand at a price as codes only: no goods are called so.
+const RARE_WORDS: &str = "AMD BAM BHD BND COP DOP GEL MAD MOP MUR RON";
+
+/// A code that is also a word, at an amount with two decimals: `89,00 RON`.
+pub(super) fn also_word(token: &str) -> Option<Mark> {
+    known(token).filter(|code| RARE_WORDS.split(' ').any(|word| word == *code)).map(Mark::Code)
+}
+
 /// The code, if it is one of ISO 4217's.
 pub(super) fn known(code: &str) -> Option<&'static str> {
     CODES.split(' ').find(|known| *known == code)

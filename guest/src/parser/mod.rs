@@ -5,7 +5,9 @@
 //! looks at the whole document, and `summary` reads what AnalyzeExpense found by itself. A field without a convincing
 //! candidate stays empty.
 
+mod american;
 mod amounts;
+mod asides;
 #[doc(hidden)]
 pub mod calibration;
 mod currency;
@@ -62,6 +64,9 @@ pub fn read_with(document: &Document, model: &Model) -> Receipt {
     // AnalyzeExpense's own reading first; what it left out is read from its text.
     let mut receipt = summary::read(&document.summary, &context);
     receipt.pages = document.pages;
+    if summary::are_two_receipts(&document.summary, &context) {
+        return Receipt { pages: document.pages, ..Receipt::default() };
+    }
     if document.summary.is_empty() && side_by_side::are_two_receipts(&deskewed.lines, &context, model, quality) {
         return receipt;
     }
@@ -69,7 +74,9 @@ pub fn read_with(document: &Document, model: &Model) -> Receipt {
     let mut bills = pages.iter().rev().filter(|page| !matches!(page.kind(), PageKind::Statement | PageKind::Form));
     let total = || bills.find_map(|page| total::find(page.amounts(), &context, &model.total, quality));
     receipt.total = receipt.total.or_else(total);
-    let first = pages.first().filter(|page| page.kind() == PageKind::Bill);
+    let has_total = receipt.total.is_some();
+    let is_bill = |page: &&Page| page.kind() == PageKind::Bill || has_total && page.kind() == PageKind::Other;
+    let first = pages.first().filter(is_bill);
     let vendor = || first.and_then(|page| vendor::find(page.rows, &model.vendor, quality));
     receipt.vendor = receipt.vendor.or_else(vendor);
     // A letter and a form are dated too, but not as receipts.

@@ -23,15 +23,30 @@ const FORM: usize = 3;
 
 /// Whether the page says that nothing was paid: the sale was voided, the card declined, or it is an offer.
 pub(super) fn is_unpaid(rows: &[Row]) -> bool {
-    const UNPAID: List = list(
+    /// What became of a sale.
+    const UNDONE: List = list(
         "\
-        VOID, VOIDED, DECLINED, TRAINING, TRAINING MODE, QUOTATION, QUOTE, ESTIMATE, PRO FORMA, PROFORMA, NOT A RECEIPT, \
-        KOSTENVORANSCHLAG, ANGEBOT, DEVIS, PRESUPUESTO, PREVENTIVO, ORCAMENTO, STORNIERT, ANNULE, ANULADO",
+        VOID, VOIDED, DECLINED, CANCELLED, CANCELED, NOT APPROVED, NOT AUTHORISED, NOT AUTHORIZED, REFUSED, TRANSACTION FAILED, \
+        PAYMENT FAILED, STORNIERT, STORNO, ABGELEHNT, ANNULE, ANNULEE, REFUSEE, ANULADO, ANULADA, DENEGADA, RECHAZADA, ANNULLATO, \
+        RIFIUTATA, CANCELADO, RECUSADA, GEANNULEERD, GEWEIGERD",
     );
+    /// What a page calls itself, perhaps with a number.
+    const OFFERS: List = list(
+        "\
+        QUOTATION, QUOTE, ESTIMATE, PRO FORMA, PROFORMA, KOSTENVORANSCHLAG, ANGEBOT, DEVIS, PRESUPUESTO, COTIZACION, PREVENTIVO, \
+        ORCAMENTO, OFFERTE, TILBUD, OFFERT",
+    );
+    const TRAINING: List = list("TRAINING MODE, TRAINING RECEIPT, TRAINING TRANSACTION, IN TRAINING, TRAINING SALE");
+    /// `Item void`, `Void where prohibited`, `Void if detached`.
+    const NOT_THE_SALE: List = list("ITEM, ITEMS, IF, WHERE, WITHOUT, AFTER, UNLESS, COUPON, VOUCHER");
     rows.iter().flat_map(|row| &row.cells).any(|cell| {
         let words = Words::new(&cell.text);
-        let has_number = cell.text.contains(|c: char| c.is_ascii_digit());
-        words.len() <= 3 && !has_number && words.has_any(&UNPAID) && !words.has("ITEM")
+        let has_price = || amounts::scan(&cell.text).iter().any(amounts::Amount::has_cents);
+        let undone = words.len() <= 3 && words.has_any(&UNDONE) && !words.has_any(&NOT_THE_SALE);
+        let is_count = || words.has("VOID") && cell.text.contains(|c: char| c.is_ascii_digit());
+        let offer = words.len() <= 5 && words.starts_with_any(&OFFERS);
+        let training = words.len() == 1 && words.has("TRAINING") || words.len() <= 4 && words.has_any(&TRAINING);
+        ((undone && !is_count() || offer) && !has_price()) || training || words.has("NOT A RECEIPT")
     })
 }
 
@@ -101,12 +116,21 @@ mod tests {
 
     #[test]
     fn a_page_says_that_nothing_was_paid() {
-        for text in
-            ["VOID", "*** VOID ***", "CARD DECLINED", "TRAINING MODE", "QUOTATION", "ESTIMATE", "PRO FORMA", "DEVIS"]
-        {
+        for text in [
+            "VOID",
+            "*** VOID ***",
+            "CARD DECLINED",
+            "TRAINING MODE",
+            "QUOTATION",
+            "ESTIMATE No. 12",
+            "PRO FORMA",
+            "DEVIS",
+        ] {
             assert!(is_unpaid(&rows::group(&lines(&[text, "TOTAL 4.00"]))), "{text}");
         }
-        for text in ["ITEM VOID", "VOID 4.00", "Declined goods are taken back"] {
+        for text in
+            ["ITEM VOID", "VOID 4.00", "Void where prohibited", "Declined goods are taken back", "HILL TRAINING CENTRE"]
+        {
             assert!(!is_unpaid(&rows::group(&lines(&[text, "TOTAL 4.00"]))), "{text}");
         }
     }

@@ -16,6 +16,8 @@ const ALSO_WORDS: &str = "CO IN ME HI OK OR ON NO PA LA DE SA SC SP AS AM AC TO 
 pub(super) struct Town {
     /// Whether it is one of the United States.
     pub(super) is_us: bool,
+    /// Whether a postcode, a comma or a dash says that it is one.
+    pub(super) is_sure: bool,
 }
 
 /// Whether the text is a town with its state: a name, a code in capitals, and perhaps a postcode.
@@ -44,7 +46,7 @@ pub(super) fn town(text: &str) -> Option<Town> {
         return None;
     }
     let is_us = is_in(US, code);
-    let is_code = is_us || [CANADA, AUSTRALIA, INDIA, BRAZIL].iter().any(|list| is_in(list, code));
+    let is_code = is_state(code);
     words.pop();
     let before = glued_town.map(|(town, _)| town).or(words.last().copied())?;
     let has_comma = before.ends_with([',', '.']) || glued_town.is_some() || before == "-";
@@ -56,7 +58,13 @@ pub(super) fn town(text: &str) -> Option<Town> {
         && is_name
         && words.len() <= 6
         && (has_comma || has_postcode || words.len() >= 2 && !is_in(ALSO_WORDS, code));
-    stands.then_some(Town { is_us: is_us && (is_zip || has_comma || has_country) })
+    let is_sure = has_comma || has_postcode || has_country;
+    stands.then_some(Town { is_us: is_us && (is_zip || has_comma || has_country), is_sure })
+}
+
+/// Whether it is the code of a state.
+pub(super) fn is_state(code: &str) -> bool {
+    [US, CANADA, AUSTRALIA, INDIA, BRAZIL].iter().any(|list| is_in(list, code))
 }
 
 fn is_in(list: &str, code: &str) -> bool {
@@ -81,6 +89,17 @@ fn is_half_postcode(word: &str) -> bool {
         && (1..=2).contains(&digits)
         && word.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_uppercase())
         && word.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+/// Whether the text begins in a Dutch postcode: `1012 AB Amsterdam`. AB is also the form of Swedish companies.
+pub(super) fn begins_in_dutch_postcode(text: &str) -> bool {
+    let mut parts = text.split(' ');
+    let (digits, letters) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    digits.len() == 4
+        && digits.bytes().all(|b| b.is_ascii_digit())
+        && letters.len() == 2
+        && letters.bytes().all(|b| b.is_ascii_uppercase())
+        && parts.next().is_some()
 }
 
 /// Whether the text ends in a British or Canadian postcode: `Leeds LS1 4AP`, `Kelowna V1Y 6N4`.
@@ -112,7 +131,7 @@ mod tests {
             ("Campinas - SP", false),
             ("Boise, ID 83702 USA", true),
         ] {
-            assert_eq!(town(text), Some(Town { is_us }), "{text}");
+            assert_eq!(town(text).map(|town| town.is_us), Some(is_us), "{text}");
         }
         for text in [
             "JOES BAR AND CO",
@@ -127,6 +146,7 @@ mod tests {
             assert_eq!(town(text), None, "{text}");
         }
         assert!(ends_in_postcode("Leeds LS1 4AP") && ends_in_postcode("Kelowna V1Y 6N4"));
+        assert!(begins_in_dutch_postcode("1012 AB Amsterdam") && !begins_in_dutch_postcode("2012 AB"));
         assert!(!ends_in_postcode("CAFE 22 4AP") && !ends_in_postcode("LS1 4AP"));
     }
 }

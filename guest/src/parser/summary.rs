@@ -1,9 +1,12 @@
 //! AnalyzeExpense's own summary fields.
 
-use super::amounts::{self, Amount};
+mod totals;
+
+use std::collections::BTreeMap;
+
+use super::amounts::{self, Amount, Notation};
 use super::currency::Context;
 use super::date_notation;
-use super::labels::{self, Label};
 use super::lists::{List, list};
 use super::marks;
 use super::words::Words;
@@ -14,7 +17,7 @@ use crate::textract::SummaryField;
 pub(super) fn read(fields: &[SummaryField], context: &Context) -> Receipt {
     Receipt {
         vendor: vendor(fields),
-        total: total(fields, context),
+        total: totals::find(fields, notation(fields), context),
         date: date(fields, context),
         subtotal: part(fields, "SUBTOTAL", context),
         tax: part(fields, "TAX", context),
@@ -32,22 +35,24 @@ fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
     .map(|(value, field)| field_of(value, field))
 }
 
-fn total(fields: &[SummaryField], context: &Context) -> Option<Field<Money>> {
-    // In the order in which they are believed: what a customer paid may include a tip or be a part payment.
-    let (amount, field) = ["TOTAL", "AMOUNT_DUE", "AMOUNT_PAID"].iter().find_map(|kind| {
-        let named = fields.iter().filter(|field| field.kind == *kind && is_total(field));
-        surest(named.filter_map(|field| Some((amount(&field.text)?, field))))
-    })?;
-    let code = field.currency.as_str();
-    let currency = marks::known(code).or_else(|| context.currency(amount.mark));
-    Some(field_of(Money { currency, ..amount.money }, field))
+/// What the page's amounts are written in.
+fn notation(fields: &[SummaryField]) -> Notation {
+    let code = fields.iter().map(|field| field.currency.as_str()).find(|code| !code.is_empty()).unwrap_or_default();
+    Notation::of_currency(code, fields.iter().map(|field| field.text.as_str()))
 }
 
 /// Of a part of the sum: whatever Textract is surest of.
 fn part(fields: &[SummaryField], kind: &str, context: &Context) -> Option<Field<Money>> {
+    let notation = notation(fields);
     let named = fields.iter().filter(|field| field.kind == kind);
-    let (amount, field) = surest(named.filter_map(|field| Some((amount(&field.text)?, field))))?;
-    Some(field_of(Money { currency: context.currency(amount.mark), ..amount.money }, field))
+    let (amount, field) = surest(named.filter_map(|field| Some((amount(&field.text, notation)?, field))))?;
+    Some(field_of(money(amount, field, context), field))
+}
+
+/// With the currency that Textract names, or that stands at it.
+fn money(amount: Amount, field: &SummaryField, context: &Context) -> Money {
+    let currency = marks::known(&field.currency).or_else(|| context.currency(amount.mark));
+    Money { currency, ..amount.money }
 }
 
 fn field_of<T>(value: T, field: &SummaryField) -> Field<T> {
@@ -59,21 +64,26 @@ fn field_of<T>(value: T, field: &SummaryField) -> Field<T> {
     }
 }
 
-/// Textract calls balances, fees and charges TOTAL too; the words on the page tell.
-fn is_total(field: &SummaryField) -> bool {
-    let words = Words::new(&field.label);
-    let other = words.has_any(&const { list("BALANCE, FEE, CHARGES") }) && !words.has("DUE");
-    let named_otherwise = matches!(
-        labels::classify(words),
-        Some(Label::Subtotal | Label::Tax | Label::Rounding | Label::Change | Label::Other)
-    );
-    !other && !named_otherwise
-}
-
-fn amount(text: &str) -> Option<Amount> {
-    let mut found = amounts::scan(text);
+fn amount(text: &str, notation: Notation) -> Option<Amount> {
+    let mut found = amounts::scan_as(text, notation);
     found.sort_by_key(Amount::has_cents);
     found.pop()
+}
+
+/// Whether Textract found several receipts on one page: which of them is meant, nobody knows. The customer's copy beside the
+/// merchant's is one receipt.
+pub(super) fn are_two_receipts(fields: &[SummaryField], context: &Context) -> bool {
+    let mut found: BTreeMap<(u32, u32), Vec<SummaryField>> = BTreeMap::new();
+    for field in fields.iter().filter(|field| matches!(field.kind.as_str(), "VENDOR_NAME" | "TOTAL" | "AMOUNT_DUE")) {
+        found.entry((field.page, field.expense)).or_default().push(field.clone());
+    }
+    let said = |fields: &[SummaryField]| {
+        let total = totals::find(fields, notation(fields), context).map(|total| total.value.micros());
+        let name: Option<String> = vendor(fields).map(|vendor| Words::new(&vendor.value).iter().collect());
+        (name, total)
+    };
+    let receipts: Vec<(u32, _)> = found.iter().map(|((page, _), fields)| (*page, said(fields))).collect();
+    receipts.windows(2).any(|pair| matches!(pair, [(page, one), (next, other)] if page == next && one != other))
 }
 
 fn date<'f>(fields: &'f [SummaryField], context: &Context) -> Option<Field<crate::receipt::Date>> {
@@ -109,6 +119,8 @@ mod tests {
             currency: String::new(),
             of_vendor: false,
             place: None,
+            page: 1,
+            expense: 1,
         }
     }
 
@@ -141,16 +153,20 @@ mod tests {
     }
 
     #[test]
-    fn a_total_is_one_by_its_label_too() {
-        let fields = [field("TOTAL", "Balance", "$0.00", 99.0), field("TOTAL", "Total Paid", "$60.00", 95.0)];
-        assert_eq!(read_fields(&fields).total.unwrap().value.to_string(), "60.00");
-        assert_eq!(read_fields(&[field("TOTAL", "Fee", "none", 99.0)]).total, None);
-    }
-
-    #[test]
-    fn the_amount_due_serves_where_there_is_no_total() {
-        let fields = [field("AMOUNT_PAID", "Tend", "20.00", 99.0), field("AMOUNT_DUE", "Due", "15.00", 60.0)];
-        assert_eq!(read_fields(&fields).total.unwrap().value.to_string(), "15.00");
+    fn two_receipts_on_one_page_are_none() {
+        let two = |page: u32, name: &str, total: &str| {
+            let other = |field: SummaryField| SummaryField { page, expense: 2, ..field };
+            let fields = [
+                field("VENDOR_NAME", "", "Corner Shop", 99.0),
+                field("TOTAL", "Total", "5.00", 98.0),
+                other(field("VENDOR_NAME", "", name, 97.0)),
+                other(field("TOTAL", "Total", total, 99.0)),
+            ];
+            are_two_receipts(&fields, &Context::default())
+        };
+        assert!(two(1, "Hill Bakery", "9.00") && two(1, "Corner Shop", "9.00"));
+        assert!(!two(1, "CORNER SHOP", "5.00"), "two copies of one");
+        assert!(!two(2, "Hill Bakery", "9.00"), "two pages");
     }
 
     #[test]

@@ -55,6 +55,10 @@ pub struct SummaryField {
     pub of_vendor: bool,
     /// Where it is, where that is known.
     pub place: Option<Place>,
+    /// Its page, from 1.
+    pub page: u32,
+    /// Which of the receipts that Textract told apart it belongs to.
+    pub expense: u32,
 }
 
 /// Why a response could not be read.
@@ -132,10 +136,11 @@ impl Document {
         let declared = response.document_metadata.0.pages.0.unwrap_or(0.0) as u32;
         let expenses = response.expense_documents.0.unwrap_or_default();
         let expense_blocks = expenses.iter().any(|e| e.0.blocks.0.as_ref().is_some_and(|b| !b.is_empty()));
-        for expense in expenses {
+        for (at, expense) in expenses.into_iter().enumerate() {
+            let number = expense.0.expense_index.0.map_or(at as u32 + 1, |number| number as u32);
             self.add_blocks(expense.0.blocks.0.unwrap_or_default())?;
             let fields = expense.0.summary_fields.0.unwrap_or_default();
-            self.summary.extend(fields.into_iter().filter_map(|f| summary_field(f.0)));
+            self.summary.extend(fields.into_iter().filter_map(|f| summary_field(f.0, number)));
         }
         // Saved AnalyzeExpense results carry the same blocks again at the top.
         if !expense_blocks {
@@ -188,7 +193,7 @@ const LONGEST_LINE: usize = 1_000;
 /// Textract takes 3,000 pages; a number above is a mistake.
 const MAX_PAGES: u32 = 3_000;
 
-fn summary_field(field: wire::SummaryField) -> Option<SummaryField> {
+fn summary_field(field: wire::SummaryField, expense: u32) -> Option<SummaryField> {
     let value = field.value_detection.0;
     let text = clean(value.text.0.as_deref().unwrap_or_default());
     if text.is_empty() {
@@ -208,6 +213,8 @@ fn summary_field(field: wire::SummaryField) -> Option<SummaryField> {
         currency: field.currency.0.code.0.unwrap_or_default(),
         of_vendor: groups.iter().any(|group| about(&group.0)),
         place: value.geometry.0.bounds().map(|bounds| Place { page, bounds }),
+        page,
+        expense,
     })
 }
 

@@ -87,6 +87,7 @@ pub(super) struct BoundingBox {
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default, bound = "")]
 pub(super) struct ExpenseDocument<W: Wanted> {
+    pub(super) expense_index: Number,
     pub(super) summary_fields: List<Object<SummaryField>>,
     pub(super) blocks: List<Object<Block<W>>>,
 }

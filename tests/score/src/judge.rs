@@ -11,9 +11,13 @@ use crate::sets::{Reading, Readings, Receipt};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub receipts: usize,
+    /// Right, of those that are judged.
     pub vendor: usize,
+    pub vendors: usize,
     pub total: usize,
+    pub totals: usize,
     pub both: usize,
+    pub boths: usize,
     /// With a plain date label, and right of those.
     pub dated: usize,
     pub date: usize,
@@ -22,11 +26,15 @@ pub struct Counts {
     pub legible_vendors_right: usize,
     pub legible_totals: usize,
     pub legible_totals_right: usize,
-    /// At a confidence of 90 or more, and right of those.
+    /// All that is judged is right.
+    pub right: usize,
+    /// At a confidence of 90 or more, and vendor and total are right of those.
     pub sure: usize,
     pub sure_right: usize,
     /// Receipts, surest first, among which 99 % are right.
     pub bookable: usize,
+    /// Something that is judged is wrong, at a confidence above 50.
+    pub wrong_above_50: usize,
 }
 
 /// A receipt that was not read right: of each field the label and what was read.
@@ -46,24 +54,37 @@ pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: boo
     for receipt in receipts {
         let reading = readings.get(&receipt.name).unwrap_or(&nothing);
         let may_miss = |field: &str| receipt.or_null.iter().any(|name| name == field);
-        let vendor = is_right(&receipt.vendor, &reading.vendor, may_miss("vendor"), same_vendor);
-        let total = is_right(&receipt.total, &reading.total, may_miss("total"), same_total);
-        let date = is_right(&receipt.date, &reading.date, may_miss("date"), same_date);
-        let currency = receipt.currency.is_none()
-            || is_right(&receipt.currency, &reading.currency, may_miss("currency"), |read, label| read == label);
+        let is_judged = |field: &str| receipt.judged.as_ref().is_none_or(|all| all.iter().any(|name| name == field));
+        let right = |field: &str, label, read, same| !is_judged(field) || is_right(label, read, may_miss(field), same);
+        let vendor = accepted(&receipt.vendor_accept, &reading.vendor, same_vendor)
+            || right("vendor", &receipt.vendor, &reading.vendor, same_vendor);
+        let total = accepted(&receipt.total_accept, &reading.total, same_total)
+            || right("total", &receipt.total, &reading.total, same_total);
+        let date = right("date", &receipt.date, &reading.date, same_date);
+        // Most of the labels say nothing of currencies.
+        let currency = receipt.currency.is_none() && receipt.judged.is_none()
+            || right("currency", &receipt.currency, &reading.currency, |read, label| read == label);
+        let unsure = receipt.most.is_none_or(|most| reading.confidence <= most);
         let (legible_vendor, legible_total) = legible(receipt);
+        let (of_vendors, of_totals) = (is_judged("vendor"), is_judged("total"));
         counts.receipts += 1;
-        counts.vendor += usize::from(vendor);
-        counts.total += usize::from(total);
-        counts.both += usize::from(vendor && total);
+        counts.vendors += usize::from(of_vendors);
+        counts.vendor += usize::from(of_vendors && vendor);
+        counts.totals += usize::from(of_totals);
+        counts.total += usize::from(of_totals && total);
+        counts.boths += usize::from(of_vendors && of_totals);
+        counts.both += usize::from(of_vendors && of_totals && vendor && total);
         counts.legible_vendors += usize::from(legible_vendor);
         counts.legible_vendors_right += usize::from(legible_vendor && vendor);
         counts.legible_totals += usize::from(legible_total);
         counts.legible_totals_right += usize::from(legible_total && total);
-        if strictly || receipt.date.as_deref().and_then(iso).is_some() {
+        if is_judged("date") && (strictly || receipt.date.as_deref().and_then(iso).is_some()) {
             counts.dated += 1;
             counts.date += usize::from(date);
         }
+        let right = vendor && total && unsure && (!strictly || date && currency);
+        counts.right += usize::from(right);
+        counts.wrong_above_50 += usize::from(!right && reading.confidence > 50.0);
         by_confidence.push((reading.confidence, vendor && total));
         let mut fields = BTreeMap::new();
         for (field, is_right, label, read) in [
@@ -75,6 +96,12 @@ pub fn judge(set: &str, receipts: &[Receipt], readings: &Readings, strictly: boo
             if !is_right {
                 fields.insert(field, [label.clone(), read.clone()]);
             }
+        }
+        if !unsure {
+            fields.insert(
+                "confidence",
+                [receipt.most.map(|most| most.to_string()), Some(reading.confidence.to_string())],
+            );
         }
         if !fields.is_empty() {
             misses.push(Miss { set: set.to_owned(), name: receipt.name.clone(), fields });
@@ -122,6 +149,11 @@ fn is_right(label: &Option<String>, read: &Option<String>, or_null: bool, same: 
     }
 }
 
+/// Whether it is one of several forms that are right.
+fn accepted(forms: &[String], read: &Option<String>, same: fn(&str, &str) -> bool) -> bool {
+    read.as_deref().is_some_and(|read| forms.iter().any(|form| same(read, form)))
+}
+
 fn same_vendor(read: &str, label: &str) -> bool {
     !read.is_empty() && plain(read) == plain(label)
 }
@@ -145,8 +177,11 @@ fn cents(amount: &str) -> Option<i64> {
     Some((value * 100.0).round() as i64)
 }
 
-/// `25/12/2018`, `25-12-18`: day, month, year, as these labels have it.
+/// `25/12/2018`, `25-12-18`: day, month, year, as these labels have it; `2018-12-25`.
 fn iso(label: &str) -> Option<String> {
+    if label.len() == 10 && label.as_bytes().get(4) == Some(&b'-') {
+        return Some(label.to_owned());
+    }
     let mut parts = label.split(['/', '-', '.']);
     let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
     let (day, month, year): (u32, u32, u32) = (day.parse().ok()?, month.parse().ok()?, year.parse().ok()?);

@@ -13,20 +13,34 @@ use worker::parser::model::Model;
 use worker::parser::scorer::{Scorer, Split, Tree};
 
 /// A receipt with what is to be read from it; nothing, where a label is none.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct Receipt {
     pub name: String,
     pub vendor: Option<String>,
     pub total: Option<String>,
+    /// Other forms of the two that are right as well, the label's own among them.
+    #[serde(default)]
+    pub vendor_accept: Vec<String>,
+    #[serde(default)]
+    pub total_accept: Vec<String>,
+    /// Whether the photo ends above its total, which is not judged then.
+    #[serde(default)]
+    pub bottom_cut: bool,
     pub date: Option<String>,
     #[serde(default)]
     pub currency: Option<String>,
     /// Fields that may as well be left out.
     #[serde(default)]
     pub or_null: Vec<String>,
+    /// The fields that are judged, if not all.
+    #[serde(default)]
+    pub judged: Option<Vec<String>>,
+    /// How sure the reading may be at most.
+    #[serde(default)]
+    pub most: Option<f32>,
     /// Which weights have not seen its company.
     #[serde(default)]
-    fold: usize,
+    pub fold: usize,
     /// None where the response is a recording.
     #[serde(default)]
     pub lines: Option<Vec<Line>>,
@@ -34,7 +48,7 @@ pub struct Receipt {
 
 /// Text, confidence, left, top, width, height, and the way the text runs.
 #[derive(Debug, Deserialize)]
-pub struct Line(pub String, f32, f32, f32, f32, f32, #[serde(default)] Option<u8>);
+pub struct Line(pub String, pub f32, pub f32, pub f32, pub f32, pub f32, #[serde(default)] pub Option<u8>);
 
 /// What was read from it.
 #[derive(Debug, Default, PartialEq, Deserialize)]
@@ -156,8 +170,40 @@ pub fn read_natively(response: &str, model: &Model) -> anyhow::Result<Reading> {
     })
 }
 
+/// The sets of a folder: itself, if it has `labels.jsonl`, else each of its folders that has. The response of a receipt is NAME.json beside
+/// the labels; what is labelled null is not judged.
+pub fn folders(folder: &Path) -> anyhow::Result<Vec<(String, Vec<Receipt>, PathBuf)>> {
+    let mut all: Vec<PathBuf> = vec![folder.to_owned()];
+    if !folder.join(LABELS).is_file() {
+        let inside = std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        all = inside.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+        all.retain(|folder| folder.join(LABELS).is_file());
+        all.sort();
+    }
+    ensure!(!all.is_empty(), "{} has no {LABELS}, and neither has a folder in it", folder.display());
+    let set = |folder: PathBuf| {
+        let mut receipts = load(&folder.join(LABELS))?;
+        receipts.iter_mut().for_each(Receipt::judge_what_is_labelled);
+        let path = folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        let name = path.file_name().map_or_else(|| "set".to_owned(), |name| name.to_string_lossy().into_owned());
+        Ok((name, receipts, folder))
+    };
+    all.into_iter().map(set).collect()
+}
+
+const LABELS: &str = "labels.jsonl";
+
+impl Receipt {
+    /// What is labelled with nothing was not looked for.
+    fn judge_what_is_labelled(&mut self) {
+        self.total = self.total.take().filter(|_| !self.bottom_cut);
+        let labelled = [("vendor", self.vendor.is_some()), ("total", self.total.is_some())];
+        self.judged = Some(labelled.into_iter().filter(|(_, is)| *is).map(|(field, _)| field.to_owned()).collect());
+    }
+}
+
 /// As DetectDocumentText says it.
-fn response(lines: &[Line]) -> Value {
+pub fn response(lines: &[Line]) -> Value {
     let line = |(index, line): (usize, &Line)| {
         let Line(text, confidence, left, top, width, height, run) = line;
         let (right, bottom) = (left + width, top + height);

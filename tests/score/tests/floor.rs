@@ -10,7 +10,7 @@ fn score(floor: &Path) -> Output {
     let host = score.with_file_name("host");
     assert!(host.is_file(), "{} is missing: cargo build --workspace", host.display());
     let mut command = Command::new(score);
-    command.arg("--host").arg(host).arg("--sets").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sets"));
+    command.arg("--host").arg(host).arg("--own-sets").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("sets"));
     command.arg("--recordings").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../recordings/textract"));
     command.arg("--folds").arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("folds.json"));
     command.arg("--json").arg("--floor").arg(floor).output().unwrap()

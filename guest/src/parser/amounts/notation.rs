@@ -1,6 +1,6 @@
 //! How a page writes thousands and decimals: decided once, from all of its numbers and its currency.
 
-use super::super::marks::Mark;
+use super::super::marks::{self, Mark};
 
 /// How a page writes its amounts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,20 +35,26 @@ const HABIT: usize = 2;
 impl Notation {
     /// Of the page with these texts.
     pub(in crate::parser) fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
-        let (mut points, mut commas, mut blanks, mut point_cents, mut comma_cents) = (0, 0, 0, 0, 0);
+        let (mut points, mut long, mut commas, mut blanks, mut point_cents, mut comma_cents) = (0, 0, 0, 0, 0, 0);
         let mut shows_three = false;
         for text in texts {
             // BHD is also a form of companies: it stands at an amount, or alone.
             let has_code = || text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| THREE_DECIMALS.contains(&word));
             let mut numbers = text.split(|c: char| !(c.is_ascii_digit() || c == '.'));
             let mut at_amount = || numbers.any(|number| shape(number) == Some(('.', 3)));
-            shows_three |= THREE_DECIMALS.contains(&text) || text.contains('.') && has_code() && at_amount();
+            shows_three |= THREE_DECIMALS.contains(&text)
+                || text.contains('.') && has_code() && at_amount()
+                || matches!(marks::named(text), Some(Mark::Code(code)) if THREE_DECIMALS.contains(&code));
             blanks += usize::from(is_grouped_by_blanks(text));
             for number in text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','))) {
                 match shape(number) {
                     Some(('.', 2)) => point_cents += 1,
                     Some((',', 2)) => comma_cents += 1,
-                    Some(('.', 3)) => points += 1,
+                    Some(('.', 3)) => {
+                        points += 1;
+                        // A price a litre has one digit before its point.
+                        long += usize::from(number.trim_matches(['.', ',']).len() > "2.590".len());
+                    }
                     Some((',', 3)) => commas += 1,
                     _ => {}
                 }
@@ -56,11 +62,26 @@ impl Notation {
         }
         let has_cents = point_cents + comma_cents > 0;
         Self {
-            points_group: !shows_three && point_cents == 0 && (points >= HABIT || points > 0 && comma_cents > 0),
+            points_group: !shows_three
+                && point_cents == 0
+                && points > 0
+                && (points >= HABIT || comma_cents > 0 || long > 0),
             blanks_group: blanks >= HABIT && !has_cents,
             three_decimals: shows_three,
             is_whole: !has_cents && !shows_three && points + commas + blanks >= HABIT,
             has_point_cents: point_cents > 0,
+        }
+    }
+
+    /// Of the page with these texts, whose amounts are in this currency.
+    pub(in crate::parser) fn of_currency<'a>(code: &str, texts: impl Iterator<Item = &'a str>) -> Self {
+        let page = Self::of(texts);
+        Self {
+            three_decimals: page.three_decimals || THREE_DECIMALS.contains(&code),
+            points_group: page.points_group && !THREE_DECIMALS.contains(&code) || NO_DECIMALS.contains(&code),
+            blanks_group: page.blanks_group || NO_DECIMALS.contains(&code),
+            is_whole: page.is_whole || NO_DECIMALS.contains(&code) && !page.has_point_cents,
+            ..page
         }
     }
 

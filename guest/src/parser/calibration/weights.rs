@@ -2,5 +2,5 @@
 
 use super::curves::Curves;
 
-pub(in crate::parser) const VENDOR: Curves = Curves { choice: [0.37, 0.75], reading: [-1.53, 1.31, 0.09] };
-pub(in crate::parser) const TOTAL: Curves = Curves { choice: [0.02, 0.96], reading: [0.18, 0.44, 1.40] };
+pub(in crate::parser) const VENDOR: Curves = Curves { choice: [0.64, 1.32], reading: [-1.80, 1.22, 0.36] };
+pub(in crate::parser) const TOTAL: Curves = Curves { choice: [-0.04, 1.19], reading: [0.22, 0.42, 1.22] };

@@ -298,7 +298,10 @@ fn sums(rules: &LabelRules, items: &[i128]) -> Vec<i128> {
 /// The sum as it was paid: with the printed rounding, where that makes a coin of it.
 fn with_rounding(sum: i128, rounding: Option<i128>) -> i128 {
     let rounded = rounding.filter(|rounding| *rounding != 0).map(|rounding| [sum + rounding, sum - rounding]);
-    rounded.and_then(|both| both.into_iter().find(|value| value % COIN == 0)).unwrap_or(sum)
+    // Parts that were rounded themselves are off by a cent.
+    let is_coin = |value: &i128| (value - to_coin(*value)).abs() <= CENT;
+    let find = |wanted: &dyn Fn(&i128) -> bool| rounded.and_then(|both| both.into_iter().find(|value| wanted(value)));
+    find(&|value| value % COIN == 0).or_else(|| find(&is_coin)).map_or(sum, to_coin)
 }
 
 /// The printed rounding must do what it is for.

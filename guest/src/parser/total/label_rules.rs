@@ -23,6 +23,8 @@ pub(super) struct LabelRules {
     running: Vec<i128>,
     /// What a subtotal, taxes and service make, to the cent.
     parts: Vec<i128>,
+    /// Totals before and after what is taken off or added below them.
+    adjusted: Vec<(i128, i128)>,
 }
 
 /// The largest of the smallest coins, 5 cents.
@@ -43,12 +45,40 @@ fn running(entries: &[LabelledAmount]) -> Vec<i128> {
             let value = entry.read.micros();
             if count > 0 && value == sum && sum > start.read.micros() {
                 found.push(value);
-                break;
+                // A tip may follow.
+                continue;
             }
             if matches!(entry.label, Some(Label::Tendered | Label::Card | Label::Change)) {
                 break;
             }
             sum += value;
+        }
+    }
+    found
+}
+
+/// Two totals of which the one became the other, by what is taken off or added between them: a discount, a tip.
+fn adjusted(entries: &[LabelledAmount], running: &[i128]) -> Vec<(i128, i128)> {
+    let is_total = |entry: &LabelledAmount| {
+        matches!(entry.label, Some(Label::Total(_))) && !entry.in_tax_table
+            || entry.label.is_none() && running.contains(&entry.read.micros())
+    };
+    let mut found = Vec::new();
+    for (at, first) in entries.iter().enumerate().filter(|(_, entry)| is_total(entry)) {
+        let from = first.read.micros();
+        let mut parts: Vec<i128> = Vec::new();
+        for entry in entries.iter().skip(at + 1).take(MOST_PARTS) {
+            let value = entry.read.micros();
+            match entry.label {
+                _ if is_total(entry) && value != from => {
+                    let is_made = |part: &i128| value == from + part || value == from - part;
+                    found.extend(parts.iter().any(is_made).then_some((from, value)));
+                    break;
+                }
+                Some(Label::Other | Label::Service) => parts.push(value),
+                Some(Label::Tendered | Label::Card | Label::Change) => break,
+                _ => {}
+            }
         }
     }
     found
@@ -70,6 +100,10 @@ impl LabelRules {
         let tendered: Vec<i128> = of(Label::Tendered).into_iter().map(i128::abs).collect();
         // More change than was handed over is a misreading.
         let most = tendered.iter().max().copied();
+        let running = running(entries);
+        let is_base = |e: &&LabelledAmount| matches!(e.label, Some(Label::Subtotal | Label::Total(_)));
+        let bases = entries.iter().filter(is_base).filter(|e| !e.in_tax_table && e.read.amount.has_cents());
+        let bases: Vec<i128> = bases.map(|e| e.read.micros()).collect();
         let change = of(Label::Change).last().copied().filter(|change| most.is_none_or(|most| change.abs() < most));
         Self {
             printed: entries.iter().map(|e| e.read.micros()).collect(),
@@ -80,8 +114,9 @@ impl LabelRules {
             subtotals: of(Label::Subtotal),
             taxes: of(Label::Tax),
             services: of(Label::Service),
-            running: running(entries),
-            parts: parts(&of(Label::Subtotal), &of(Label::Tax), &of(Label::Service)),
+            adjusted: adjusted(entries, &running),
+            running,
+            parts: parts(&bases, &of(Label::Tax), &of(Label::Service)),
             rounding: roundings.into_iter().rev().find(|r| r.abs() <= LARGEST_ROUNDING),
             totals: entries
                 .iter()
@@ -141,6 +176,9 @@ impl LabelRules {
 
     /// Whether it is another total, rounded: by the rounding that is printed, or by less than a coin to a round number.
     pub(super) fn is_rounded(&self, value: i128) -> bool {
+        if self.adjusted.iter().any(|(_, after)| *after == value) {
+            return true;
+        }
         let mut before = self.totals.iter().chain(&self.subtotals);
         match self.rounding.filter(|&r| r != 0) {
             // Its sign is often lost; what is a coin already was not rounded.
@@ -157,6 +195,7 @@ impl LabelRules {
     /// Whether the printed rounding makes another printed amount of it.
     pub(super) fn is_before_rounding(&self, value: i128) -> bool {
         self.rounding.is_some_and(|r| r != 0 && self.printed.contains(&(value + r)))
+            || self.adjusted.iter().any(|(before, _)| *before == value)
     }
 
     /// Whether what was handed over, less the change, is this.
@@ -167,6 +206,9 @@ impl LabelRules {
 
     pub(super) fn is_sum(&self, value: i128) -> bool {
         self.subtotals.iter().any(|sub| self.taxes.iter().any(|tax| *tax != 0 && sub + tax == value))
+            || value % WHOLE == 0
+                && self.totals.contains(&value)
+                && self.parts.iter().any(|sum| (sum - value).abs() < WHOLE)
     }
 
     /// What speaks for this value, in words.

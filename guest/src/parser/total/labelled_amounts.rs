@@ -11,7 +11,7 @@ use super::super::lists::list;
 use super::super::marks;
 use super::super::rows::Row;
 use super::super::words::Words;
-use super::rates;
+use super::{rates, whole_totals};
 use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
 
@@ -163,7 +163,7 @@ impl Segment {
         let last = labels::classify(Words::new(last)).filter(|label| matches!(label, Label::Total(70..)));
         let words = Words::new(before);
         let is_remark =
-            before.contains(|c: char| c.is_ascii_digit() || c == ':') || words.len() > 2 || words.starts_with("NO");
+            before.contains(|c: char| c.is_ascii_digit() || c == ':') || words.len() > 1 || words.starts_with("NO");
         last.filter(|_| is_remark).or(label)
     }
 
@@ -222,7 +222,9 @@ fn without_count(text: &str) -> Cow<'_, str> {
 
 fn push_words(segments: &mut Vec<Segment>, cell: &Line, words: &str) {
     let letters = words.chars().filter(|c| c.is_alphanumeric()).count();
-    if letters == 0 || marks::mark(&words.trim().to_uppercase()).is_some() {
+    // A rate with many decimals names nothing: `4,000.00  0.150000  600.00`.
+    let is_rate = || words.contains('.') && !words.contains(|c: char| c.is_alphabetic() || c == ':' || c == '%');
+    if letters == 0 || is_rate() || marks::mark(&words.trim().to_uppercase()).is_some() {
         return;
     }
     match segments.last_mut() {
@@ -276,6 +278,7 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         }
     }
     entries.drain(..entries.len().saturating_sub(MOST));
+    whole_totals::set_firm(&mut entries);
     let mut prices = BTreeMap::new();
     let reads = split.iter().flatten().flat_map(|segment| &segment.amounts);
     for read in reads.filter(|read| read.amount.has_cents()) {

@@ -8,6 +8,7 @@ mod parts;
 mod rates;
 mod trees;
 mod weights;
+mod whole_totals;
 
 pub(super) use self::labelled_amounts::{Amounts, read as amounts};
 pub(super) use self::trees::TREES;

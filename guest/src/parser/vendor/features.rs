@@ -1,5 +1,6 @@
 //! What speaks for each name at the top, in numbers that a trained scorer weighs.
 
+use super::super::asides;
 use super::super::header::{self, LineKind};
 use super::super::rows::Row;
 use super::super::words::Words;
@@ -84,11 +85,6 @@ impl<'a> Span<'a> {
 
     fn lines(&self) -> &[HeaderLine<'a>] {
         self.top.get(self.at..=self.last).unwrap_or_default()
-    }
-
-    /// The lines directly above and below.
-    fn beside(&self) -> impl Iterator<Item = &HeaderLine<'a>> {
-        self.above().last().into_iter().chain(self.top.get(self.last + 1))
     }
 
     fn letters(&self) -> usize {
@@ -196,7 +192,10 @@ impl<'a> Span<'a> {
             return None;
         }
         let mut score = 50.0;
-        score -= 4.0 * above.iter().filter(|e| e.kind == LineKind::Name).count() as f32;
+        let names_above = above.iter().filter(|e| e.kind == LineKind::Name && !e.is_aside).count();
+        score -= 4.0 * names_above as f32;
+        // Where nothing above is a name, it may stand below the address.
+        let is_first_name = names_above == 0 && above.iter().any(|e| e.is_aside);
         if header::is_legal(&self.words) {
             score += 40.0;
         }
@@ -206,16 +205,17 @@ impl<'a> Span<'a> {
         match self.top.get(self.last + 1).map(|next| next.kind) {
             _ if self.numbered() => score += 20.0,
             Some(LineKind::Registration) => score += 20.0,
-            Some(LineKind::TaxNumber) => score += 8.0,
+            // Of several lines above it, it says nothing of the last one alone.
+            _ if tax_number_follows(self.top, self.last) => score += 8.0,
             _ if address_follows(self.top, self.last) => score += 10.0,
             _ => {}
         }
         // Below the address come branches, slogans and customers.
         if above.iter().any(|e| e.kind == LineKind::Address) {
-            score -= 22.0;
+            score -= if is_first_name { 8.0 } else { 22.0 };
         }
         if above.iter().any(|e| matches!(e.kind, LineKind::Registration | LineKind::TaxNumber | LineKind::Contact)) {
-            score -= 14.0;
+            score -= if is_first_name { 6.0 } else { 14.0 };
         }
         match above.iter().rev().map(|e| e.kind).find(|k| matches!(k, LineKind::SellerLabel | LineKind::BuyerLabel)) {
             Some(LineKind::SellerLabel) => score += 45.0,
@@ -232,16 +232,7 @@ impl<'a> Span<'a> {
         if self.letters() < 4 {
             score -= 20.0;
         }
-        let lines = self.lines();
-        if lines.first().is_some_and(|line| header::is_branch_number(&line.text, &line.words)) {
-            score -= 45.0;
-        }
-        // What it sells goes below its name, or above it; alone it is one.
-        let has_name_beside =
-            self.beside().any(|line| !header::is_descriptor(&line.words) && line.kind == LineKind::Name);
-        if lines.len() == 1 && header::is_descriptor(&self.words) && has_name_beside {
-            score -= 40.0;
-        }
+        score += self.rules_of_asides();
         if self.words.len() > 8 {
             score -= 20.0;
         }
@@ -253,6 +244,29 @@ impl<'a> Span<'a> {
         let confidence = self.lines().iter().map(|entry| entry.line.confidence).fold(100.0, f32::min);
         score -= 0.4 * (75.0 - confidence).max(0.0);
         Some(score)
+    }
+
+    /// What it sells, a mall, a slogan stand below a name, or above it; alone they are one.
+    fn rules_of_asides(&self) -> f32 {
+        let lines = self.lines();
+        if lines.first().is_some_and(|line| asides::is_branch_number(&line.text, &line.words)) {
+            return -45.0;
+        }
+        let is_name = |line: &HeaderLine| line.kind == LineKind::Name && !line.is_aside;
+        let outside = self.above().iter().chain(self.top.get(self.last + 1..).unwrap_or_default());
+        let has_name_elsewhere = || outside.clone().any(is_name);
+        let beside = self.above().last().into_iter().chain(self.top.get(self.last + 1));
+        let has_name_beside = || beside.clone().any(|line| is_name(line) && !asides::is_descriptor(&line.words));
+        let asides = lines.iter().filter(|line| line.is_aside).count();
+        let is_descriptor = asides::is_descriptor(&self.words);
+        match asides {
+            _ if is_descriptor && !has_name_beside() => 0.0,
+            _ if is_descriptor => -40.0,
+            _ if asides == lines.len() && has_name_elsewhere() => -42.0,
+            0 => 0.0,
+            _ if asides < lines.len() => -20.0,
+            _ => 0.0,
+        }
     }
 
     /// Whether its lines belong together, and all of the name is in them.
@@ -288,17 +302,27 @@ impl<'a> Span<'a> {
 fn is_torn(first: &HeaderLine, next: &HeaderLine) -> bool {
     let (Some(a), Some(b)) = (first.line.bounds, next.line.bounds) else { return false };
     let is_word = |line: &HeaderLine| {
-        line.words.len() == 1 && line.text.chars().all(|c| c.is_uppercase()) && !header::is_legal(&line.words)
+        line.words.len() == 1
+            && line.text.chars().all(char::is_alphabetic)
+            && line.text.starts_with(char::is_uppercase)
+            && !header::is_legal(&line.words)
     };
     let (low, high) = (a.height.min(b.height), a.height.max(b.height));
     let is_near = b.top - a.top < 2.2 * high && (a.left + a.width / 2.0 - b.left - b.width / 2.0).abs() < 0.15;
-    is_word(first) && is_word(next) && low > 0.75 * high && is_near
+    let in_capitals = |line: &HeaderLine| line.text.chars().all(char::is_uppercase);
+    is_word(first) && is_word(next) && in_capitals(first) == in_capitals(next) && low > 0.75 * high && is_near
 }
 
 /// Whether the next thing that is no name (a slogan, a branch) is an address.
 fn address_follows(top: &[HeaderLine], last: usize) -> bool {
     let mut below = top.iter().skip(last + 1).take(3);
     below.find(|e| e.kind != LineKind::Name).is_some_and(|e| e.kind == LineKind::Address)
+}
+
+/// Whether the next thing that is no name is a tax number.
+fn tax_number_follows(top: &[HeaderLine], last: usize) -> bool {
+    let mut below = top.iter().skip(last + 1).take(3);
+    below.find(|e| e.kind != LineKind::Name).is_some_and(|e| e.kind == LineKind::TaxNumber)
 }
 
 /// The height of most lines: a name is often printed larger.
