@@ -44,7 +44,7 @@ impl Notation {
             let mut at_amount = || numbers.any(|number| shape(number) == Some(('.', 3)));
             shows_three |= THREE_DECIMALS.contains(&text)
                 || text.contains('.') && has_code() && at_amount()
-                || matches!(marks::named(text), Some(Mark::Code(code)) if THREE_DECIMALS.contains(&code));
+                || has_code() && matches!(marks::named(text), Some(Mark::Code(code)) if THREE_DECIMALS.contains(&code));
             blanks += usize::from(is_grouped_by_blanks(text));
             for number in text.split(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | ','))) {
                 match shape(number) {
