@@ -6,7 +6,7 @@ usage: make-hard.py
 A case is a name, what is to be read (null: nothing), and its text, a row a line; `|` stands between what OCR gives as lines of their
 own. Layouts put the same rows elsewhere. `or_null`: fields that may as well be left out, but must not be another.
 """
-import json, os
+import json, math, os
 
 def rows(text, skew=0.0, width=0.9, left=0.05, confidence=98.0, top=0.03, step=0.028):
     lines = []
@@ -48,6 +48,16 @@ def turned(text, quarters):
 
 def skewed(text):
     return rows(text, skew=0.045)
+
+def tilted(text, degrees, shape=0.5):
+    """Turned by so many degrees, with boxes parallel to the photo's edges; the photo is so wide for its height."""
+    sin, cos = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    def turn(line):
+        t, c, x, y, w, h = line
+        corners = [((x + dx - 0.5) * shape, y + dy - 0.5) for dx in (0, w) for dy in (0, h)]
+        xs, ys = zip(*(((cos * x - sin * y) / shape + 0.5, sin * x + cos * y + 0.5) for x, y in corners))
+        return [t, c, round(min(xs), 4), round(min(ys), 4), round(max(xs) - min(xs), 4), round(max(ys) - min(ys), 4)]
+    return [turn(line) for line in rows(text, width=0.7, left=0.15, top=0.15, step=0.025)]
 
 def side_by_side(one, other):
     return rows(one, width=0.42) + rows(other, width=0.42, left=0.53)
@@ -424,6 +434,10 @@ OIL|8.75
 """)),
     ("two-receipts", (None, None, None, None), side_by_side(MALAY, TWO_RATES), ["unsure"]),
     ("upside-down", ("KEDAI RUNCIT PAK ALI", "8.50", "02/03/2019", "MYR"), upside_down(MALAY), ["vendor", "total", "date", "currency"]),
+    ("tilted-right", ("MAPLE STREET DINER", "24.37", "21/07/2023", "USD"), tilted(DINER, 6)),
+    ("tilted-left", ("MAPLE STREET DINER", "24.37", "21/07/2023", "USD"), tilted(DINER, -6)),
+    ("tilted-far", ("Sonnenmarkt GmbH", "3.93", "12/03/2023", "EUR"), tilted(GERMAN, 8)),
+    ("tilted-a-little", ("KEDAI RUNCIT PAK ALI", "8.50", "02/03/2019", "MYR"), tilted(MALAY, -4)),
     ("turned-right", ("KEDAI RUNCIT PAK ALI", "8.50", "02/03/2019", "MYR"), turned(MALAY, 1)),
     ("turned-over", ("Sonnenmarkt GmbH", "3.93", "12/03/2023", "EUR"), turned(GERMAN, 2)),
     ("turned-left", ("MAPLE STREET DINER", "24.37", "21/07/2023", "USD"), turned(DINER, 3)),

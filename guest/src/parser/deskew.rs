@@ -38,8 +38,9 @@ const STEEPEST: f32 = 0.25;
 /// The steepest slant that is looked for by the rows alone.
 const STEEPEST_OF_ROWS: f32 = 0.07;
 const STEP: f32 = 0.005;
-/// How far from what the columns say the slant may be, in tenths of it.
-const TILT_STEPS: (i16, i16) = (5, 17);
+/// How far from what the boxes' heights and the columns say the slant may be, in twentieths of it.
+const NEAR_TILT: (i16, i16) = (14, 28);
+const FAR_TILT: (i16, i16) = (10, 34);
 const STEEPEST_TILT: f32 = 0.15;
 
 impl Deskewed {
@@ -98,18 +99,26 @@ impl Deskewed {
             .collect();
         let boxes: Vec<BoundingBox> = some.iter().filter_map(|line| line.bounds).collect();
         let tilt = tilt::of_columns(&some);
-        let steepest = tilt.map_or(STEEPEST_OF_ROWS, |tilt| (2.0 * tilt.abs()).clamp(STEEPEST_OF_ROWS, STEEPEST_TILT));
+        let steepest =
+            tilt.map_or(STEEPEST_OF_ROWS, |tilt| (2.0 * tilt.steepest()).clamp(STEEPEST_OF_ROWS, STEEPEST_TILT));
         let pairs = boxes.iter().enumerate().flat_map(|(at, a)| boxes.iter().skip(at + 1).map(move |b| (a, b)));
         let pairs: Vec<Pair> =
             pairs.filter_map(|(a, b)| Pair::new(a, b)).filter(|pair| pair.reaches(steepest)).collect();
         let fits = |slope: f32| -> f32 { pairs.iter().map(|pair| pair.fit(slope)).sum() };
         if let Some(tilt) = tilt {
-            // Which row is meant, the next one or its own, only the columns tell.
-            let steps = (TILT_STEPS.0..=TILT_STEPS.1).map(|tenths| f32::from(tenths) * 0.1 * tilt);
-            let steps = steps.filter(|slope| slope.abs() <= STEEPEST_TILT).map(|slope| (fits(slope), slope));
-            let best = steps.reduce(|best, next| if next.0 > best.0 { next } else { best });
+            // Which row is meant, the next one or its own, only the columns tell, and how high long lines are.
+            let best = |(from, to): (i16, i16), tilt: f32| {
+                let steps = (from..=to).map(|part| f32::from(part) * 0.05 * tilt);
+                let steps = steps.filter(|slope| slope.abs() <= STEEPEST_TILT).map(|slope| (fits(slope), slope));
+                steps.reduce(|best, next| if next.0 > best.0 { next } else { best })
+            };
+            let level = fits(0.0);
             // Columns lean on a photo from the side, too, whose rows are level.
-            if let Some((_, slope)) = best.filter(|(fit, _)| *fit > 1.8 * fits(0.0) + 1.0) {
+            let by_heights = tilt.by_heights.and_then(|tilt| best(NEAR_TILT, tilt));
+            if let Some((_, slope)) = by_heights.filter(|(fit, _)| *fit > 1.3 * level + 0.5) {
+                return slope;
+            }
+            if let Some((_, slope)) = best(FAR_TILT, tilt.by_shape).filter(|(fit, _)| *fit > 1.8 * level + 1.0) {
                 return slope;
             }
         }

@@ -5,23 +5,55 @@ use crate::textract::Line;
 /// Columns that lean less are straight.
 const LEAST: f32 = 0.03;
 const STEP: f32 = 0.01;
-const STEPS: i16 = 25;
+const STEPS: i16 = 32;
 /// How far lines of a column are from each other, page heights.
 const NEAR: f32 = 0.03;
 const FAR: f32 = 0.3;
 /// How exactly a line's edge stands in its column.
 const SLACK: f32 = 0.006;
+/// Boxes that grow less are as high as their print.
+const LEAST_GROWTH: f32 = 0.012;
+/// So much wider must a line be than another one to be compared with it.
+const WIDER: f32 = 0.1;
 /// Pairs of lines that must agree.
 const ENOUGH: usize = 8;
 /// A letter is about so much wider than half as high as its line.
 const LETTER: f32 = 0.55;
 
-/// How much rows fall from left to right, page heights a page width; none where columns are straight, or nothing stands in one.
-pub(super) fn of_columns(lines: &[&Line]) -> Option<f32> {
+/// How much rows fall from left to right, page heights a page width, by two signs of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Tilt {
+    /// By how much higher the boxes of long lines are; none where they are not.
+    pub(super) by_heights: Option<f32>,
+    /// By the page's shape, which is only guessed.
+    pub(super) by_shape: f32,
+}
+
+impl Tilt {
+    pub(super) fn steepest(self) -> f32 {
+        self.by_shape.abs().max(self.by_heights.unwrap_or(0.0).abs())
+    }
+}
+
+/// None where columns are straight, or nothing stands in one.
+pub(super) fn of_columns(lines: &[&Line]) -> Option<Tilt> {
     let lean = lean(lines)?;
     // The corner between rows and columns is square on paper: page width over height tells what it is in parts of them.
     let shape = shape(lines)?;
-    Some(-lean * shape * shape)
+    let by_heights = growth(lines).filter(|growth| *growth >= LEAST_GROWTH).map(|growth| -growth * lean.signum());
+    Some(Tilt { by_heights, by_shape: -lean * shape * shape })
+}
+
+/// How much higher the box of a line is that is a page wider: the middle of all pairs.
+fn growth(lines: &[&Line]) -> Option<f32> {
+    let boxes: Vec<(f32, f32)> = lines.iter().filter_map(|line| line.bounds).map(|b| (b.width, b.height)).collect();
+    let mut all: Vec<f32> = Vec::new();
+    for (at, (width, height)) in boxes.iter().enumerate() {
+        let wider = boxes.iter().skip(at + 1).filter(|(other, _)| (other - width).abs() > WIDER);
+        all.extend(wider.map(|(other, other_height)| (other_height - height) / (other - width)));
+    }
+    all.sort_by(f32::total_cmp);
+    all.get(all.len() / 2).copied()
 }
 
 /// How much further right a column stands, page widths a page height further down.
@@ -94,8 +126,8 @@ mod tests {
         for degrees in [-8.0_f32, -5.0, 5.0, 8.0] {
             let lines = page(degrees);
             let tilt = of_columns(&lines.iter().collect::<Vec<_>>()).unwrap();
-            let slope = degrees.to_radians().tan() / 2.0;
-            assert!(tilt / slope > 0.5 && tilt / slope < 2.0, "{degrees}: {tilt} for {slope}");
+            let slope = degrees.to_radians().tan() * 0.5;
+            assert!(tilt.by_shape / slope > 0.5 && tilt.by_shape / slope < 2.0, "{degrees}: {tilt:?} for {slope}");
         }
         assert_eq!(of_columns(&page(0.0).iter().collect::<Vec<_>>()), None);
         assert_eq!(of_columns(&[]), None);
