@@ -80,7 +80,7 @@ pub(super) fn known(code: &str) -> Option<&'static str> {
 }
 
 /// Signs and codes that are printed at amounts and elsewhere. The other codes of ISO 4217 count at amounts and labels alone.
-pub(super) const MARKS: [(&str, &str); 71] = [
+pub(super) const MARKS: [(&str, &str); 73] = [
     ("S/", "PEN"),
     ("KSH", "KES"),
     ("DHS", "AED"),
@@ -146,6 +146,8 @@ pub(super) const MARKS: [(&str, &str); 71] = [
     ("PHP", "PHP"),
     ("₫", "VND"),
     ("VND", "VND"),
+    ("Đ", "VND"),
+    ("VNĐ", "VND"),
     ("₩", "KRW"),
     ("KRW", "KRW"),
     ("円", "JPY"),

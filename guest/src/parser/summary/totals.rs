@@ -3,7 +3,7 @@
 use super::super::amounts::{Amount, Notation};
 use super::super::currency::Context;
 use super::super::labels::{self, Label};
-use super::super::lists::list;
+use super::super::lists::{List, list};
 use super::super::words::Words;
 use super::{amount, field_of, money};
 use crate::receipt::{Field, Money};
@@ -22,6 +22,8 @@ const CLEAR: f32 = 6.0;
 const MOST_UNCLEAR: f32 = 50.0;
 const MOST_WITH_TIP: f32 = 75.0;
 
+const TIPS: List = list("TIP, GRATUITY, PROPINA, TRINKGELD, POURBOIRE, MANCIA, GORJETA, FOOI");
+
 struct Candidate<'f> {
     amount: Amount,
     field: &'f SummaryField,
@@ -37,7 +39,11 @@ pub(super) fn find(fields: &[SummaryField], notation: Notation, context: &Contex
     };
     let called: Vec<Candidate> = fields.iter().filter_map(|field| candidate(field, notation)).collect();
     let sums = sums(&of_kind(&["SUBTOTAL"]), &of_kind(&["TAX", "SERVICE_CHARGE"]), &of_kind(&["DISCOUNT"]));
-    let tips = of_kind(&["GRATUITY", "TIP"]);
+    let tips: Vec<i128> = fields
+        .iter()
+        .filter(|field| matches!(field.kind.as_str(), "GRATUITY" | "TIP") || Words::new(&field.label).has_any(&TIPS))
+        .filter_map(|field| Some(amount(&field.text, notation)?.money.micros()))
+        .collect();
     let value = |candidate: &Candidate| candidate.amount.money.micros();
     let weighed = called.iter().map(|one| {
         let is_sum = sums.contains(&value(one));
@@ -61,8 +67,14 @@ pub(super) fn find(fields: &[SummaryField], notation: Notation, context: &Contex
     });
     let weighed: Vec<Candidate> = weighed.collect();
     let best = weighed.iter().reduce(|best, next| if next.score > best.score { next } else { best })?;
-    let is_clear =
-        best.has_tip || weighed.iter().all(|other| value(other) == value(best) || best.score - other.score >= CLEAR);
+    // A larger one that is called the same may be the total with a tip.
+    let may_be_tipped = |other: &Candidate| {
+        matches!(labels::classify(Words::new(&other.field.label)), Some(Label::Total(80..)))
+            && value(other) > value(best)
+            && value(other) * 10 <= value(best) * 14
+    };
+    let is_worse = |other: &Candidate| value(other) == value(best) || best.score - other.score >= CLEAR;
+    let is_clear = best.has_tip || weighed.iter().all(|other| is_worse(other) && !may_be_tipped(other));
     let found = field_of(money(best.amount, best.field, context), best.field);
     let most = if is_clear { 100.0 } else { MOST_UNCLEAR };
     let most = if best.has_tip { most.min(MOST_WITH_TIP) } else { most };
@@ -160,10 +172,13 @@ mod tests {
             field("SUBTOTAL", "Subtotal", "40.00", 99.0),
             field("TAX", "Tax", "4.00", 99.0),
             field("TOTAL", "Total", "44.00", 99.0),
-            field("GRATUITY", "Tip", "8.00", 70.0),
+            field("OTHER", "Tip", "8.00", 70.0),
             field("TOTAL", "Total", "52.00", 80.0),
         ];
         assert_eq!(total(&fields), Some(("52.00".to_owned(), MOST_WITH_TIP)));
+        let (_, sure) =
+            total(&[field("TOTAL", "Total", "44.00", 99.0), field("TOTAL", "Total", "52.00", 60.0)]).unwrap();
+        assert!(sure <= MOST_UNCLEAR, "{sure}");
     }
 
     #[test]
@@ -173,6 +188,7 @@ mod tests {
             ("$31.000", "CLP", "31000"),
             ("Rp 31.000", "IDR", "31000"),
             ("31.000 ₫", "VND", "31000"),
+            ("31.000đ", "VND", "31000"),
             ("2.750", "KWD", "2.750"),
             ("12,400원", "KRW", "12400"),
             ("62 500", "VND", "62500"),
