@@ -27,10 +27,29 @@ pub struct ScheduleSettings {
     pub concurrency: usize,
     /// Jobs that one run takes, at most.
     pub batch: usize,
-    /// Stop when nothing is due any more.
-    pub once: bool,
+    /// For how long.
+    pub term: Term,
     /// How long runs may take to end after a stop was asked for.
     pub drain_timeout: Duration,
+}
+
+/// For how long a worker works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Term {
+    /// Until it is told to stop.
+    UntilStopped,
+    /// One pass over what is due, or until it is told to stop.
+    OnePass,
+    /// Until it is told to stop, which is soon: as one of many that follow each other.
+    Shift,
+}
+
+impl Term {
+    /// Whether others come before and after it: it waits for nothing that may be there for the next one, and is no event of its
+    /// own.
+    pub fn is_passing(self) -> bool {
+        self != Self::UntilStopped
+    }
 }
 
 /// What the process was told.
@@ -55,7 +74,7 @@ pub struct Runs {
     pub gave_up: Option<String>,
 }
 
-/// Calls `work` with jobs until a stop is asked for, or (with `once`) until nothing is due.
+/// Calls `work` with jobs until a stop is asked for, or (in one pass) until nothing is due.
 pub async fn run<F>(
     work: impl Fn(Vec<Job>) -> F,
     pump: Arc<Pump>,
@@ -69,6 +88,7 @@ where
     let mut ready = pump.ready();
     let mut running = Running::default();
     let mut report = Runs::default();
+    let one_pass = settings.term == Term::OnePass;
     while *stop.borrow_and_update() == Stop::No {
         let admission = control.admission();
         pump.admit(match admission {
@@ -89,20 +109,20 @@ where
             report.gave_up = Some(why);
             break;
         }
-        if settings.once && running.set.is_empty() && pump.is_idle() {
+        if one_pass && running.set.is_empty() && pump.is_idle() {
             break;
         }
-        if let Some(why) = control.why_nothing().filter(|_| settings.once && running.set.is_empty()) {
+        if let Some(why) = control.why_nothing().filter(|_| one_pass && running.set.is_empty()) {
             // Nobody waits in one pass until something is mended; the next pass tries again.
             report.gave_up = Some(why);
             break;
         }
-        if let Some((failing, why)) = pump.failing().filter(|(failing, _)| settings.once && *failing > ONCE_TIMEOUT) {
+        if let Some((failing, why)) = pump.failing().filter(|(failing, _)| one_pass && *failing > ONCE_TIMEOUT) {
             report.gave_up = Some(format!("the queue could not be reached for {} s: {why}", failing.as_secs()));
             break;
         }
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_secs(5)), if settings.once => {}
+            () = tokio::time::sleep(Duration::from_secs(5)), if one_pass => {}
             _ = stop.changed() => {}
             _ = ready.changed() => {}
             () = control.changed() => {}
@@ -120,6 +140,11 @@ where
                 report.count(ended.map(|(_, end)| end));
             }
         }
+    }
+    if settings.term.is_passing() && report.gave_up.is_none() && *stop.borrow() != Stop::No {
+        // Whoever sees that nothing was worked is to see why.
+        let unreachable = || pump.failing().map(|(_, why)| format!("the queue could not be reached: {why}"));
+        report.gave_up = control.why_nothing().or_else(unreachable);
     }
     drain(&pump, &mut running.set, &mut report, settings.drain_timeout).await;
     report

@@ -17,7 +17,7 @@ use crate::aws::{self, Aws};
 use crate::dev::{DevDatabase, DevServers, DevState};
 use crate::queue::Database;
 use crate::queue::receipts::{self, ReceiptRow};
-use crate::schedule::Stop;
+use crate::schedule::{Stop, Term};
 use crate::worker::{AwsSettings, Buckets, Orders, Worker, unless_stopped};
 
 /// Tesseract takes about a second a photo.
@@ -99,7 +99,7 @@ impl Dev {
         };
         let settings = self.worker.settings(Place {
             // One that stays, also where the verb does not: it is told when the photos are worked.
-            once: false,
+            term: Term::UntilStopped,
             database: clients.database.clone(),
             listen: Some(clients.database.clone()),
             aws: AwsSettings { overrides: state.aws(), timeout: aws::READ_TIMEOUT },

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde::Serialize;
 
 use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
 use super::quantity::duration;
@@ -12,8 +11,9 @@ use super::unread::unread_keys;
 use super::worker::{Place, WorkerArgs};
 use super::{output, signals};
 use crate::failure::chain;
-use crate::queue::{Counts, Database, QueueError};
-use crate::worker::{AwsSettings, Buckets, Worker, unless_stopped};
+use crate::queue::{Database, QueueError};
+use crate::schedule::Term;
+use crate::worker::{AwsSettings, Buckets, Summary, Worker, unless_stopped};
 
 /// Between two looks at a secret that cannot be had.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -48,17 +48,6 @@ pub(crate) struct Run {
     worker: WorkerArgs,
 }
 
-/// What `--once` prints.
-#[derive(Debug, Serialize)]
-struct Summary {
-    #[serde(flatten)]
-    counts: Counts,
-    runs: u64,
-    failed_runs: u64,
-    milliseconds: u64,
-    component: String,
-}
-
 impl Run {
     pub(super) async fn execute(self) -> anyhow::Result<ExitCode> {
         let started = Instant::now();
@@ -71,18 +60,12 @@ impl Run {
         };
         let settings = self.worker.settings(place)?;
         let Some(worker) = Worker::prepare(settings, &orders).await? else { return Ok(ExitCode::SUCCESS) };
-        let report = worker.run(orders).await?;
-        if let Some(why) = report.runs.gave_up {
+        let mut report = worker.run(orders).await?;
+        if let Some(why) = report.runs.gave_up.take() {
             anyhow::bail!(why);
         }
         if self.once {
-            output::json(&Summary {
-                counts: report.counts,
-                runs: report.runs.runs,
-                failed_runs: report.runs.failed,
-                milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-                component: report.component,
-            })?;
+            output::json(&Summary::of(report, started.elapsed()))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -91,7 +74,8 @@ impl Run {
         let buckets = Buckets { source: self.buckets.source()?, artifact: self.buckets.artifact()? };
         let (database, listen) = self.databases().await?;
         let aws = AwsSettings { overrides: self.aws.overrides(), timeout: self.aws_timeout };
-        Ok(Place { once: self.once, listen, database, buckets, aws })
+        let term = if self.once { Term::OnePass } else { Term::UntilStopped };
+        Ok(Place { term, listen, database, buckets, aws })
     }
 
     /// Waits for a secret that cannot be had at this moment, as for everything that is not there at a start.

@@ -11,6 +11,7 @@ use super::args::{AdminArgs, SandboxArgs, at_least_one};
 use super::quantity::{duration, size};
 use crate::ocr::{OcrApi, OcrSource};
 use crate::queue::Database;
+use crate::schedule::Term;
 use crate::swap::gate::{GatePolicy, GateSettings};
 use crate::swap::trust::{Trust, TrustError};
 use crate::swap::{ProbationSettings, SwapSettings};
@@ -32,7 +33,7 @@ pub(super) struct WorkerArgs {
 
 /// What each verb has flags of its own for.
 pub(super) struct Place {
-    pub(super) once: bool,
+    pub(super) term: Term,
     pub(super) database: Database,
     /// Where to listen; none to poll alone.
     pub(super) listen: Option<Database>,
@@ -150,11 +151,16 @@ struct RecordArgs {
 }
 
 impl WorkerArgs {
+    /// Whether compiled components are kept where there is a folder for them.
+    pub(super) fn keeps_a_cache(&self) -> bool {
+        self.sandbox.keeps_a_cache()
+    }
+
     /// Fails where a key, a digest or a folder is none.
     pub(super) fn settings(&self, place: Place) -> anyhow::Result<WorkerSettings> {
-        let Place { once, database, listen, aws, buckets } = place;
+        let Place { term, database, listen, aws, buckets } = place;
         Ok(WorkerSettings {
-            once,
+            term,
             database: database.with_statement_timeout(self.work.statement_timeout),
             listen,
             aws,

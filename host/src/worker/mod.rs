@@ -6,6 +6,7 @@ mod patience;
 mod pulse;
 mod reached;
 mod settings;
+mod summary;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, watch};
 pub use error::WorkerError;
 pub use patience::unless_stopped;
 pub use settings::{AwsSettings, Buckets, WorkSettings, WorkerSettings};
+pub use summary::Summary;
 
 use self::parts::{Endpoint, Loaded, Parts};
 use self::patience::patiently;
@@ -46,6 +48,8 @@ pub struct Report {
     pub runs: Runs,
     /// The digest of the component that worked first.
     pub component: String,
+    /// Whether it came to look at the queue before it was told to stop.
+    pub began: bool,
 }
 
 impl Worker {
@@ -66,7 +70,8 @@ impl Worker {
         let component = loaded.swap.first.digest().to_owned();
         // Buckets, storage and the database are there.
         let reach = async || Reached::reach(&settings, &loaded.aws).await;
-        let Some(reached) = patiently(!settings.once, &stop, &endpoint.subject.health, reach).await? else {
+        let Some(reached) = patiently(!settings.term.is_passing(), &stop, &endpoint.subject.health, reach).await?
+        else {
             return Ok(Report { component, ..Report::default() });
         };
         // Swapping starts, then the first claim is made.
@@ -75,6 +80,6 @@ impl Worker {
         let runs = parts.work(stop).await;
         // What was paid for is stored, what happened is in the ledger, and the tasks end.
         let counts = parts.stop().await;
-        Ok(Report { counts, runs, component })
+        Ok(Report { counts, runs, component, began: true })
     }
 }

@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::ocr::{LARGEST_INLINE, OcrSource, Textract};
 use crate::queue::{Counts, Pump, Settled, listen, reconcile};
 use crate::sandbox::{Observer, RunError, Sandbox, Services};
-use crate::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop};
+use crate::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop, Term};
 use crate::storage::{Artifacts, Images};
 use crate::swap::{self, HostBreakers, LedgerSettings, Swap, Swapper};
 use crate::telemetry::metrics::Metrics;
@@ -47,7 +47,7 @@ impl Endpoint {
     /// One pass has none: it would take the port from the host that works here.
     pub(super) fn open(settings: &WorkerSettings) -> Self {
         let subject = Subject::default();
-        let admin = match settings.once {
+        let admin = match settings.term.is_passing() {
             true => None,
             false => Attendant::start(&settings.admin, subject.clone()),
         };
@@ -90,7 +90,9 @@ impl Loaded {
             metrics: &subject.metrics,
         };
         let load = async || Ok(swap::Loaded::load(&settings.swap, &dependencies).await?);
-        let Some(swap) = patiently(!settings.once, stop, &subject.health, load).await? else { return Ok(None) };
+        let Some(swap) = patiently(!settings.term.is_passing(), stop, &subject.health, load).await? else {
+            return Ok(None);
+        };
         let recorder = settings.record.clone().map(Recorder::start).transpose()?.map(Arc::new);
         Ok(Some(Self { aws, swap, sandbox, recorder }))
     }
@@ -107,30 +109,30 @@ impl Parts {
     ) -> Self {
         let Loaded { aws, swap, sandbox, recorder } = loaded;
         let Reached { prepared, artifacts, wake } = reached;
-        let WorkerSettings { work, buckets, database, once, .. } = &settings;
+        let WorkerSettings { work, buckets, database, term, .. } = &settings;
 
         let outage = Arc::new(ServiceBreaker::default());
         let breakers = HostBreakers { services: outage.breaker(), settles: Arc::clone(&prepared.refusals().breaker) };
         let ledger = LedgerSettings {
             database: database.clone(),
             worker: prepared.worker().to_owned(),
-            // One pass of many is no event.
-            passing: *once,
+            // One of many is no event.
+            passing: term.is_passing(),
         };
         let observer = swap.shadow.clone().map(|shadow| shadow as Arc<dyn Observer>);
         let component = swap.first.digest().to_owned();
         let swap = swap.start(ledger, breakers.clone(), recheck);
         subject.controlled_by(Arc::new(Arc::clone(&swap.swapper)));
-        if let Some(every) = work.reconcile_every.filter(|_| *once) {
+        if let Some(every) = work.reconcile_every.filter(|_| term.is_passing()) {
             reconcile::run_for(database, "one pass", every, RECONCILE_ONCE).await;
         }
 
         let counted = Arc::clone(&subject.metrics);
         let pump = Arc::new(prepared.start(move |component, settled| count(&counted, component, settled)));
-        if *once {
+        if *term == Term::OnePass {
             pump.one_pass();
         }
-        let tasks = if *once { Vec::new() } else { background(&settings, &subject, pump.worker(), wake) };
+        let tasks = background(&settings, &subject, pump.worker(), wake);
         let vitals = Vitals {
             pump: Arc::clone(&pump),
             swapper: Arc::clone(&swap.swapper),
@@ -170,7 +172,7 @@ impl Parts {
         let settings = ScheduleSettings {
             concurrency: work.concurrency,
             batch: work.batch_size,
-            once: self.settings.once,
+            term: self.settings.term,
             drain_timeout: work.drain_timeout,
         };
         let swapper = Arc::clone(&self.swap.swapper);
@@ -228,15 +230,19 @@ impl Parts {
     }
 }
 
-/// Listens for notifications, looks for receipts that no trigger saw, and counts what waits.
+/// Listens for notifications, looks for receipts that no trigger saw, and counts what waits. None of it for one pass, and only the
+/// first for one of many.
 fn background(settings: &WorkerSettings, subject: &Subject, worker: &str, wake: Arc<Notify>) -> Vec<JoinHandle<()>> {
     let WorkerSettings { database, listen: direct, work, .. } = settings;
-    let listener = direct.clone().map(|direct| tokio::spawn(listen(database.clone(), direct, wake)));
+    let direct = direct.clone().filter(|_| settings.term != Term::OnePass);
+    let listener = direct.map(|direct| tokio::spawn(listen(database.clone(), direct, wake)));
     let reconciling = work
         .reconcile_every
+        .filter(|_| !settings.term.is_passing())
         .map(|every| tokio::spawn(reconcile::run(database.clone().of_worker(worker), worker.to_owned(), every)));
-    // Nobody can ask for it where the endpoint is off.
-    let counting = (settings.admin.address != Some(AdminAddress::Off)).then(|| {
+    // Nobody can ask for it where there is no endpoint.
+    let is_asked = !settings.term.is_passing() && settings.admin.address != Some(AdminAddress::Off);
+    let counting = is_asked.then(|| {
         let database = database.clone().of_worker(worker);
         tokio::spawn(count_waiting(database, Arc::clone(&subject.health), Arc::clone(&subject.metrics)))
     });

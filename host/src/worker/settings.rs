@@ -8,14 +8,15 @@ use crate::aws::AwsOverrides;
 use crate::ocr::{OcrApi, OcrSource};
 use crate::queue::Database;
 use crate::sandbox::Limits;
+use crate::schedule::Term;
 use crate::swap::SwapSettings;
 use crate::trace::RecordSettings;
 
 /// All of it.
 #[derive(Debug, Clone)]
 pub struct WorkerSettings {
-    /// One pass over what is due, in place of working until it is told to stop.
-    pub once: bool,
+    /// For how long it works.
+    pub term: Term,
     /// The queue.
     pub database: Database,
     /// Where to listen for notifications; none to poll alone.

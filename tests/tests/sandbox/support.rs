@@ -11,7 +11,7 @@ use host::ocr::{OcrApi, OcrSource, Textract};
 use host::queue::migrate::migrate;
 use host::queue::{Counts, Pump, PumpSettings};
 use host::sandbox::{Limits, Observer, Sandbox, Services};
-use host::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop};
+use host::schedule::{self, AdmissionControl, Runs, ScheduleSettings, Stop, Term};
 use host::storage::{Artifacts, Images};
 use host::trace::Recorder;
 use tests::{
@@ -84,7 +84,7 @@ impl Bench {
         let program = Arc::new(sandbox.load(Some(component)).unwrap());
         let (pump, services) = self.pump_with(max_attempts, Arc::new(Notify::new()), and).await;
         let settings =
-            ScheduleSettings { concurrency: 1, batch: 100, once: true, drain_timeout: Duration::from_secs(5) };
+            ScheduleSettings { concurrency: 1, batch: 100, term: Term::OnePass, drain_timeout: Duration::from_secs(5) };
         let (_stop, stop) = watch::channel(Stop::No);
         let source = Arc::clone(&pump);
         let (breaker, outage) = (Arc::clone(&program.tally.breaker), services.outage.breaker());
