@@ -7,7 +7,7 @@ TARGET = "$${CARGO_TARGET_DIR:-target}"
 # More arguments for `host dev`, the load and chaos commands and libFuzzer: make dev ARGS="--help"
 ARGS =
 
-.PHONY: help setup build release dev check test fuzz score bench load growth chaos deploy-test clean
+.PHONY: help setup build release dev check test fuzz score bench load growth chaos package deploy-test clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,10 @@ growth: ## measure the queue's statements on 11 million rows, and what a million
 	@scripts/setup dev
 	cargo build --locked --workspace --bin growth
 	@$(TARGET)/debug/growth $(ARGS)
+
+package: ## build the zips for AWS Lambda into target/package, for x86-64 and arm64
+	@scripts/setup package
+	@scripts/package
 
 deploy-test: ## what is deployed, under software that is not ours: takes minutes, installs it first
 	@scripts/setup deploy

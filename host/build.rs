@@ -20,6 +20,7 @@ fn main() {
         println!("cargo:rerun-if-changed={}", workspace.join(input).display());
     }
     println!("cargo:rerun-if-env-changed=WORKER_WASM_PREBUILT");
+    println!("cargo:rustc-env=HOST_TARGET={}", variable("TARGET"));
 
     let component = match env::var_os("WORKER_WASM_PREBUILT") {
         Some(path) => PathBuf::from(path),

@@ -14,6 +14,7 @@ pub mod failure;
 mod folder;
 pub mod health;
 mod http;
+pub mod lambda;
 pub mod ocr;
 pub mod queue;
 pub mod reading;

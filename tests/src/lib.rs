@@ -15,6 +15,7 @@ pub mod components;
 mod events;
 mod front;
 mod log;
+mod ministack;
 pub mod oracle;
 pub mod peers;
 mod process;
@@ -27,7 +28,8 @@ pub use answers::{answer, photo_bytes};
 pub use cluster::{TestDatabase, scratch};
 pub use front::{Front, Refusal};
 pub use log::{events, has_event, has_event_with};
-pub use process::{Finished, HostCommand, Running};
+pub use ministack::{FunctionProcess, Ministack};
+pub use process::{Finished, HostCommand, Running, profile_folder};
 pub use world::{ARTIFACTS, Photo, SOURCE, World, WorldSettings, cache_dir};
 
 /// Longer than anything takes on a busy machine; reached only when something is broken.

@@ -248,7 +248,7 @@ fn binary() -> PathBuf {
 }
 
 /// Where cargo puts the programs of this profile: TARGET/PROFILE. Tests are in its `deps`.
-pub(crate) fn profile_folder() -> PathBuf {
+pub fn profile_folder() -> PathBuf {
     let program = std::env::current_exe().unwrap();
     let folder = program.parent().unwrap();
     let folder = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };

@@ -306,9 +306,14 @@ impl SandboxArgs {
         }
     }
 
+    /// Unless it is `off`.
+    pub(super) fn keeps_a_cache(&self) -> bool {
+        self.cache_dir.as_ref().is_none_or(|folder| !folder.as_os_str().is_empty() && folder.as_os_str() != "off")
+    }
+
     pub(super) fn cache_dir(&self) -> Option<PathBuf> {
         match &self.cache_dir {
-            Some(folder) if folder.as_os_str().is_empty() || folder.as_os_str() == "off" => None,
+            Some(_) if !self.keeps_a_cache() => None,
             Some(folder) => Some(folder.clone()),
             None => user_cache().map(|cache| cache.join("compiled")),
         }

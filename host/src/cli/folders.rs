@@ -14,6 +14,11 @@ pub(super) fn user_cache() -> Option<PathBuf> {
     Some(base.join("receipt-worker"))
 }
 
+/// Where a user without a home keeps what need not stay.
+pub(super) fn temporary_cache() -> PathBuf {
+    std::env::temp_dir().join("receipt-worker")
+}
+
 /// Where `host dev` keeps its state when nobody says otherwise: the user's cache folder.
 ///
 /// For root it is `/var/cache`: Postgres refuses to run as root, and the user that it runs as instead cannot pass

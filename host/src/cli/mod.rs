@@ -3,6 +3,7 @@
 mod answers;
 mod args;
 mod choices;
+mod compile;
 mod completions;
 mod components;
 mod dev;
@@ -13,6 +14,7 @@ mod folders;
 mod health;
 mod hurry;
 mod inspect;
+mod lambda;
 mod log;
 mod migrate;
 mod output;
@@ -39,6 +41,7 @@ mod worker;
 
 pub use quantity::{duration, size};
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -74,6 +77,7 @@ pub(super) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<run::Run>),
+    Lambda(Box<lambda::Lambda>),
     Dev(Box<dev::Dev>),
     Migrate(migrate::Migrate),
     Enqueue(enqueue::Enqueue),
@@ -93,6 +97,7 @@ enum Verb {
     Swap(swap::Swap),
     Shadow(shadow::Shadow),
     Inspect(inspect::Inspect),
+    Compile(compile::Compile),
     Doctor(doctor::Doctor),
     Health(health::Health),
     Completions(completions::Completions),
@@ -102,7 +107,9 @@ enum Verb {
 pub fn main() -> ExitCode {
     usage::forget_empty_variables(&Cli::command());
     log::tell_of_panics();
-    let parsed = usage::command(Cli::command()).try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = usage::command(Cli::command())
+        .try_get_matches_from(arguments())
+        .and_then(|matches| Cli::from_arg_matches(&matches));
     let code = match parsed {
         // A panic in the verb's own task ends the process as any other does, but not before it is told.
         Ok(cli) => std::panic::catch_unwind(|| start(cli)).unwrap_or(ExitCode::from(101)),
@@ -110,6 +117,16 @@ pub fn main() -> ExitCode {
     };
     stderr::flush(LAST_WORDS);
     code
+}
+
+/// As typed; a function of AWS Lambda's is started without any.
+fn arguments() -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if arguments.len() <= 1 && std::env::var_os(lambda::VARIABLE).is_some_and(|value| !value.is_empty()) {
+        arguments.resize(1, "host".into());
+        arguments.push("lambda".into());
+    }
+    arguments
 }
 
 fn start(cli: Cli) -> ExitCode {
@@ -158,6 +175,7 @@ impl Verb {
     async fn execute(self) -> anyhow::Result<ExitCode> {
         match self {
             Self::Run(verb) => verb.execute().await,
+            Self::Lambda(verb) => verb.execute().await,
             Self::Dev(verb) => verb.execute().await,
             Self::Migrate(verb) => verb.execute().await,
             Self::Enqueue(verb) => verb.execute().await,
@@ -175,6 +193,7 @@ impl Verb {
             Self::Swap(verb) => verb.execute().await,
             Self::Shadow(verb) => verb.execute().await,
             Self::Inspect(verb) => verb.execute(),
+            Self::Compile(verb) => verb.execute(),
             Self::Health(verb) => verb.execute().await,
             Self::Doctor(verb) => verb.execute().await,
             Self::Completions(verb) => verb.execute(&mut Cli::command()),
@@ -195,7 +214,7 @@ mod tests {
     #[test]
     fn flags_that_configure_have_a_variable() {
         let command = super::Cli::command();
-        for verb in ["run", "migrate", "prune"] {
+        for verb in ["run", "lambda", "migrate", "prune"] {
             let Some(verb) = command.get_subcommands().find(|found| found.get_name() == verb) else {
                 panic_free(verb);
                 continue;

@@ -8,19 +8,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::compiled;
 use crate::folder::{BoundedFolder, Bounds, make_private};
 
 /// A host that changes its component often would fill the disk with compiled ones.
 const BOUNDS: Bounds = Bounds { files: 32, bytes: 256 << 20 };
 /// How their names end.
-const SUFFIX: &str = ".cwasm";
-/// What a file begins with, before its checksum.
-const MAGIC: &[u8; 8] = b"rw-code1";
-const HEADER: usize = MAGIC.len() + 32;
+const SUFFIX: &str = compiled::SUFFIX;
 
 /// A folder of compiled components.
 #[derive(Debug, Clone)]
@@ -50,7 +47,7 @@ impl CompileCache {
         let name = name(engine, digest);
         let path = self.folder.file(&name);
         let bytes = fs::read(&path).ok()?;
-        let loaded = verified(&name, &bytes).and_then(|code| {
+        let loaded = compiled::verified(&name, &bytes).and_then(|code| {
             // SAFETY: only `store` writes a checksum that is right, over what wasmtime has serialized, in a folder that is this
             // user's alone (mode 0700, checked when it was opened). wasmtime checks that it was made by the same version with
             // the same settings.
@@ -77,8 +74,8 @@ impl CompileCache {
     pub(super) fn store(&self, engine: &Engine, digest: &str, component: &Component) {
         let stored = component.serialize().map_err(|error| error.to_string()).and_then(|code| {
             let name = name(engine, digest);
-            let parts = [&MAGIC[..], &checksum(&name, &code), &code];
-            self.folder.write(&name, &parts).map_err(|error| error.to_string())
+            let header = compiled::header(&name, &code);
+            self.folder.write(&name, &[&header, &code]).map_err(|error| error.to_string())
         });
         let folder = self.folder.path().display();
         if let Err(error) = stored {
@@ -95,20 +92,6 @@ fn name(engine: &Engine, digest: &str) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     format!("{digest}-{:016x}{SUFFIX}", hasher.finish())
-}
-
-fn checksum(name: &str, code: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update(name).chain_update([0]).chain_update(code).finalize().into()
-}
-
-/// The code in a file of that name.
-fn verified<'a>(name: &str, bytes: &'a [u8]) -> Result<&'a [u8], String> {
-    let (header, code) = bytes.split_at_checked(HEADER).ok_or("it is too short")?;
-    match header.split_at_checked(MAGIC.len()) {
-        Some((magic, sum)) if magic == MAGIC && sum == checksum(name, code) => Ok(code),
-        Some((magic, _)) if magic == MAGIC => Err("its checksum is wrong".to_owned()),
-        _ => Err("it carries no checksum".to_owned()),
-    }
 }
 
 /// Makes the folder of caches with mode 0700, or says why it cannot be trusted: what is loaded from it is run.
@@ -130,6 +113,7 @@ pub fn prepare_cache_folder(folder: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::compiled::{HEADER, MAGIC};
     use super::*;
     use std::os::unix::fs::PermissionsExt;
     use std::time::{Duration, SystemTime};

@@ -1,10 +1,11 @@
 //! The engine: wasmtime, configured for runs that are short, many, bounded and repeatable.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use wasmtime::component::{Component, InstancePre, Linker};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
+use super::ahead::{self, AheadError};
 use super::bindings::ReceiptWorker;
 use super::cache::CompileCache;
 use super::deadline::TICK;
@@ -33,6 +34,11 @@ impl Sandbox {
         tick(&engine)?;
         let linkers = Linkers::new(&engine).map_err(problem)?;
         Ok(Self { engine, linkers, limits, cache: cache.and_then(CompileCache::open) })
+    }
+
+    /// Compiles a component for every processor of this architecture, into a file that is found when it lies beside the program.
+    pub fn compile_ahead(limits: &Limits, bytes: &[u8], folder: &Path) -> Result<PathBuf, AheadError> {
+        ahead::compile(pooling(limits, slots(1)), bytes, folder)
     }
 
     /// Makes one that counts instructions in place of time, so that a limit is hit at the same place on every machine.
@@ -91,7 +97,32 @@ fn config() -> Config {
 /// The pooling allocator makes a fresh instance for every run cheap; it reserves address space for its slots, which not
 /// every machine (a container with a limit on it, say) grants.
 fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engine> {
-    let slots = u32::try_from(concurrency.saturating_add(4)).unwrap_or(u32::MAX);
+    let slots = slots(concurrency);
+    match Engine::new(&pooling(limits, slots)) {
+        Ok(engine) => {
+            tracing::debug!(name: "sandbox.pooled", slots, "instances from a pooling allocator");
+            Ok(engine)
+        }
+        Err(error) => {
+            tracing::warn!(name: "sandbox.not_pooled", slots, error = %format!("{error:#}"), "no pooling allocator; instances are made on demand");
+            // Address space was short for the pool.
+            on_demand(timed(), limits)
+        }
+    }
+}
+
+fn slots(concurrency: usize) -> u32 {
+    u32::try_from(concurrency.saturating_add(4)).unwrap_or(u32::MAX)
+}
+
+/// Counts the time of runs.
+fn timed() -> Config {
+    let mut timed = config();
+    timed.epoch_interruption(true);
+    timed
+}
+
+fn pooling(limits: &Limits, slots: u32) -> Config {
     let per_slot = |count: usize| slots.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(slots)
@@ -107,26 +138,9 @@ fn pooling_or_not(limits: &Limits, concurrency: usize) -> wasmtime::Result<Engin
         // What a run of the built-in component touches: kept and zeroed, which is cheaper than giving it back.
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(1 << 16);
-    let mut timed = config();
-    timed.epoch_interruption(true);
-    let mut pooling = timed.clone();
+    let mut pooling = timed();
     pooling.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
-    match Engine::new(&pooling) {
-        Ok(engine) => {
-            tracing::debug!(name: "sandbox.pooled", slots, "instances from a pooling allocator");
-            Ok(engine)
-        }
-        Err(error) => {
-            tracing::warn!(
-                name: "sandbox.not_pooled",
-                slots,
-                error = %format!("{error:#}"),
-                "no pooling allocator; instances are made on demand"
-            );
-            // Address space was short for the pool.
-            on_demand(timed, limits)
-        }
-    }
+    pooling
 }
 
 /// Reserves no more than the limit for each memory, in place of 4 GiB.

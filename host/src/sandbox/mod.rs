@@ -2,9 +2,11 @@
 //! import. Knows the queue, storage and OCR; they do not know it.
 
 mod aftermath;
+mod ahead;
 mod bindings;
 mod cache;
 mod call;
+mod compiled;
 mod completion;
 mod contract;
 mod deadline;
@@ -29,6 +31,7 @@ mod wasi;
 mod wasi_context;
 mod wasmtime_error;
 
+pub use ahead::AheadError;
 pub use bindings::exports::snapceit::receipts::parser::ParseError;
 pub use bindings::exports::snapceit::receipts::policy::Decision;
 pub use bindings::exports::snapceit::receipts::worker::Summary;

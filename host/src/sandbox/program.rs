@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use wasmtime::component::{Component, InstancePre};
 
+use super::ahead;
 use super::engine::Sandbox;
 use super::exports::Exports;
 use super::inspect::{Inspection, Refusal, inspect, read_component};
@@ -57,18 +58,20 @@ impl Sandbox {
         self.load_bytes(&name, &bytes)
     }
 
-    /// Checks, compiles (or takes from the cache) and links a component.
+    /// Checks, compiles (or takes from the cache, or from beside the program) and links a component.
     pub fn load_bytes(&self, name: &str, bytes: &[u8]) -> Result<Program, LoadError> {
         let (inspection, verdict) = inspect(bytes);
         verdict.map_err(|refusal| LoadError::Refused { name: name.to_owned(), refusal })?;
-        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &inspection.sha256));
-        let component = match cached {
+        let digest = inspection.sha256.as_str();
+        let cached = self.cache.as_ref().and_then(|cache| cache.load(&self.engine, digest));
+        // What the cache has is made for this very processor.
+        let component = match cached.or_else(|| ahead::load(&self.engine, digest)) {
             Some(component) => component,
             None => {
                 let component = Component::from_binary(&self.engine, bytes)
                     .map_err(|error| LoadError::Compile { name: name.to_owned(), reason: reason(&error) })?;
                 if let Some(cache) = &self.cache {
-                    cache.store(&self.engine, &inspection.sha256, &component);
+                    cache.store(&self.engine, digest, &component);
                 }
                 component
             }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod aws;
+mod function;
+mod mishaps;
 mod rds;
 mod secrets;
 mod supabase;
