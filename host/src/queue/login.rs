@@ -1,5 +1,5 @@
 //! Logging in: by what the connection string says, by a token that is made for each connection, or by a secret that is read anew
-//! when the database refuses what was known of it.
+//! when the database refuses what was known of it, or does not answer.
 //!
 //! A password is rotated in three steps: the secret gets a pending value, the database gets it, and it becomes the secret's current
 //! one. So a refused login reads the current value, then the pending one, and whichever gets in is kept.
@@ -18,6 +18,9 @@ use crate::secret::{ConnectionSecret, Hidden, Stage};
 /// Between two readings of a secret that does not help. Each costs two calls of Secrets Manager.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Where nobody answers, the secret may name another server by now.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 
 /// Where the connection string comes from.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ struct Reading {
     pause: Duration,
     /// Why the secret did not help.
     why: String,
+    /// When it was looked for another place.
+    looked: Option<Instant>,
 }
 
 impl Login {
@@ -98,8 +103,31 @@ impl Login {
             (Err(refused), Some(secret)) if refused.is_refused_login() => {
                 self.begin_anew(secret, &known, worker, refused).await
             }
+            (Err(away), Some(secret)) if away.may_pass() => {
+                self.begin_elsewhere(secret, &known, worker).await.ok_or(away)
+            }
             (begun, _) => begun,
         }
+    }
+
+    /// Tries the place that the secret names now, where it is another one. In an outage nobody waits for that: one connection looks,
+    /// now and then, and not for long.
+    async fn begin_elsewhere(&self, rotating: &Rotating, known: &Known, worker: Option<&str>) -> Option<Begun> {
+        let mut reading = rotating.reading.try_lock().ok()?;
+        if reading.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {
+            return None;
+        }
+        reading.looked = Some(Instant::now());
+        let fresh = tokio::time::timeout(LONGEST_LOOK, rotating.read(Stage::Current, known)).await.ok()?.ok()??;
+        let begun = fresh.server.connect(worker, self.tokens.as_ref()).await.ok()?;
+        self.took(rotating, fresh, Stage::Current);
+        Some(begun)
+    }
+
+    fn took(&self, rotating: &Rotating, fresh: Known, stage: Stage) {
+        let secret = rotating.secret.to_string();
+        tracing::info!(name: "secret.changed", secret, ?stage, "the secret holds another connection string now, and it gets in");
+        self.known.store(Arc::new(fresh));
     }
 
     /// Tries what the secret holds now.
@@ -143,9 +171,7 @@ impl Login {
                 Err(error) if error.is_refused_login() => {}
                 Err(error) => return Err(error),
                 Ok(begun) => {
-                    let secret = rotating.secret.to_string();
-                    tracing::info!(name: "secret.changed", secret, ?stage, "the database has another password now, and the secret holds it");
-                    self.known.store(Arc::new(fresh));
+                    self.took(rotating, fresh, stage);
                     *reading = Reading::default();
                     return Ok(begun);
                 }
@@ -180,6 +206,6 @@ impl Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { not_before: Instant::now(), pause: FIRST_PAUSE, why: String::new() }
+        Self { not_before: Instant::now(), pause: FIRST_PAUSE, why: String::new(), looked: None }
     }
 }

@@ -166,3 +166,24 @@ async fn a_key_of_supabases_is_answered_with_a_line() {
         finished.ok();
     }
 }
+
+#[tokio::test]
+async fn a_database_that_moves_is_followed_to_where_the_secret_says() {
+    let kept = Kept::new().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let here = kept.url(FIRST);
+    let (login, place) = here.split_once('@').unwrap();
+    let (_, database) = place.split_once('/').unwrap();
+    std::fs::write(&kept.file, format!("{login}@{nobody}/{database}")).unwrap();
+    let mut host = kept.host().args(["run", "--every", "200ms", "--admin", "off"]).spawn();
+    host.logged("worker.start_waits").await;
+    kept.in_file(FIRST);
+    host.logged("worker.started").await;
+    kept.world.receipts_from(0, 2).await;
+    eventually("they are done", async || {
+        (kept.world.count("receipts WHERE status = 'ocr_done'").await == 2).then_some(())
+    })
+    .await;
+    host.stop().await;
+    kept.world.assert_settled(2).await;
+}
