@@ -35,7 +35,7 @@ async fn a_function_that_was_frozen_trusts_no_connection_of_before() {
 #[tokio::test]
 async fn a_function_that_sleeps_through_its_invocation_is_replaced() {
     let (world, aws) = tokio::join!(World::new(), Ministack::start());
-    aws.function("worker", world.host(), 3).await;
+    aws.function("worker", world.host(), 10).await;
     assert_eq!(aws.works("worker", &schedule()).await["processed"], 0);
     world.receipts(1).await;
     let process = aws.process_of("worker").unwrap();
@@ -49,7 +49,7 @@ async fn a_function_that_sleeps_through_its_invocation_is_replaced() {
 
 #[tokio::test]
 async fn an_invocation_whose_time_runs_low_gives_back_what_is_left() {
-    few(6, 40, Duration::from_millis(400)).await;
+    few(10, 60, Duration::from_millis(400)).await;
 }
 
 /// The real numbers: 1,000 receipts, and ten seconds for each invocation.
