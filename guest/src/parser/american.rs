@@ -32,8 +32,14 @@ pub(super) fn is_likely(rows: &[Row]) -> bool {
 
 /// `05:12 PM`, `5:12PM`.
 fn has_noon(words: &Words) -> bool {
+    let all: Vec<&str> = words.iter().collect();
+    let is_number = |word: &str| word.bytes().all(|b| b.is_ascii_digit());
+    // `5:12 P.M.`
+    if all.windows(3).any(|three| matches!(three, [number, "A" | "P", "M"] if is_number(number))) {
+        return true;
+    }
     let mut before_is_number = false;
-    for word in words.iter() {
+    for word in all {
         let bare = word.trim_start_matches(|c: char| c.is_ascii_digit());
         if matches!(bare, "AM" | "PM") && (bare.len() < word.len() || before_is_number) {
             return true;
@@ -82,6 +88,7 @@ mod tests {
     #[test]
     fn a_time_by_noon_is_known() {
         assert!(has_noon(&Words::new("05:12 PM")) && has_noon(&Words::new("5:12pm")));
+        assert!(has_noon(&Words::new("5:12 P.M.")) && !has_noon(&Words::new("A.M. SHOP")));
         assert!(!has_noon(&Words::new("PM ASIA")) && !has_noon(&Words::new("17:12")));
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn is_descriptor(words: &Words) -> bool {
         WINE, WINES, SPIRITS, FAMILY, FINE, DINING, TAKEAWAY, BBQ, BARBECUE, NOODLE, NOODLES, TEA, CUISINE, NEIGHBORHOOD, LOUNGE, \
         CANTINA, TAQUERIA, PIZZERIA, ESSEN, TRINKEN, CAFETERIA, AND, OF, THE, ORGANIC, FRESH, OFFICE, SUPPLIES, PERSIAN, ETHIOPIAN, \
         PERUVIAN, CARIBBEAN, CANTONESE, SZECHUAN, HALAL, BREAKFAST, LUNCH, DINNER, WINGS, CHICKEN, SANDWICHES, SUBS, TACOS, DESSERTS, \
-        DONUTS, BAGELS, ICE, CREAM, SWEETS, JUICE, PIZZAS, CRAFT, BEER, COCKTAILS, NEIGHBOURHOOD, TRADITIONAL, AUTHENTIC",
+        DONUTS, BAGELS, ICE, CREAM, SWEETS, JUICE, PIZZAS, CRAFT, BEER, COCKTAILS, NEIGHBOURHOOD, TRADITIONAL, AUTHENTIC, WOOD, FIRED, MENS, \
+        WOMENS, KIDS, CLOTHING, APPAREL, FOOTWEAR",
     );
     let is_kind = |word: &str| KINDS.has(word) || header::is_business_word(word);
     words.len() >= 2 && !header::is_legal(words) && words.iter().all(is_kind)
@@ -63,8 +64,19 @@ fn is_place(words: &Words) -> bool {
     let ends_as_shop =
         |word: &str| (2..word.len().saturating_sub(4)).any(|at| word.get(at..).is_some_and(header::is_business_word));
     let is_shop = |word: &str| (header::is_business_word(word) || ends_as_shop(word)) && !SHARED.has(word);
+    let is_station = || {
+        const FUEL: List = list("GAS, PETROL, SERVICE, FILLING, FUEL, POLICE, FIRE, RADIO, COFFEE, FOOD, PIZZA");
+        words.len() == 2 && words.ends_with("STATION") && !words.has_any(&FUEL)
+    };
+    let is_gate = || {
+        words.len() == 2
+            && words.starts_with("GATE")
+            && words.iter().any(|word| word.contains(|c: char| c.is_ascii_digit()))
+    };
     let is_centre = words.starts_with("THE") && words.has_any(&const { list("CENTRE, CENTER") });
-    (2..=7).contains(&words.len()) && (words.has_any(&PLACES) || is_centre) && !words.iter().any(is_shop)
+    (2..=7).contains(&words.len())
+        && (words.has_any(&PLACES) || is_centre || is_station() || is_gate())
+        && !words.iter().any(is_shop)
 }
 
 /// Whether it is a sentence, or begins as slogans do: `Where good food happens`, `Take our survey`.
@@ -72,7 +84,7 @@ fn is_slogan(text: &str, words: &Words) -> bool {
     const STARTS: List = list(
         "\
         WHERE, TELL, GIVE, TAKE, SEE, GET, SAVE, ALWAYS, WE, OUR, LET, EXPECT, HOW, DID, RATE, SHARE, WIN, ENJOY, ENTER, JOIN, EVERYDAY, \
-        EVERY DAY, MORE THAN, SERVING, PROUDLY, HOME OF, FEED, NOW HIRING, ASK, FOLLOW, LIKE US, DOWNLOAD, EARN, REMEMBER, FREE, \
+        EVERY DAY, MORE THAN, SERVING, PROUDLY, HOME OF, FEED, BUY, NOW HIRING, ASK, FOLLOW, LIKE US, DOWNLOAD, EARN, REMEMBER, FREE, \
         GOOD FOOD, GREAT FOOD, FRESH FOOD, FRESH EVERY, QUALITY, BECAUSE, TASTE THE, EAT FRESH, SINCE, EST",
     );
     const SENTENCE: List = list("WE, OUR, YOUR, YOU, IS, ARE, THIS, IT, THAT, HAPPENS, BETTER, LESS");

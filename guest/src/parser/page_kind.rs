@@ -33,10 +33,14 @@ pub(super) fn is_unpaid(rows: &[Row]) -> bool {
     /// What a page calls itself, perhaps with a number.
     const OFFERS: List = list(
         "\
-        QUOTATION, QUOTE, ESTIMATE, PRO FORMA, PROFORMA, KOSTENVORANSCHLAG, ANGEBOT, DEVIS, PRESUPUESTO, COTIZACION, PREVENTIVO, \
-        ORCAMENTO, OFFERTE, TILBUD, OFFERT",
+        QUOTATION, QUOTE, ESTIMATE, PRO FORMA, PROFORMA, KOSTENVORANSCHLAG, ANGEBOT NR, ANGEBOTSNUMMER, DEVIS, PRESUPUESTO, COTIZACION, \
+        PREVENTIVO, ORCAMENTO, OFFERTE NR, OFFERTENUMMER",
     );
-    const TRAINING: List = list("TRAINING MODE, TRAINING RECEIPT, TRAINING TRANSACTION, IN TRAINING, TRAINING SALE");
+    const TRAINING: List =
+        list("TRAINING MODE, TRAINING RECEIPT, TRAINING TRANSACTION, IN TRAINING, TRAINING SALE, TRAINING ONLY");
+    const DECLINED: List = list(
+        "CARD DECLINED, PAYMENT DECLINED, TRANSACTION DECLINED, CARD WAS DECLINED, SALE WAS VOIDED, TRANSACTION VOIDED",
+    );
     /// `Item void`, `Void where prohibited`, `Void if detached`.
     const NOT_THE_SALE: List = list("ITEM, ITEMS, IF, WHERE, WITHOUT, AFTER, UNLESS, COUPON, VOUCHER");
     rows.iter().flat_map(|row| &row.cells).any(|cell| {
@@ -44,9 +48,14 @@ pub(super) fn is_unpaid(rows: &[Row]) -> bool {
         let has_price = || amounts::scan(&cell.text).iter().any(amounts::Amount::has_cents);
         let undone = words.len() <= 3 && words.has_any(&UNDONE) && !words.has_any(&NOT_THE_SALE);
         let is_count = || words.has("VOID") && cell.text.contains(|c: char| c.is_ascii_digit());
-        let offer = words.len() <= 5 && words.starts_with_any(&OFFERS);
+        let offer = words.len() <= 7 && words.starts_with_any(&OFFERS) || words.len() <= 3 && words.has_any(&OFFERS);
+        let only_void = || words.len() > 3 && words.iter().all(|word| UNDONE.has(word));
         let training = words.len() == 1 && words.has("TRAINING") || words.len() <= 4 && words.has_any(&TRAINING);
-        ((undone && !is_count() || offer) && !has_price()) || training || words.has("NOT A RECEIPT")
+        ((undone && !is_count() || offer) && !has_price())
+            || training
+            || only_void()
+            || words.has_any(&DECLINED)
+            || words.has("NOT A RECEIPT")
     })
 }
 

@@ -35,8 +35,9 @@ impl<'a> HeaderLine<'a> {
 
 /// `Welcome to Shopwell`: what follows the greeting is the name.
 fn without_welcome(text: &str) -> &str {
-    const GREETINGS: [&str; 17] = [
+    const GREETINGS: [&str; 18] = [
         "welcome to ",
+        "you are at ",
         "thank you for ",
         "thanks for ",
         "willkommen bei ",
