@@ -11,7 +11,7 @@ use super::super::lists::list;
 use super::super::marks;
 use super::super::rows::Row;
 use super::super::words::Words;
-use super::{rates, whole_totals};
+use super::rates;
 use crate::receipt::{Field, Money, Place, Why};
 use crate::textract::Line;
 
@@ -278,7 +278,6 @@ pub(in crate::parser) fn read(rows: &[Row]) -> Amounts {
         }
     }
     entries.drain(..entries.len().saturating_sub(MOST));
-    whole_totals::set_firm(&mut entries);
     let mut prices = BTreeMap::new();
     let reads = split.iter().flatten().flat_map(|segment| &segment.amounts);
     for read in reads.filter(|read| read.amount.has_cents()) {

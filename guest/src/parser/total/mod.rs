@@ -10,7 +10,7 @@ mod trees;
 mod weights;
 mod whole_totals;
 
-pub(super) use self::labelled_amounts::{Amounts, read as amounts};
+pub(super) use self::labelled_amounts::Amounts;
 pub(super) use self::trees::TREES;
 pub(super) use self::weights::WEIGHTS;
 
@@ -61,6 +61,13 @@ pub(super) fn find(page: &Amounts, context: &Context, scorer: &Scorer, quality: 
     Some(field(&found.read, most / all, rule))
 }
 
+/// Reads the amounts of a page.
+pub(super) fn amounts(rows: &[Row]) -> Amounts {
+    let mut page = labelled_amounts::read(rows);
+    whole_totals::set_firm(&mut page.entries);
+    page
+}
+
 /// Why this is the total where nothing legible is named a total or a payment; none where it would be a guess.
 fn without_name(page: &Amounts, proofs: &Proofs, value: i128) -> Option<String> {
     let in_table = proofs.is_named_table(value);
@@ -85,7 +92,7 @@ pub(super) fn parts<'a>(
 
 /// What speaks for each amount of a page, for training: the amount, the numbers that are weighed, OCR's confidence.
 pub(super) fn training_features(rows: &[Row]) -> Vec<(String, Vec<f32>, f32)> {
-    let page = labelled_amounts::read(rows);
+    let page = amounts(rows);
     let rules = LabelRules::new(&page.entries);
     let candidates = features::of(&page, &rules, &Proofs::new(&page, &rules));
     let evidence =
