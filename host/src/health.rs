@@ -144,6 +144,11 @@ impl Health {
         self.lock().depth = depth;
     }
 
+    /// What waited a moment ago.
+    pub fn depth(&self) -> Option<Depth> {
+        self.lock().depth
+    }
+
     /// How it is.
     pub fn readiness(&self) -> Readiness {
         let pulse = self.pulse.get().map(|pulse| pulse());

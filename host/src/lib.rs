@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod charging;
 pub mod cli;
+pub mod cloudwatch;
 pub mod dev;
 pub mod failure;
 mod folder;

@@ -38,6 +38,8 @@ pub struct Service {
     pub target: &'static str,
     /// Variable that names another endpoint.
     pub endpoint: &'static str,
+    /// Its version of AWS's JSON protocol.
+    pub json: &'static str,
 }
 
 /// What calls: credentials, region and connections.
@@ -202,8 +204,8 @@ fn signed(
 ) -> Result<HttpRequest, String> {
     let body = body.to_string();
     let url = format!("{endpoint}/");
-    let headers =
-        [("content-type", "application/x-amz-json-1.1"), ("x-amz-target", &format!("{}.{action}", service.target))];
+    let content_type = format!("application/x-amz-json-{}", service.json);
+    let headers = [("content-type", &*content_type), ("x-amz-target", &format!("{}.{action}", service.target))];
     let identity = credentials.clone().into();
     let params: SigningParams<'_> = v4::SigningParams::builder()
         .identity(&identity)

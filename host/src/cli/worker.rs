@@ -8,7 +8,9 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 
 use super::args::{AdminArgs, SandboxArgs, at_least_one};
+use super::output;
 use super::quantity::{duration, size};
+use crate::cloudwatch::{CloudWatchMode, CloudWatchSettings};
 use crate::ocr::{OcrApi, OcrSource};
 use crate::queue::Database;
 use crate::schedule::Term;
@@ -29,6 +31,17 @@ pub(super) struct WorkerArgs {
     swap: SwapArgs,
     #[command(flatten)]
     record: RecordArgs,
+    /// Whether CloudWatch is told each minute what was done and what waits (namespace Custom/ReceiptQueue): as lines of its embedded
+    /// metric format on stdout (`emf`), by PutMetricData (`api`), by the first on Lambda and ECS and by the second elsewhere
+    /// (`auto`), or not.
+    #[arg(
+        long,
+        env = "WORKER_CLOUDWATCH",
+        default_value = "off",
+        value_name = "off|auto|emf|api",
+        help_heading = "Metrics"
+    )]
+    cloudwatch: CloudWatchMode,
 }
 
 /// What each verb has flags of its own for.
@@ -39,6 +52,11 @@ pub(super) struct Place {
     pub(super) listen: Option<Database>,
     pub(super) aws: AwsSettings,
     pub(super) buckets: Buckets,
+}
+
+/// A line for whatever collects stdout. Nobody is there any more, if it cannot be written.
+fn print(line: &str) {
+    let _ = output::line(line);
 }
 
 /// How the work is done.
@@ -171,6 +189,7 @@ impl WorkerArgs {
             swap: self.swap.settings(&self.sandbox, &self.record)?,
             record: self.record.settings(),
             admin: self.swap.admin.settings(),
+            cloudwatch: CloudWatchSettings { mode: self.cloudwatch, print },
         })
     }
 }

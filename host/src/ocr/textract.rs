@@ -2,6 +2,7 @@
 //! beside the SDK's own parsing: the parsed form loses fields that the SDK does not know.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use aws_sdk_textract::Client;
 use aws_sdk_textract::config::http::HttpResponse;
@@ -15,6 +16,7 @@ use super::rate::RateLimit;
 use crate::aws;
 use crate::failure::{Failure, FailureKind};
 use crate::storage::{Image, more_pages, unsupported};
+use crate::telemetry::metrics::Metrics;
 
 /// Textract's limit for image bytes in a request, 5 MB (docs.aws.amazon.com/textract/latest/dg/API_Document.html).
 /// Above it the image goes by S3 reference.
@@ -54,12 +56,18 @@ pub struct Textract {
     client: Client,
     source: OcrSource,
     rate: RateLimit,
+    metrics: Arc<Metrics>,
 }
 
 impl Textract {
     /// `calls_per_second`: the shared limit; none is no limit.
     pub fn new(client: Client, source: OcrSource, calls_per_second: Option<f64>) -> Self {
-        Self { client, source, rate: RateLimit::new(calls_per_second) }
+        Self { client, source, rate: RateLimit::new(calls_per_second), metrics: Arc::default() }
+    }
+
+    /// Counts there what is paid for.
+    pub fn counted_by(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// Reads an image. Every success costs money.
@@ -76,6 +84,7 @@ impl Textract {
         let document = self.document(image);
         let body = Captured::default();
         self.rate.turn().await;
+        let asked = Instant::now();
         match api {
             OcrApi::Detect => {
                 let call = self.client.detect_document_text().document(document).customize().interceptor(body.clone());
@@ -86,6 +95,7 @@ impl Textract {
                 call.send().await.map(drop).or_else(|error| body.excuse(&error, what))?;
             }
         }
+        self.metrics.page_read(asked.elapsed());
         body.take().ok_or_else(|| {
             Failure::new(FailureKind::BadResponse, "textract.NoBody", format!("{what}: the answer had no body"))
         })

@@ -234,7 +234,9 @@ impl ClaimLoop {
         for job in jobs {
             let (receipt, lost) = (job.receipt_id.clone(), Arc::clone(&job.lost));
             state.overtake(job.lease);
-            state.held.insert(job.lease, Held { receipt, lost, renewed: claimed_at, settling: false });
+            state
+                .held
+                .insert(job.lease, Held { receipt, lost, claimed: claimed_at, renewed: claimed_at, settling: false });
             state.ready.push_back(job);
         }
         // Claimed while a stop, or less of everything, was asked for: given back like the others.

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
@@ -82,8 +83,8 @@ impl Prepared {
     }
 
     /// Starts claiming. `on_settled` hears of each job that ended: the digest of the component that decided (none: the host
-    /// did), and how.
-    pub fn start(self, on_settled: impl Fn(Option<&str>, Settled) + Send + Sync + 'static) -> Pump {
+    /// did), how, and how long after its claim.
+    pub fn start(self, on_settled: impl Fn(Option<&str>, Settled, Option<Duration>) + Send + Sync + 'static) -> Pump {
         let Self { database, claims, leases, settles, clock, requests, shared } = self;
         shared.lock().on_settled = Some(Box::new(on_settled));
         let shared = Arc::new(shared);
@@ -103,7 +104,7 @@ impl Prepared {
 impl Pump {
     /// Connects and begins to claim at once, for whoever has nothing else that can fail.
     pub async fn start(database: Database, settings: PumpSettings, wake: Arc<Notify>) -> Result<Self, QueueError> {
-        Ok(Prepared::connect(database, settings, wake).await?.start(|_, _| {}))
+        Ok(Prepared::connect(database, settings, wake).await?.start(|_, _, _| {}))
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) enum LeaseRequest {
 }
 
 /// Hears of each job that ended: the component that decided (none: the host did), and how.
-pub(super) type OnSettled = Box<dyn Fn(Option<&str>, Settled) + Send + Sync>;
+pub(super) type OnSettled = Box<dyn Fn(Option<&str>, Settled, Option<Duration>) + Send + Sync>;
 
 pub(super) struct Shared {
     pub(super) settings: PumpSettings,
@@ -99,6 +99,7 @@ pub(super) struct Held {
     /// The receipt's id, for the log.
     pub(super) receipt: String,
     pub(super) lost: Arc<AtomicBool>,
+    pub(super) claimed: Instant,
     pub(super) renewed: Instant,
     /// Its outcome is on its way to the database.
     pub(super) settling: bool,
@@ -197,7 +198,8 @@ impl Shared {
             (_, false) => held.is_some().then_some(Settled::Lost),
         };
         if let Some(settled) = settled {
-            state.count(entry.component.as_deref(), settled);
+            let took = held.as_ref().map(|held| held.claimed.elapsed());
+            state.count(entry.component.as_deref(), settled, took);
         }
         held.map(|held| held.receipt)
     }
@@ -209,10 +211,10 @@ impl State {
         self.broken.get_or_insert(task);
     }
 
-    fn count(&mut self, component: Option<&str>, settled: Settled) {
+    fn count(&mut self, component: Option<&str>, settled: Settled, took: Option<Duration>) {
         self.counts.add(settled);
         if let Some(on_settled) = &self.on_settled {
-            on_settled(component, settled);
+            on_settled(component, settled, took);
         }
     }
 
@@ -248,6 +250,6 @@ impl State {
         );
         held.lost.store(true, Ordering::Relaxed);
         self.ready.retain(|job| job.lease != lease);
-        self.count(None, Settled::Lost);
+        self.count(None, Settled::Lost, None);
     }
 }

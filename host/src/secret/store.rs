@@ -14,9 +14,14 @@ use crate::aws::AwsOverrides;
 use crate::aws::call::{Caller, Service};
 use crate::failure::{Failure, FailureKind};
 
-const SECRETS_MANAGER: Service =
-    Service { name: "secretsmanager", target: "secretsmanager", endpoint: "AWS_ENDPOINT_URL_SECRETS_MANAGER" };
-const PARAMETER_STORE: Service = Service { name: "ssm", target: "AmazonSSM", endpoint: "AWS_ENDPOINT_URL_SSM" };
+const SECRETS_MANAGER: Service = Service {
+    name: "secretsmanager",
+    target: "secretsmanager",
+    endpoint: "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    json: "1.1",
+};
+const PARAMETER_STORE: Service =
+    Service { name: "ssm", target: "AmazonSSM", endpoint: "AWS_ENDPOINT_URL_SSM", json: "1.1" };
 
 /// As Secrets Manager's own limit.
 const LARGEST: u64 = 64 << 10;

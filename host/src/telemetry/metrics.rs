@@ -1,8 +1,10 @@
 //! Counters for whoever watches over a fleet, in the text format that Prometheus reads.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
@@ -10,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::interval::{Interval, Running};
 use super::stderr;
 use crate::health::Depth;
 
@@ -32,6 +35,7 @@ pub struct Metrics {
     log_lines_dropped: Counter,
     queue: QueueGauges,
     recording: Gauge,
+    interval: Running,
     counted: Mutex<Counted>,
 }
 
@@ -95,6 +99,12 @@ struct Outcome {
     outcome: String,
 }
 
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -147,6 +157,7 @@ impl Metrics {
             log_lines_dropped,
             queue,
             recording,
+            interval: Running::default(),
             counted,
         }
     }
@@ -164,6 +175,34 @@ impl Metrics {
     /// The component with this digest worked jobs.
     pub fn jobs(&self, digest: &str, outcome: &str, jobs: u64) {
         self.count(&self.jobs, digest, outcome, jobs);
+    }
+
+    /// A job ended so long after its claim, processed, given up (`dead`) or put off (`retried`).
+    pub fn job_took(&self, outcome: &str, took: Option<Duration>) {
+        self.interval.add(|interval| {
+            match outcome {
+                "processed" => interval.processed += 1,
+                "dead" => interval.failed += 1,
+                "retried" => interval.retried += 1,
+                _ => return,
+            }
+            if let Some(took) = took {
+                interval.jobs.add(took);
+            }
+        });
+    }
+
+    /// A page was read, and is to be paid for.
+    pub fn page_read(&self, took: Duration) {
+        self.interval.add(|interval| {
+            interval.ocr_pages += 1;
+            interval.ocr.add(took);
+        });
+    }
+
+    /// What happened since this was asked last.
+    pub fn interval(&self) -> Interval {
+        self.interval.take()
     }
 
     /// A shadow component read a response.

@@ -1,4 +1,5 @@
 //! What the host tells about itself.
 
+pub mod interval;
 pub mod metrics;
 pub mod stderr;

@@ -8,12 +8,13 @@ use tokio::task::JoinHandle;
 
 use super::error::WorkerError;
 use super::patience::{patiently, unless_stopped};
-use super::pulse::{Vitals, count as count_waiting};
+use super::pulse::{Vitals, count as count_waiting, tell_each_minute, tell_the_last};
 use super::reached::Reached;
 use super::settings::{WorkSettings, WorkerSettings};
 use crate::admin::{AdminAddress, Attendant, Subject};
 use crate::aws::{self, Aws};
 use crate::breaker::ServiceBreaker;
+use crate::cloudwatch::CloudWatch;
 use crate::health::Health;
 use crate::ocr::{LARGEST_INLINE, OcrSource, Textract};
 use crate::queue::{Counts, Pump, Settled, listen, reconcile};
@@ -35,6 +36,7 @@ pub(super) struct Loaded {
     pub(super) swap: swap::Loaded,
     sandbox: Arc<Sandbox>,
     recorder: Option<Arc<Recorder>>,
+    cloudwatch: Option<Arc<CloudWatch>>,
 }
 
 /// Where the worker can be asked, from before it starts.
@@ -66,6 +68,7 @@ pub(super) struct Parts {
     swap: Swap,
     admin: Option<Attendant>,
     subject: Subject,
+    cloudwatch: Option<Arc<CloudWatch>>,
     /// They have no end of their own.
     tasks: Vec<JoinHandle<()>>,
 }
@@ -94,7 +97,9 @@ impl Loaded {
             return Ok(None);
         };
         let recorder = settings.record.clone().map(Recorder::start).transpose()?.map(Arc::new);
-        Ok(Some(Self { aws, swap, sandbox, recorder }))
+        let metrics = Arc::clone(&subject.metrics);
+        let cloudwatch = CloudWatch::new(settings.cloudwatch, metrics, &settings.aws.overrides).await?.map(Arc::new);
+        Ok(Some(Self { aws, swap, sandbox, recorder, cloudwatch }))
     }
 }
 
@@ -107,7 +112,7 @@ impl Parts {
         reached: Reached,
         recheck: Arc<Notify>,
     ) -> Self {
-        let Loaded { aws, swap, sandbox, recorder } = loaded;
+        let Loaded { aws, swap, sandbox, recorder, cloudwatch } = loaded;
         let Reached { prepared, artifacts, wake } = reached;
         let WorkerSettings { work, buckets, database, term, .. } = &settings;
 
@@ -128,11 +133,11 @@ impl Parts {
         }
 
         let counted = Arc::clone(&subject.metrics);
-        let pump = Arc::new(prepared.start(move |component, settled| count(&counted, component, settled)));
+        let pump = Arc::new(prepared.start(move |component, settled, took| count(&counted, component, settled, took)));
         if *term == Term::OnePass {
             pump.one_pass();
         }
-        let tasks = background(&settings, &subject, pump.worker(), wake);
+        let tasks = background(&settings, (&subject, cloudwatch.as_ref()), pump.worker(), wake);
         let vitals = Vitals {
             pump: Arc::clone(&pump),
             swapper: Arc::clone(&swap.swapper),
@@ -145,7 +150,8 @@ impl Parts {
             pump: Arc::clone(&pump),
             images: images(work, &aws, &buckets.source),
             artifacts,
-            ocr: Textract::new(aws.textract.clone(), work.ocr_source, work.ocr_calls_per_second),
+            ocr: Textract::new(aws.textract.clone(), work.ocr_source, work.ocr_calls_per_second)
+                .counted_by(Arc::clone(&subject.metrics)),
             outage,
             api: work.ocr_api,
             photo_grace: work.photo_grace,
@@ -163,7 +169,7 @@ impl Parts {
             every = ?work.every,
             "working"
         );
-        Self { settings, sandbox, pump, services, breakers, swap, admin, subject, tasks }
+        Self { settings, sandbox, pump, services, breakers, swap, admin, subject, cloudwatch, tasks }
     }
 
     /// Runs the component on jobs until a stop, and drains.
@@ -207,7 +213,7 @@ impl Parts {
 
     /// Ends all of them; for when no run is left.
     pub(super) async fn stop(self) -> Counts {
-        let Self { pump, services, swap, admin, tasks, .. } = self;
+        let Self { settings, pump, services, swap, admin, subject, cloudwatch, tasks, .. } = self;
         store_what_is_left(&services.artifacts).await;
         swap.drain();
         if let Some(admin) = admin {
@@ -216,6 +222,9 @@ impl Parts {
         swap.stop().await;
         for task in tasks {
             task.abort();
+        }
+        if let Some(cloudwatch) = cloudwatch {
+            tell_the_last(&cloudwatch, &settings.database, &subject).await;
         }
         let counts = pump.counts();
         tracing::info!(
@@ -232,7 +241,12 @@ impl Parts {
 
 /// Listens for notifications, looks for receipts that no trigger saw, and counts what waits. None of it for one pass, and only the
 /// first for one of many.
-fn background(settings: &WorkerSettings, subject: &Subject, worker: &str, wake: Arc<Notify>) -> Vec<JoinHandle<()>> {
+fn background(
+    settings: &WorkerSettings,
+    (subject, cloudwatch): (&Subject, Option<&Arc<CloudWatch>>),
+    worker: &str,
+    wake: Arc<Notify>,
+) -> Vec<JoinHandle<()>> {
     let WorkerSettings { database, listen: direct, work, .. } = settings;
     let direct = direct.clone().filter(|_| settings.term != Term::OnePass);
     let listener = direct.map(|direct| tokio::spawn(listen(database.clone(), direct, wake)));
@@ -241,12 +255,15 @@ fn background(settings: &WorkerSettings, subject: &Subject, worker: &str, wake: 
         .filter(|_| !settings.term.is_passing())
         .map(|every| tokio::spawn(reconcile::run(database.clone().of_worker(worker), worker.to_owned(), every)));
     // Nobody can ask for it where there is no endpoint.
-    let is_asked = !settings.term.is_passing() && settings.admin.address != Some(AdminAddress::Off);
-    let counting = is_asked.then(|| {
+    let is_asked = settings.admin.address != Some(AdminAddress::Off) || cloudwatch.is_some();
+    let counting = (is_asked && !settings.term.is_passing()).then(|| {
         let database = database.clone().of_worker(worker);
         tokio::spawn(count_waiting(database, Arc::clone(&subject.health), Arc::clone(&subject.metrics)))
     });
-    listener.into_iter().chain(reconciling).chain(counting).collect()
+    let telling = cloudwatch
+        .filter(|_| !settings.term.is_passing())
+        .map(|cloudwatch| tokio::spawn(tell_each_minute(Arc::clone(cloudwatch), Arc::clone(&subject.health))));
+    listener.into_iter().chain(reconciling).chain(counting).chain(telling).collect()
 }
 
 fn images(work: &WorkSettings, aws: &Aws, bucket: &str) -> Images {
@@ -262,7 +279,8 @@ fn images(work: &WorkSettings, aws: &Aws, bucket: &str) -> Images {
 }
 
 /// What was committed, whatever the component says that it did.
-fn count(metrics: &Metrics, component: Option<&str>, settled: Settled) {
+fn count(metrics: &Metrics, component: Option<&str>, settled: Settled, took: Option<Duration>) {
+    metrics.job_took(settled.as_str(), took);
     if settled != Settled::Released {
         metrics.jobs(component.unwrap_or("host"), settled.as_str(), 1);
     }

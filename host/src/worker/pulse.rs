@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::Subject;
 use crate::breaker::SharedBreaker;
+use crate::cloudwatch::{self, CloudWatch};
 use crate::health::{Depth, Health, Pulse};
 use crate::queue::backlog::{Backlog, backlog};
 use crate::queue::{Database, Pump, QueueError};
@@ -25,6 +27,9 @@ pub(super) struct Vitals {
     pub(super) recorder: Option<Arc<Recorder>>,
     pub(super) every: Duration,
 }
+
+/// How long the end waits for it.
+const LAST_WORD: Duration = Duration::from_secs(5);
 
 impl Vitals {
     pub(super) fn pulse(&self) -> Pulse {
@@ -71,6 +76,25 @@ pub(super) async fn count(database: Database, health: Arc<Health>, metrics: Arc<
         }
         health.counted(depth.ok());
         tokio::time::sleep(COUNT_EVERY).await;
+    }
+}
+
+/// Tells CloudWatch, for ever.
+pub(super) async fn tell_each_minute(cloudwatch: Arc<CloudWatch>, health: Arc<Health>) {
+    loop {
+        tokio::time::sleep(cloudwatch::EVERY).await;
+        cloudwatch.tell(health.depth()).await;
+    }
+}
+
+/// Tells what happened since, and what is left; the one time that a pass of many tells anything.
+pub(super) async fn tell_the_last(cloudwatch: &CloudWatch, database: &Database, subject: &Subject) {
+    let telling = async {
+        let left = look(database).await.map(depth).ok();
+        cloudwatch.tell(left.or(subject.health.depth())).await;
+    };
+    if tokio::time::timeout(LAST_WORD, telling).await.is_err() {
+        tracing::warn!(name: "cloudwatch.untold", error = "it took too long", "CloudWatch could not be told; the work goes on");
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::admin::AdminSettings;
 use crate::aws::AwsOverrides;
+use crate::cloudwatch::CloudWatchSettings;
 use crate::ocr::{OcrApi, OcrSource};
 use crate::queue::Database;
 use crate::sandbox::Limits;
@@ -37,6 +38,8 @@ pub struct WorkerSettings {
     pub record: Option<RecordSettings>,
     /// Where it can be asked.
     pub admin: AdminSettings,
+    /// Whether CloudWatch is told what it does.
+    pub cloudwatch: CloudWatchSettings,
 }
 
 /// How to reach AWS.

@@ -8,6 +8,7 @@ mod architecture;
 mod bad_input;
 mod candidates;
 mod claims;
+mod cloudwatch;
 mod components;
 mod drift;
 mod encodings;
