@@ -1,16 +1,16 @@
 //! AnalyzeExpense's own summary fields.
 
 mod totals;
+mod values;
 
 use std::collections::BTreeMap;
 
-use super::amounts::{self, Amount, Notation};
+use self::values::{amount, field_of, money, notation};
 use super::currency::Context;
 use super::date_notation;
 use super::lists::{List, list};
-use super::marks;
 use super::words::Words;
-use crate::receipt::{Field, Money, Receipt, Why};
+use crate::receipt::{Field, Money, Receipt};
 use crate::textract::SummaryField;
 
 /// Takes what Textract named; everything else stays empty. Pages and confidence are the caller's to fill in.
@@ -35,39 +35,12 @@ fn vendor(fields: &[SummaryField]) -> Option<Field<String>> {
     .map(|(value, field)| field_of(value, field))
 }
 
-/// What the page's amounts are written in.
-fn notation(fields: &[SummaryField]) -> Notation {
-    let code = fields.iter().map(|field| field.currency.as_str()).find(|code| !code.is_empty()).unwrap_or_default();
-    Notation::of_currency(code, fields.iter().map(|field| field.text.as_str()))
-}
-
 /// Of a part of the sum: whatever Textract is surest of.
 fn part(fields: &[SummaryField], kind: &str, context: &Context) -> Option<Field<Money>> {
     let notation = notation(fields);
     let named = fields.iter().filter(|field| field.kind == kind);
     let (amount, field) = surest(named.filter_map(|field| Some((amount(&field.text, notation)?, field))))?;
     Some(field_of(money(amount, field, context), field))
-}
-
-/// With the currency that Textract names, or that stands at it.
-fn money(amount: Amount, field: &SummaryField, context: &Context) -> Money {
-    let currency = marks::known(&field.currency).or_else(|| context.currency(amount.mark));
-    Money { currency, ..amount.money }
-}
-
-fn field_of<T>(value: T, field: &SummaryField) -> Field<T> {
-    Field {
-        value,
-        confidence: field.confidence,
-        place: field.place,
-        why: Why { line: None, rule: format!("AnalyzeExpense's {}", field.kind), score: field.confidence / 100.0 },
-    }
-}
-
-fn amount(text: &str, notation: Notation) -> Option<Amount> {
-    let mut found = amounts::scan_as(text, notation);
-    found.sort_by_key(Amount::has_cents);
-    found.pop()
 }
 
 /// Whether Textract found several receipts on one page: which of them is meant, nobody knows. The customer's copy beside the

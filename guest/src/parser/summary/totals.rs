@@ -5,7 +5,7 @@ use super::super::currency::Context;
 use super::super::labels::{self, Label};
 use super::super::lists::{List, list};
 use super::super::words::Words;
-use super::{amount, field_of, money};
+use super::values::{amount, field_of, money};
 use crate::receipt::{Field, Money};
 use crate::textract::SummaryField;
 
@@ -136,7 +136,7 @@ mod tests {
     }
 
     fn total(fields: &[SummaryField]) -> Option<(String, f32)> {
-        let found = find(fields, super::super::notation(fields), &Context::default())?;
+        let found = find(fields, super::super::values::notation(fields), &Context::default())?;
         Some((found.value.to_string(), found.confidence))
     }
 
