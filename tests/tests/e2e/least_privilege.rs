@@ -143,6 +143,11 @@ async fn everything(database: &Database, client: &mut Client) -> Result<(), Stri
     let claimed = client.batch_execute(&claim).await.map_err(|error| error.as_db_error().unwrap().message().to_owned());
     client.batch_execute("ROLLBACK").await.unwrap();
     claimed?;
+    // What a settle asks of an app's column of another type than these.
+    client
+        .execute("SELECT receipt_queue_value(1.5::double precision)", &[])
+        .await
+        .map_err(|error| format!("value: {}", error.as_db_error().unwrap().message()))?;
     drop(database.connect_checked().await.map_err(named("connect"))?);
     status(client).await.map_err(named("status"))?;
     backlog(client).await.map_err(named("backlog"))?;

@@ -251,7 +251,15 @@ async fn an_empty_variable_is_one_that_is_not_set() {
     }
     world.assert_settled(1).await;
     // All of them, where nothing is configured: it is missing, not wrong.
-    let error = empty(HostCommand::bare(), &[], "").env("HOME", world.dir()).arg("run").run().await.error();
+    let mut host = empty(HostCommand::bare(), &[], "").env("HOME", world.dir()).arg("run");
+    for missing in ["SOURCE_BUCKET", "ARTIFACT_BUCKET"] {
+        let error = host.run().await.error();
+        assert!(error.contains(&format!("set {missing}")), "{error}");
+        let but = ["SOURCE_BUCKET", missing];
+        host = but.iter().fold(empty(HostCommand::bare(), &but, ""), |host, name| host.env(name, "bucket"));
+        host = host.env("HOME", world.dir()).arg("run");
+    }
+    let error = host.run().await.error();
     assert!(error.contains("set DATABASE_URL"), "{error}");
 }
 

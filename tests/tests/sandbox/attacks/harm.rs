@@ -18,7 +18,7 @@ pub(super) fn limits() -> Limits {
         handles: 50,
         deadline: Duration::from_millis(300),
         // Good work on a busy machine takes seconds.
-        run_timeout: Duration::from_secs(10),
+        run_timeout: Duration::from_secs(30),
         log_bytes: 4096,
         ..Limits::default()
     }
