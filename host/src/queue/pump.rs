@@ -65,6 +65,10 @@ impl Pump {
             None => state.ready.len(),
         };
         let count = limit.min(together);
+        if count == 0 {
+            // Nothing has changed: whoever asks whenever something has would ask for ever.
+            return Vec::new();
+        }
         let jobs = state.ready.drain(..count).collect();
         self.shared.announce(&state);
         drop(state);

@@ -76,3 +76,18 @@ async fn a_result_that_the_apps_columns_do_not_take_is_a_dead_letter() {
         assert_eq!(bench.dead(id).await.unwrap().code, "queue.ResultRefused", "{id}");
     }
 }
+
+/// The schedule asks for jobs whenever something has changed: an answer that changed something would have it ask for ever. One
+/// whose breaker is half-open has nothing but that to wait for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_finds_no_job_is_told_of_no_change() {
+    let bench = Bench::new().await;
+    let (pump, _services, _wake) = bench.pump(1).await;
+    let mut ready = pump.ready();
+    // The first poll tells of an empty queue.
+    while !pump.is_idle() {
+        ready.changed().await.unwrap();
+    }
+    ready.mark_unchanged();
+    assert!(pump.take(1).is_empty() && !ready.has_changed().unwrap());
+}
