@@ -9,7 +9,7 @@ use super::s3::{self, LocalS3};
 use super::state::DevState;
 use crate::aws::{self, AwsError, AwsOverrides};
 use crate::ocr::local::{self, LocalTextract, Reader};
-use crate::queue::migrate::migrate;
+use crate::queue::migrate::{mend, migrate};
 use crate::queue::place::{NewTable, check_place};
 use crate::queue::{Connection as _, Database, QueueError, Schema};
 
@@ -117,6 +117,7 @@ impl DevServers {
         }
         check_place(&client, NewTable::of(database.names_schema())).await?;
         migrate(&mut client).await?;
+        mend(&mut client).await?;
         Ok(database)
     }
 

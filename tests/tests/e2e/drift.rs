@@ -114,6 +114,23 @@ async fn a_column_that_is_gone_stops_no_statement_of_the_apps() {
     }
 }
 
+#[tokio::test]
+async fn a_view_that_is_gone_stops_no_worker_and_is_made_anew() {
+    for view in ["vw_receipt_queue_status", "vw_receipt_queue_failures", "vw_receipt_queue_backlog"] {
+        let world = World::new().await;
+        world.receipt("a.jpg").await;
+        world.execute(&format!("DROP VIEW {view}")).await;
+        assert_eq!(world.once().await["processed"], 1, "{view}");
+        let drifted = drift(&world).await.unwrap();
+        assert!(drifted.contains(view) && drifted.contains("host migrate"), "{view}: {drifted}");
+        let log = world.host().arg("migrate").run().await;
+        assert!(log.logged_with("migrate.mended", view), "{view}: {}", log.stderr);
+        log.ok();
+        assert_eq!(drift(&world).await, None, "{view}");
+        world.host().arg("status").run().await.ok();
+    }
+}
+
 /// A replaced image is read again, whatever the app has done to the columns that the trigger looks at.
 #[tokio::test]
 async fn a_replaced_image_is_read_again_after_types_have_changed() {

@@ -59,3 +59,10 @@ WHERE to_regclass('public.receipts') IS NOT NULL
   AND NOT EXISTS (
       SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass('public.receipts') AND t.tgname = needed.name
   )
+UNION ALL
+-- The app dropped it, or it came into the newest migration after that was applied here.
+SELECT format('the view %s is gone', needed.name)
+FROM (
+    VALUES ('public.vw_receipt_queue_status'), ('public.vw_receipt_queue_failures'), ('public.vw_receipt_queue_backlog')
+) AS needed (name)
+WHERE to_regclass(needed.name) IS NULL
