@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
 use super::folders::temporary_cache;
+use super::place::PlaceArgs;
 use super::quantity::duration;
 use super::signals;
 use super::unread::unread_keys;
-use super::worker::{Place, WorkerArgs};
+use super::worker::WorkerArgs;
 use crate::failure::chain;
 use crate::lambda::{self, Configured, FunctionSettings};
 use crate::schedule::Term;
-use crate::worker::{AwsSettings, Buckets, WorkerSettings};
+use crate::worker::WorkerSettings;
 
 /// Set in every function, and nowhere else.
 pub(super) const VARIABLE: &str = "AWS_LAMBDA_RUNTIME_API";
@@ -31,16 +31,7 @@ Examples:
   host lambda --linger 50s --every 15s  invoked every minute, looks every 15 s, and at once on a notification")]
 pub(crate) struct Lambda {
     #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    listen: ListenArgs,
-    #[command(flatten)]
-    aws: AwsArgs,
-    #[command(flatten)]
-    buckets: BucketArgs,
-    /// How long S3 or Textract may be silent before a call to them is given up.
-    #[arg(long, env = "WORKER_AWS_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
-    aws_timeout: Duration,
+    place: PlaceArgs,
     /// How long a scheduled invocation stays when the queue is empty: schedules begin at one a minute. It looks every --every,
     /// and listens.
     #[arg(long, env = "WORKER_LINGER", value_parser = duration, value_name = "TIME")]
@@ -64,13 +55,8 @@ impl Lambda {
     }
 
     async fn settings(&self) -> anyhow::Result<WorkerSettings> {
-        let aws = self.aws.overrides();
-        let buckets = Buckets { source: self.buckets.source()?, artifact: self.buckets.artifact()? };
-        let database = self.database.parse(&aws).await?;
-        let listen = self.listen.direct(&self.database, &database, &aws).await?;
-        let aws = AwsSettings { overrides: aws, timeout: self.aws_timeout };
         // The invocation says for how long it is.
-        let mut settings = self.worker.settings(Place { term: Term::OnePass, database, listen, buckets, aws })?;
+        let mut settings = self.worker.settings(self.place.resolve(Term::OnePass).await?)?;
         // A function has no home, and one folder that it may write to.
         settings.cache = settings.cache.or_else(|| self.worker.keeps_a_cache().then(temporary_cache));
         Ok(settings)

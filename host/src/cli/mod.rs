@@ -19,6 +19,7 @@ mod log;
 mod migrate;
 mod output;
 mod parse;
+mod place;
 mod prune;
 mod quantity;
 mod reading;

@@ -5,15 +5,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::args::{AwsArgs, BucketArgs, DatabaseArgs, ListenArgs};
-use super::quantity::duration;
+use super::place::PlaceArgs;
 use super::unread::unread_keys;
 use super::worker::{Place, WorkerArgs};
 use super::{output, signals};
 use crate::failure::chain;
-use crate::queue::{Database, QueueError};
+use crate::queue::QueueError;
 use crate::schedule::Term;
-use crate::worker::{AwsSettings, Buckets, Summary, Worker, unless_stopped};
+use crate::worker::{Summary, Worker, unless_stopped};
 
 /// Between two looks at a secret that cannot be had.
 const PAUSE: Duration = Duration::from_secs(3);
@@ -31,16 +30,7 @@ Examples:
   host run --concurrency 16 --textract-tps 5  sixteen receipts at a time, five OCR calls a second")]
 pub(crate) struct Run {
     #[command(flatten)]
-    database: DatabaseArgs,
-    #[command(flatten)]
-    listen: ListenArgs,
-    #[command(flatten)]
-    aws: AwsArgs,
-    #[command(flatten)]
-    buckets: BucketArgs,
-    /// How long S3 or Textract may be silent before a call to them is given up.
-    #[arg(long, env = "WORKER_AWS_TIMEOUT", default_value = "60s", value_parser = duration, value_name = "TIME")]
-    aws_timeout: Duration,
+    place: PlaceArgs,
     /// One pass: work what is due now, print a JSON summary, exit.
     #[arg(long)]
     once: bool,
@@ -70,24 +60,11 @@ impl Run {
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn place(&self) -> anyhow::Result<Place> {
-        let buckets = Buckets { source: self.buckets.source()?, artifact: self.buckets.artifact()? };
-        let (database, listen) = self.databases().await?;
-        let aws = AwsSettings { overrides: self.aws.overrides(), timeout: self.aws_timeout };
-        let term = if self.once { Term::OnePass } else { Term::UntilStopped };
-        Ok(Place { term, listen, database, buckets, aws })
-    }
-
     /// Waits for a secret that cannot be had at this moment, as for everything that is not there at a start.
-    async fn databases(&self) -> anyhow::Result<(Database, Option<Database>)> {
-        let aws = self.aws.overrides();
+    async fn place(&self) -> anyhow::Result<Place> {
+        let term = if self.once { Term::OnePass } else { Term::UntilStopped };
         loop {
-            let found = async {
-                let database = self.database.parse(&aws).await?;
-                let listen = self.listen.direct(&self.database, &database, &aws).await?;
-                anyhow::Ok((database, listen))
-            };
-            match found.await {
+            match self.place.resolve(term).await {
                 Err(error) if !self.once && error.downcast_ref().is_some_and(QueueError::may_pass) => {
                     tracing::warn!(name: "secret.awaited", again_in = ?PAUSE, "cannot start yet: {}", chain(error.as_ref()));
                     tokio::time::sleep(PAUSE).await;
