@@ -141,6 +141,7 @@ fn check_endpoints(overrides: &AwsOverrides) -> Result<(), AwsError> {
         ("AWS_ENDPOINT_URL_TEXTRACT", &overrides.textract_endpoint),
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", &None),
         ("AWS_ENDPOINT_URL_SSM", &None),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH", &None),
         ("AWS_ENDPOINT_URL", &None),
     ] {
         let address = given.clone().or_else(|| std::env::var(name).ok()).filter(|address| !address.is_empty());

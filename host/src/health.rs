@@ -37,9 +37,9 @@ pub struct Depth {
     pub backlog: i64,
     /// Whether that is an estimate: it is counted up to 10,000.
     pub estimated: bool,
-    /// Since the oldest of them was enqueued.
+    /// Since the oldest of them was enqueued, of the 10,000 that were or will be due first.
     pub oldest_age_seconds: i64,
-    /// Receipts that were given up.
+    /// Receipts that were given up; counted up to 10,000, too.
     pub dead_letters: i64,
 }
 

@@ -178,11 +178,6 @@ impl QueueError {
         }
     }
 
-    /// Whether the database is there, and the queue is not in it.
-    pub fn is_about_schema(&self) -> bool {
-        matches!(self, Self::NotMigrated { .. } | Self::Schema(_) | Self::NoSchema { .. } | Self::TheLike { .. })
-    }
-
     /// Whether it took too long: a lock that was waited for, or a time limit.
     pub(super) fn is_late(&self) -> bool {
         matches!(self.code(), Some("55P03" | "57014"))

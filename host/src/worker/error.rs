@@ -50,10 +50,9 @@ impl WorkerError {
         matches!(self, Self::Queue(error) if error.waits_for_a_secret())
     }
 
-    /// What is not there.
+    /// What is not there. A schema that is missing is not waited for.
     pub(super) fn part(&self) -> Part {
         match self {
-            Self::Queue(error) if error.is_about_schema() => Part::Schema,
             Self::Queue(_) => Part::Database,
             Self::Aws(_)
             | Self::NoBucket { .. }

@@ -7,7 +7,7 @@ use crate::admin::Subject;
 use crate::breaker::SharedBreaker;
 use crate::cloudwatch::{self, CloudWatch};
 use crate::health::{Depth, Health, Pulse};
-use crate::queue::backlog::{Backlog, backlog};
+use crate::queue::backlog::backlog;
 use crate::queue::{Database, Pump, QueueError};
 use crate::swap::{HostBreakers, Swapper};
 use crate::telemetry::metrics::Metrics;
@@ -63,18 +63,18 @@ fn open(which: &'static str, breaker: &SharedBreaker) -> Option<(&'static str, S
 pub(super) async fn count(database: Database, health: Arc<Health>, metrics: Arc<Metrics>) {
     let mut told = false;
     loop {
-        let depth = look(&database).await.map(depth);
-        metrics.depth(depth.as_ref().ok());
-        if let Err(error) = &depth {
-            // That the database is away, others say louder.
-            let because = error.to_string();
-            match error.may_pass() || told {
-                true => tracing::debug!(name: "backlog.unknown", error = because, "cannot count what waits"),
-                false => tracing::warn!(name: "backlog.unknown", error = because, "cannot count what waits"),
+        let depth = look(&database).await.inspect_err(|error| {
+            // That the database is away, others say louder; and a right that is missing is missing every time.
+            let is_news = !error.may_pass() && !told;
+            told |= is_news;
+            match is_news {
+                true => tracing::warn!(name: "backlog.unknown", %error, "cannot count what waits"),
+                false => tracing::debug!(name: "backlog.unknown", %error, "cannot count what waits"),
             }
-            told |= !error.may_pass();
-        }
-        health.counted(depth.ok());
+        });
+        let depth = depth.ok();
+        metrics.depth(depth.as_ref());
+        health.counted(depth);
         tokio::time::sleep(COUNT_EVERY).await;
     }
 }
@@ -90,7 +90,7 @@ pub(super) async fn tell_each_minute(cloudwatch: Arc<CloudWatch>, health: Arc<He
 /// Tells what happened since, and what is left; the one time that a pass of many tells anything.
 pub(super) async fn tell_the_last(cloudwatch: &CloudWatch, database: &Database, subject: &Subject) {
     let telling = async {
-        let left = look(database).await.map(depth).ok();
+        let left = look(database).await.ok();
         cloudwatch.tell(left.or(subject.health.depth())).await;
     };
     if tokio::time::timeout(LAST_WORD, telling).await.is_err() {
@@ -98,11 +98,6 @@ pub(super) async fn tell_the_last(cloudwatch: &CloudWatch, database: &Database, 
     }
 }
 
-async fn look(database: &Database) -> Result<Backlog, QueueError> {
+async fn look(database: &Database) -> Result<Depth, QueueError> {
     backlog(&database.connect().await?).await
-}
-
-fn depth(backlog: Backlog) -> Depth {
-    let Backlog { jobs, estimated, oldest_age_seconds, dead_letters } = backlog;
-    Depth { backlog: jobs, estimated, oldest_age_seconds, dead_letters }
 }
