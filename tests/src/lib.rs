@@ -19,6 +19,7 @@ mod ministack;
 pub mod oracle;
 pub mod peers;
 mod process;
+pub mod supabase;
 pub mod wire;
 mod world;
 

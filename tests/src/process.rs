@@ -11,6 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
+use crate::log::events;
 use crate::{PATIENCE, cache_dir, eventually, has_event_with};
 
 /// A command line with an environment of its own: nothing of the machine's AWS or database settings gets in.
@@ -117,6 +118,13 @@ impl Running {
     /// What it logged so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Where its admin endpoint listens.
+    pub fn admin(&self) -> String {
+        let log = self.log();
+        let (_, rest) = events(&log, "admin.listening")[0].split_once("address=").unwrap();
+        rest.split_whitespace().next().unwrap().to_owned()
     }
 
     /// How it ended; none while it runs.

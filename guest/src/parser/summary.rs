@@ -81,21 +81,8 @@ fn surest<'a, T>(values: impl Iterator<Item = (T, &'a SummaryField)>) -> Option<
 
 #[cfg(test)]
 mod tests {
+    use super::values::named as field;
     use super::*;
-
-    fn field(kind: &str, label: &str, text: &str, confidence: f32) -> SummaryField {
-        SummaryField {
-            kind: kind.to_owned(),
-            label: label.to_owned(),
-            text: text.to_owned(),
-            confidence,
-            currency: String::new(),
-            of_vendor: false,
-            place: None,
-            page: 1,
-            expense: 1,
-        }
-    }
 
     fn read_fields(fields: &[SummaryField]) -> Receipt {
         read(fields, &Context::default())

@@ -6,29 +6,12 @@ use std::path::{Path, PathBuf};
 use host::dev::postgres::{LocalPostgres, Settings};
 use tempfile::TempDir;
 use tests::peers::peer;
+use tests::supabase::{ROLES, UID};
 use tests::{TestDatabase, World, WorldSettings};
 use tokio::process::Command;
 use tokio_postgres::NoTls;
 
-/// The roles, what they are granted of all that is made in public, and who asks.
-const PLATFORM: &str = "
-    DO $$ BEGIN
-        PERFORM pg_advisory_xact_lock(4242);
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
-            CREATE ROLE anon NOLOGIN;
-            CREATE ROLE authenticated NOLOGIN;
-            CREATE ROLE service_role NOLOGIN BYPASSRLS;
-        END IF;
-    END $$;
-    GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
-    CREATE SCHEMA auth;
-    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
-    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
-        $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;
-    CREATE PUBLICATION supabase_realtime;";
+const PUBLICATION: &str = "CREATE PUBLICATION supabase_realtime;";
 
 const OWN: &str = "
     CREATE TABLE public.receipts (
@@ -54,7 +37,7 @@ struct Project {
 impl Project {
     async fn new() -> Self {
         let db = TestDatabase::empty().await;
-        db.connect().await.batch_execute(PLATFORM).await.unwrap();
+        db.connect().await.batch_execute(&format!("{ROLES} {UID} {PUBLICATION}")).await.unwrap();
         let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
         let folder = world.dir().join("project");
         std::fs::create_dir_all(folder.join("supabase/migrations")).unwrap();

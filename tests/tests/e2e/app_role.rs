@@ -1,6 +1,7 @@
 //! The app's roles as Supabase has them: row-level security on receipts, and default privileges that grant everything on
 //! whatever is made in `public`. They insert receipts and read their own; of the queue they see nothing.
 
+use tests::supabase::{ROLES, UID};
 use tests::{TestDatabase, World, WorldSettings};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -8,24 +9,7 @@ use tokio_postgres::error::SqlState;
 const ANNA: &str = "11111111-1111-4111-8111-111111111111";
 const BERT: &str = "22222222-2222-4222-8222-222222222222";
 
-const SUPABASE: &str = "
-    DO $$ BEGIN
-        -- Roles are all databases', and tests run side by side.
-        PERFORM pg_advisory_xact_lock(4242);
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
-            CREATE ROLE anon NOLOGIN;
-            CREATE ROLE authenticated NOLOGIN;
-            CREATE ROLE service_role NOLOGIN BYPASSRLS;
-        END IF;
-    END $$;
-    GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
-    CREATE SCHEMA auth;
-    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
-    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
-        $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;
+const OWN: &str = "
     CREATE TABLE public.receipts (
         id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
         user_id uuid NOT NULL DEFAULT auth.uid(),
@@ -38,7 +22,7 @@ const SUPABASE: &str = "
 
 async fn supabase() -> World {
     let db = TestDatabase::empty().await;
-    db.connect().await.batch_execute(SUPABASE).await.unwrap();
+    db.connect().await.batch_execute(&format!("{ROLES} {UID} {OWN}")).await.unwrap();
     let world = World::with(WorldSettings { db: Some(db), ..Default::default() }).await;
     world.host().arg("migrate").run().await.ok();
     world

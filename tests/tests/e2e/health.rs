@@ -1,14 +1,7 @@
 //! What a platform asks of a host: is it there, does it work, how much waits.
 
 use serde_json::Value;
-use tests::{HostCommand, Running, TestDatabase, World, eventually};
-
-/// Where the host listens.
-fn address(host: &Running) -> String {
-    let log = host.log();
-    let (_, rest) = log.lines().find(|line| line.contains("admin.listening")).unwrap().split_once("address=").unwrap();
-    rest.split_whitespace().next().unwrap().to_owned()
-}
+use tests::{HostCommand, TestDatabase, World, eventually};
 
 fn health(address: &str, args: &[&str]) -> HostCommand {
     HostCommand::bare().args(["health", "--admin", address]).args(args)
@@ -39,7 +32,7 @@ async fn a_host_that_works_is_ready_and_says_what_waits() {
     // On all addresses, as in a container.
     let mut host = world.run(&["--admin", "0.0.0.0:0"]).spawn();
     host.logged("worker.started").await;
-    let address = address(&host);
+    let address = host.admin();
     world.becomes(&dead, "ocr_failed").await;
     let told = eventually("the dead letter is counted", async || {
         let told = ready(&address).await;
@@ -62,7 +55,7 @@ async fn a_host_that_waits_for_its_database_is_live_and_not_ready() {
     let unreachable = "postgres://worker:secret@127.0.0.1:1/app";
     let mut host = world.run(&["--admin", "127.0.0.1:0"]).env("DATABASE_URL", unreachable).spawn();
     host.logged("worker.start_waits").await;
-    let address = address(&host);
+    let address = host.admin();
     assert_eq!(health(&address, &["--live"]).run().await.ok(), "live\n");
     let error = health(&address, &[]).run().await.error();
     assert!(error.contains("not ready") && error.contains("database: ") && error.contains("127.0.0.1:1"), "{error}");
@@ -95,7 +88,7 @@ async fn a_database_that_goes_away_is_told_and_receipts_go_on_afterwards() {
     let world = World::new().await;
     let mut host = world.run(&["--admin", "127.0.0.1:0", "--every", "200ms"]).spawn();
     host.logged("worker.started").await;
-    let address = address(&host);
+    let address = host.admin();
     ready(&address).await;
     let elsewhere = TestDatabase::empty().await;
     let other = elsewhere.connect().await;

@@ -1,33 +1,13 @@
 //! Row-level security on receipts: of our own table it keeps users apart, and of an app's it may hide rows from the owner of our
 //! functions and from the role that migrates.
 
+use tests::supabase::{ROLES, UID};
 use tests::{HostCommand, TestDatabase, World, WorldSettings};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 const ANNA: &str = "11111111-1111-4111-8111-111111111111";
 const BERT: &str = "22222222-2222-4222-8222-222222222222";
-
-/// Supabase's roles and default privileges, and its function that tells who asks.
-const ROLES: &str = "
-    DO $$ BEGIN
-        -- Roles are all databases', and tests run side by side.
-        PERFORM pg_advisory_xact_lock(4242);
-        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'service_role') THEN
-            CREATE ROLE anon NOLOGIN;
-            CREATE ROLE authenticated NOLOGIN;
-            CREATE ROLE service_role NOLOGIN BYPASSRLS;
-        END IF;
-    END $$;
-    GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;
-    ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;";
-const UID: &str = "
-    CREATE SCHEMA auth;
-    GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
-    CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS
-        $$ SELECT nullif(current_setting('request.jwt.claim.sub', true), '')::uuid $$;";
 
 async fn world_of(db: TestDatabase) -> World {
     World::with(WorldSettings { db: Some(db), ..Default::default() }).await

@@ -30,13 +30,11 @@ async fn logged(host: &Running, event: &str, times: usize) {
 /// What a GET of the admin endpoint answers, over a plain connection.
 pub(crate) async fn admin(world: &World, host: &Running, path: &str) -> String {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let log = host.log();
-    let (_, address) = events(&log, "admin.listening")[0].split_once("address=").unwrap();
-    let address = address.split_whitespace().next().unwrap();
+    let address = host.admin();
     let port = address.rsplit(':').next().unwrap();
     let token = walk(world.dir()).into_iter().find(|file| file.contains("admin") && file.contains(port));
     let token = token.map(|file| std::fs::read_to_string(file).unwrap()).unwrap_or_default();
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nConnection: close\r\n\r\n",
         token.trim()

@@ -119,21 +119,8 @@ fn sums(subtotals: &[i128], added: &[i128], discounts: &[i128]) -> Vec<i128> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::values::named as field;
     use super::*;
-
-    fn field(kind: &str, label: &str, text: &str, confidence: f32) -> SummaryField {
-        SummaryField {
-            kind: kind.to_owned(),
-            label: label.to_owned(),
-            text: text.to_owned(),
-            confidence,
-            currency: String::new(),
-            of_vendor: false,
-            place: None,
-            page: 1,
-            expense: 1,
-        }
-    }
 
     fn total(fields: &[SummaryField]) -> Option<(String, f32)> {
         let found = find(fields, super::super::values::notation(fields), &Context::default())?;

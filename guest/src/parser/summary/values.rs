@@ -32,3 +32,19 @@ pub(super) fn amount(text: &str, notation: Notation) -> Option<Amount> {
     found.sort_by_key(Amount::has_cents);
     found.pop()
 }
+
+/// A field as Textract would send it, for tests.
+#[cfg(test)]
+pub(super) fn named(kind: &str, label: &str, text: &str, confidence: f32) -> SummaryField {
+    SummaryField {
+        kind: kind.to_owned(),
+        label: label.to_owned(),
+        text: text.to_owned(),
+        confidence,
+        currency: String::new(),
+        of_vendor: false,
+        place: None,
+        page: 1,
+        expense: 1,
+    }
+}

@@ -71,7 +71,7 @@ impl Bench {
     fn swap(&self, host: &Running, name: &str, component: &[u8]) -> HostCommand {
         let file = self.world.dir().join(name);
         std::fs::write(&file, component).unwrap();
-        self.at(self.world.host()).env("WORKER_ADMIN", admin(host)).arg("swap").arg("--json").arg(file)
+        self.at(self.world.host()).env("WORKER_ADMIN", host.admin()).arg("swap").arg("--json").arg(file)
     }
 
     /// Replaces the file and waits until the host has logged this of it.
@@ -181,13 +181,6 @@ fn has_whole_ledger(finished: &Finished) -> bool {
 /// As the log names it.
 fn short(component: &[u8]) -> String {
     digest_of(component)[..12].to_owned()
-}
-
-/// Where its admin endpoint is.
-fn admin(host: &Running) -> String {
-    let log = host.log();
-    let (_, address) = events(&log, "admin.listening")[0].split_once("address=").unwrap();
-    address.split_whitespace().next().unwrap().to_owned()
 }
 
 /// What `host swap --json` printed, whatever its exit code.

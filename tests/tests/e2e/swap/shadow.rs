@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tests::{candidates, eventually};
 
-use super::{Bench, admin};
+use super::Bench;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_counted_and_decides_nothing() {
@@ -16,7 +16,7 @@ async fn it_is_counted_and_decides_nothing() {
     assert_eq!(bench.done_by(&candidates::honest(0)).await, 6);
     assert_eq!(bench.world.count("receipts WHERE total_amount = 4.50").await, 6);
     let ask = async || -> Value {
-        let command = bench.at(bench.world.host()).env("WORKER_ADMIN", admin(&host)).args(["shadow", "--json"]);
+        let command = bench.at(bench.world.host()).env("WORKER_ADMIN", host.admin()).args(["shadow", "--json"]);
         command.run().await.json()
     };
     let report = eventually("all six are compared", async || {
@@ -38,7 +38,7 @@ async fn one_that_fails_costs_nothing() {
     bench.receipts(4).await;
     bench.assert_all_done(4, 1).await;
     eventually("four errors", async || {
-        let command = bench.at(bench.world.host()).env("WORKER_ADMIN", admin(&host)).args(["shadow", "--json"]);
+        let command = bench.at(bench.world.host()).env("WORKER_ADMIN", host.admin()).args(["shadow", "--json"]);
         (command.run().await.json()["errors"] == 4).then_some(())
     })
     .await;

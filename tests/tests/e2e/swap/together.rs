@@ -6,7 +6,7 @@ use tests::{ARTIFACTS, candidates, eventually, has_event};
 
 use host::storage::digest_of;
 
-use super::{Bench, admin, has_whole_ledger, said, switched, verdict, was_at};
+use super::{Bench, has_whole_ledger, said, switched, verdict, was_at};
 
 const RECORDINGS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/recordings");
 
@@ -76,7 +76,7 @@ async fn two_swaps_at_once_are_compared_one_after_the_other() {
 async fn two_hosts_swap_from_one_file() {
     let bench = Bench::new().await;
     let (mut first, mut second) = (bench.start(&["--probation", "0"]).await, bench.start(&["--probation", "0"]).await);
-    assert_ne!(admin(&first), admin(&second));
+    assert_ne!(first.admin(), second.admin());
     bench.receipts(10).await;
     bench.replace(&candidates::honest(1));
     for host in [&mut first, &mut second] {
